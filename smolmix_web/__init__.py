@@ -1,0 +1,1 @@
+"""Network access through the Nym mixnet, for web pages and for CPython."""

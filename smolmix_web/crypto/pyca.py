@@ -1,0 +1,155 @@
+"""Crypto provider on the packages `cryptography` and `blake3`: CPython, and Pyodide where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blake3 import blake3 as _blake3
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from ..errors import CryptoError
+from . import hashes
+
+_ZERO16 = bytes(16)
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    size = len(left)
+    return (int.from_bytes(left, "little") ^ int.from_bytes(right, "little")).to_bytes(size, "little")
+
+
+class PycaCrypto:
+    """See `crypto.provider.Crypto` for the contract of each method."""
+
+    name = "pyca"
+
+    def x25519(self, scalar: bytes, point: bytes) -> bytes:
+        try:
+            return X25519PrivateKey.from_private_bytes(scalar).exchange(X25519PublicKey.from_public_bytes(point))
+        except ValueError as error:
+            code = "low_order_point" if len(scalar) == len(point) == 32 else "bad_length"
+            raise CryptoError(f"x25519: {error}", code=code) from None
+
+    def x25519_base(self, scalar: bytes) -> bytes:
+        try:
+            return X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
+        except ValueError as error:
+            raise CryptoError(f"x25519_base: {error}", code="bad_length") from None
+
+    def ed25519_public(self, seed: bytes) -> bytes:
+        return self._signer(seed).public_key().public_bytes_raw()
+
+    def ed25519_sign(self, seed: bytes, message: bytes) -> bytes:
+        return self._signer(seed).sign(message)
+
+    def ed25519_verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    @staticmethod
+    def _signer(seed: bytes) -> Ed25519PrivateKey:
+        try:
+            return Ed25519PrivateKey.from_private_bytes(seed)
+        except ValueError as error:
+            raise CryptoError(f"ed25519 seed: {error}", code="bad_length") from None
+
+    def aes128_ctr(self, key: bytes, iv: bytes, data: bytes) -> bytes:
+        if len(key) != 16 or len(iv) != 16:
+            raise CryptoError("aes128_ctr: key and iv are 16 bytes each", code="bad_length")
+        return Cipher(AES(key), CTR(iv)).encryptor().update(data)
+
+    def aes256_gcm_siv_seal(self, key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+        return self._siv(key, nonce).encrypt(nonce, plaintext, None)
+
+    def aes256_gcm_siv_open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes:
+        cipher = self._siv(key, nonce)
+        try:
+            return cipher.decrypt(nonce, sealed, None)
+        except (InvalidTag, ValueError):
+            raise CryptoError("aes256_gcm_siv: the tag does not check", code="bad_tag") from None
+
+    @staticmethod
+    def _siv(key: bytes, nonce: bytes) -> AESGCMSIV:
+        if len(key) != 32 or len(nonce) != 12:
+            raise CryptoError("aes256_gcm_siv: key is 32 bytes, nonce 12", code="bad_length")
+        return AESGCMSIV(key)
+
+    def chacha20(self, key: bytes, data: bytes) -> bytes:
+        if len(key) != 32:
+            raise CryptoError("chacha20: key is 32 bytes", code="bad_length")
+        return Cipher(ChaCha20(key, _ZERO16), None).encryptor().update(data)
+
+    def blake2b(self, key: bytes, data: bytes) -> bytes:
+        return hashes.blake2b_keyed(key, data)
+
+    def blake3(self, data: bytes) -> bytes:
+        return _blake3(data).digest()
+
+    # -- batches ----------------------------------------------------------------------------------
+
+    def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        alpha = self.x25519_base(initial_secret)
+        secrets: list[bytes] = []
+        scalars = [initial_secret]
+        for point in public_keys:
+            for scalar in scalars:
+                point = self.x25519(scalar, point)
+            secret = hashes.expand_secret(point)
+            secrets.append(secret)
+            scalars.append(secret[224:256])
+        return alpha, secrets
+
+    def node_secret(self, private_key: bytes, alpha: bytes) -> bytes:
+        return hashes.expand_secret(self.x25519(private_key, alpha))
+
+    def keystreams(self, keys: Sequence[bytes], length: int) -> list[bytes]:
+        zeros = bytes(length)
+        return [self.aes128_ctr(key, _ZERO16, zeros) for key in keys]
+
+    def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
+        return [hashes.payload_key(seed) for seed in seeds]
+
+    def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
+        left, right = _split(keys, block)
+        for key in reversed(keys):
+            right = self.chacha20(_xor(left, key[0:32]), right)
+            left = _xor(left, hashes.blake2b_keyed(key[32:96], right))
+            right = self.chacha20(_xor(left, key[96:128]), right)
+            left = _xor(left, hashes.blake2b_keyed(key[128:192], right))
+        return left + right
+
+    def lioness_decrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
+        left, right = _split(keys, block)
+        for key in keys:
+            left = _xor(left, hashes.blake2b_keyed(key[128:192], right))
+            right = self.chacha20(_xor(left, key[96:128]), right)
+            left = _xor(left, hashes.blake2b_keyed(key[32:96], right))
+            right = self.chacha20(_xor(left, key[0:32]), right)
+        return left + right
+
+    def seal_fragment(self, ephemeral_secret: bytes, recipient_key: bytes, plaintext: bytes) -> bytes:
+        key = hashes.hkdf_blake3(self.blake3, b"", self.x25519(ephemeral_secret, recipient_key), b"", 16)
+        return self.x25519_base(ephemeral_secret) + self.aes128_ctr(key, _ZERO16, plaintext)
+
+    def open_fragment(self, private_key: bytes, sealed: bytes) -> bytes:
+        if len(sealed) < 32:
+            raise CryptoError("sealed fragment: shorter than its 32-byte key", code="bad_length")
+        key = hashes.hkdf_blake3(self.blake3, b"", self.x25519(private_key, sealed[:32]), b"", 16)
+        return self.aes128_ctr(key, _ZERO16, sealed[32:])
+
+
+def _split(keys: Sequence[bytes], block: bytes) -> tuple[bytes, bytes]:
+    if len(block) < 33:
+        raise CryptoError("lioness: a block has at least 33 bytes", code="bad_length")
+    if any(len(key) != hashes.PAYLOAD_KEY_LENGTH for key in keys):
+        raise CryptoError("lioness: a key has 192 bytes", code="bad_length")
+    return block[:32], block[32:]

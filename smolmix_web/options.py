@@ -1,0 +1,156 @@
+"""Options of a tunnel: one table with name, type, unit, default and range, and the only validation.
+
+Names and defaults are those of `@nymproject/mix-tunnel` 0.2.1 (docs/protocol/ipr.md 6.3), plus our own. The
+same camelCase names are used from JavaScript, from Python dictionaries and in error messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import OptionError
+
+MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
+
+_HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):([0-9]{1,5})$")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise OptionError(name, f"expected a string, got {type(value).__name__}")
+    if not value:
+        raise OptionError(name, "must not be empty")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise OptionError(name, f"expected true or false, got {type(value).__name__}")
+    return value
+
+
+def _integer(low: int, high: int) -> Callable[[str, Any], int]:
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JavaScript has one number type
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise OptionError(name, f"expected a whole number, got {type(value).__name__}")
+        if not low <= value <= high:
+            raise OptionError(name, f"{value} is not in {low}..{high}")
+        return value
+
+    return check
+
+
+def _resolver(name: str, value: Any) -> tuple[str, int]:
+    match = _HOST_PORT.match(_text(name, value))
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise OptionError(name, f"expected host:port, got {value!r}")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _urls(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise OptionError(name, "expected a list of at least one URL")
+    for url in value:
+        if not isinstance(url, str) or not re.match(r"^https?://[^\s/?#]+(/[^\s?#]*)?$", url):
+            raise OptionError(name, f"expected http or https URLs without query, got {url!r}")
+    return tuple(url if url.endswith("/") else url + "/" for url in value)
+
+
+def _certificates(name: str, value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)):
+        raise OptionError(name, "expected PEM text or a list of PEM texts")
+    for pem in items:
+        if not isinstance(pem, str) or "-----BEGIN CERTIFICATE-----" not in pem:
+            raise OptionError(name, "every item must be PEM text with a certificate")
+    return tuple(items)
+
+
+def _one_of(*choices: str) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if value not in choices or not isinstance(value, str):
+            raise OptionError(name, f"expected one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _option(js_name: str, check: Callable[[str, Any], Any], default: Any, unit: str, text: str) -> Any:
+    return field(default=default, metadata={"js": js_name, "check": check, "unit": unit, "text": text})
+
+
+@dataclass(frozen=True)
+class TunnelOptions:
+    """Validated options; times keep the unit of their name. Build with `from_mapping`."""
+
+    client_id: str = _option("clientId", _text, "smolmix-wasm", "", "name of the stored identity")
+    preferred_ipr: str | None = _option(
+        "preferredIpr", _text, None, "", "Nym address of the exit; none: drawn by weight"
+    )
+    preferred_gateway: str | None = _option("preferredGateway", _text, None, "", "base58 identity of the entry gateway")
+    force_tls: bool = _option("forceTls", _flag, True, "", "reach the gateway by wss:// only")
+    disable_poisson_traffic: bool = _option("disablePoissonTraffic", _flag, False, "", "send at once, no dummy packets")
+    disable_cover_traffic: bool = _option("disableCoverTraffic", _flag, False, "", "no separate loop cover stream")
+    open_reply_surbs: int = _option("openReplySurbs", _integer(0, 100), 10, "SURBs", "attached to the Open frame")
+    data_reply_surbs: int = _option(
+        "dataReplySurbs", _integer(0, 100), 2, "SURBs", "at least this many on small data messages"
+    )
+    primary_dns: tuple[str, int] = _option(
+        "primaryDns", _resolver, ("8.8.8.8", 53), "", "resolver, host:port, UDP through the tunnel"
+    )
+    fallback_dns: tuple[str, int] = _option(
+        "fallbackDns", _resolver, ("1.1.1.1", 53), "", "used when the primary does not answer"
+    )
+    storage_passphrase: str | None = _option("storagePassphrase", _text, None, "", "encrypts the stored identity")
+    connect_timeout_ms: int = _option(
+        "connectTimeoutMs", _integer(100, 600_000), 60_000, "ms", "for the exit handshake"
+    )
+    dns_timeout_ms: int = _option("dnsTimeoutMs", _integer(100, 600_000), 30_000, "ms", "per query attempt")
+    tcp_keepalive_ms: int = _option(
+        "tcpKeepaliveMs", _integer(1_000, 7_200_000), 10_000, "ms", "TCP keep-alive interval"
+    )
+    tcp_buffer_size: int = _option(
+        "tcpBufferSize", _integer(4_096, 16_777_216), 65_535, "bytes", "send and receive buffer per TCP socket"
+    )
+    max_redirects: int = _option("maxRedirects", _integer(0, 50), 5, "", "HTTP redirects followed")
+    debug: bool = _option("debug", _flag, False, "", "log progress to the console")
+    # -- ours ---------------------------------------------------------------------------------------
+    directory_urls: tuple[str, ...] = _option(
+        "directoryUrls", _urls, MAINNET_DIRECTORY, "", "directory base URLs, tried in order"
+    )
+    ca_certificates: tuple[str, ...] = _option(
+        "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"
+    )
+    crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> TunnelOptions:
+        """Check a mapping with camelCase names. `None` means "not given". Raises `OptionError`."""
+        known = {f.metadata["js"]: f for f in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in known:
+                raise OptionError(str(name), "unknown option")
+            if value is not None:
+                values[known[name].name] = known[name].metadata["check"](name, value)
+        return cls(**values)
+
+
+def option_table() -> list[dict[str, Any]]:
+    """The table itself, for documentation and for the page's types: one dictionary per option."""
+    return [
+        {
+            "name": f.metadata["js"],
+            "type": f.type,
+            "unit": f.metadata["unit"],
+            "default": f.default,
+            "text": f.metadata["text"],
+        }
+        for f in dataclasses.fields(TunnelOptions)
+    ]
