@@ -1,0 +1,157 @@
+"""The host inside a browser worker: the worker's own `WebSocket` and `fetch`, through Pyodide's `js`.
+
+Imported under Pyodide only. Nothing here reads cookies, storage or the page; `fetch` sends no credentials
+and no referrer, and the only other connection is the gateway's WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, create_proxy, to_js
+
+from ..errors import DirectoryError, TimeoutExpired
+from ..rand import RandomSource, SystemRandom
+from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+
+_OPEN_TIMEOUT = 15.0
+
+
+class BrowserHost:
+    """Host on Pyodide's event loop; one wake-up timer maps to one `setTimeout`."""
+
+    name = "browser"
+
+    def __init__(self, *, verbose: bool = False, rng: RandomSource | None = None) -> None:
+        self.rng: RandomSource = rng or SystemRandom()
+        self._loop = asyncio.get_running_loop()
+        self._verbose = verbose
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def unix_time(self) -> float:
+        return time.time()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
+        return self._loop.call_later(delay, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    def log(self, text: str) -> None:
+        if self._verbose:
+            js.console.debug(f"smolmix: {text}")
+
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+        abort = js.AbortController.new()
+        options = {
+            "signal": abort.signal,
+            "credentials": "omit",
+            "referrerPolicy": "no-referrer",
+            "redirect": "error",
+            "cache": "no-store",
+        }
+        try:
+            async with asyncio.timeout(timeout):
+                response = await js.fetch(url, to_js(options, dict_converter=js.Object.fromEntries))
+                body = await self._body(url, response, max_bytes)
+        except TimeoutError:
+            abort.abort()
+            raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
+        except JsException as error:
+            raise DirectoryError(f"directory {url}: {error}", code="unreachable", phase="directory") from None
+        media_type = str(response.headers.get("content-type") or "").split(";")[0].strip().lower()
+        return HttpAnswer(int(response.status), media_type, body)
+
+    async def _body(self, url: str, response: Any, max_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        total = 0
+        reader = response.body.getReader() if response.body else None
+        while reader is not None:
+            chunk = await reader.read()
+            if chunk.done:
+                break
+            piece = chunk.value.to_bytes()
+            total += len(piece)
+            if total > max_bytes:
+                reader.cancel()
+                raise too_large(url, max_bytes)
+            parts.append(piece)
+        return b"".join(parts)
+
+    def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
+        return _WebSocket(self._loop, url, events)
+
+
+class _WebSocket:
+    """The browser's WebSocket with its four events as callbacks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents) -> None:
+        self._loop = loop
+        self._events = events
+        self._closed = False
+        self._proxies: dict[str, Any] = {}
+        self._socket: Any = None
+        self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
+        try:
+            self._socket = js.WebSocket.new(url)
+        except JsException as error:
+            loop.call_soon(self._finish, f"cannot connect: {error}")
+            return
+        self._socket.binaryType = "arraybuffer"
+        handlers = {"open": self._opened, "message": self._message, "close": self._close_event}
+        for name, handler in handlers.items():
+            self._proxies[name] = create_proxy(handler)
+            self._socket.addEventListener(name, self._proxies[name])
+
+    def _opened(self, _event: Any) -> None:
+        if not self._closed:
+            self._deadline.cancel()
+            self._events.socket_opened()
+
+    def _message(self, event: Any) -> None:
+        if not self._closed:
+            data = event.data
+            self._events.socket_message(data if isinstance(data, str) else data.to_bytes())
+
+    def _close_event(self, event: Any) -> None:
+        self._finish(f"closed (code {event.code})")
+
+    def _expire(self) -> None:
+        self._finish(f"no connection in {_OPEN_TIMEOUT:g} s")
+
+    def _finish(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._deadline.cancel()
+        if self._socket is not None:
+            for name, proxy in self._proxies.items():
+                self._socket.removeEventListener(name, proxy)
+            self._socket.close()
+        # A proxy must not be destroyed inside its own call.
+        self._loop.call_soon(self._destroy)
+        self._events.socket_closed(reason)
+
+    def _destroy(self) -> None:
+        for proxy in self._proxies.values():
+            proxy.destroy()
+        self._proxies.clear()
+
+    def send(self, frame: bytes | str) -> None:
+        if self._closed or self._socket.readyState != 1:
+            return
+        self._socket.send(frame if isinstance(frame, str) else to_js(frame))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._loop.call_soon(self._finish, "closed by us")
+
+    @property
+    def buffered(self) -> int:
+        return int(self._socket.bufferedAmount) if self._socket is not None else 0

@@ -1,0 +1,226 @@
+"""The host under CPython: asyncio transports, `websockets` for the gateway, `h11` for the directory."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import h11
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from ..errors import DirectoryError, TimeoutExpired
+from ..rand import RandomSource, SystemRandom
+from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+
+_OPEN_TIMEOUT = 15.0
+_MAX_MESSAGE = 1 << 20  # a pushed packet has at most 33 KB, a control message far less
+_READ_SIZE = 65_536
+
+
+class CPythonHost:
+    """Host on the running asyncio loop. `ca_file`: extra PEM roots for `https:` and `wss:` of directory and gateway."""
+
+    name = "cpython"
+
+    def __init__(self, *, rng: RandomSource | None = None, verbose: bool = False, ca_file: str | None = None) -> None:
+        self.rng: RandomSource = rng or SystemRandom()
+        self._loop = asyncio.get_running_loop()
+        self._verbose = verbose
+        self._tls = ssl.create_default_context(cafile=certifi.where())
+        if ca_file is not None:
+            self._tls.load_verify_locations(cafile=ca_file)
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def unix_time(self) -> float:
+        return time.time()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
+        return self._loop.call_later(delay, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    def log(self, text: str) -> None:
+        if self._verbose:
+            print(text, file=sys.stderr, flush=True)
+
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._get(url, max_bytes)
+        except TimeoutError:
+            raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
+        except h11.RemoteProtocolError as error:
+            raise DirectoryError(f"directory {url}: {error}", code="bad_response", phase="directory") from None
+        except OSError as error:
+            raise DirectoryError(f"directory {url}: {error}", code="unreachable", phase="directory") from None
+
+    async def _get(self, url: str, max_bytes: int) -> HttpAnswer:
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+        reader, writer = await asyncio.open_connection(host, port, ssl=self._tls if secure else None)
+        try:
+            http = h11.Connection(h11.CLIENT)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            headers = [
+                ("Host", parts.netloc.rpartition("@")[2]),
+                ("Accept", "application/json"),
+                ("Connection", "close"),
+            ]
+            writer.write(http.send(h11.Request(method="GET", target=target, headers=headers)) or b"")
+            writer.write(http.send(h11.EndOfMessage()) or b"")
+            status, media_type, body = 0, "", bytearray()
+            while True:
+                event = http.next_event()
+                if event is h11.NEED_DATA:
+                    http.receive_data(await reader.read(_READ_SIZE))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                    values = [value for name, value in event.headers if name == b"content-type"]
+                    media_type = values[0].split(b";")[0].strip().lower().decode("ascii", "replace") if values else ""
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                    if len(body) > max_bytes:
+                        raise DirectoryError(
+                            f"directory {url}: more than {max_bytes} bytes",
+                            code="response_too_large",
+                            phase="directory",
+                        )
+                elif isinstance(event, h11.EndOfMessage):
+                    return HttpAnswer(status, media_type, bytes(body))
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise DirectoryError(f"directory {url}: connection closed", code="bad_response", phase="directory")
+        finally:
+            writer.close()
+
+    def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
+        return _WebSocket(self._loop, url, events, self._tls)
+
+
+class _WebSocket(asyncio.Protocol):
+    """Client WebSocket on an asyncio transport: sends are synchronous, messages arrive as callbacks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents, tls: ssl.SSLContext) -> None:
+        self._events = events
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._parts: list[bytes] = []
+        self._text = False
+        self._protocol: ClientProtocol | None = None
+        self._task = loop.create_task(self._connect(loop, url, tls))
+        self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, url: str, tls: ssl.SSLContext) -> None:
+        try:
+            uri = parse_uri(url)
+            self._protocol = ClientProtocol(uri, max_size=_MAX_MESSAGE)
+            await loop.create_connection(lambda: self, uri.host, uri.port, ssl=tls if uri.secure else None)
+        except (OSError, InvalidURI) as error:
+            self._finish(f"cannot connect: {error}")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) and self._protocol is not None
+        self._transport = transport
+        if self._closed:
+            transport.abort()
+            return
+        self._protocol.send_request(self._protocol.connect())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        protocol = self._protocol
+        if protocol is None or self._closed:
+            return
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Response):
+                self._deadline.cancel()
+                if protocol.handshake_exc is None:
+                    self._events.socket_opened()
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._flush()
+        if protocol.handshake_exc is not None:
+            self._finish(f"handshake refused: {protocol.handshake_exc}")
+        elif protocol.close_expected():
+            self._finish(_close_reason(protocol))
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._text, self._parts = frame.opcode is Opcode.TEXT, [bytes(frame.data)]
+        elif frame.opcode is Opcode.CONT:
+            self._parts.append(bytes(frame.data))
+        else:
+            return
+        if frame.fin:
+            message = b"".join(self._parts)
+            self._parts = []
+            self._events.socket_message(message.decode() if self._text else message)
+
+    def eof_received(self) -> None:
+        if self._protocol is not None:
+            self._protocol.receive_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish(f"connection lost: {exc}" if exc else "connection closed")
+
+    def _expire(self) -> None:
+        self._finish(f"no connection in {_OPEN_TIMEOUT:g} s")
+
+    def _flush(self) -> None:
+        if self._transport is None or self._protocol is None:
+            return
+        for piece in self._protocol.data_to_send():
+            if piece:
+                self._transport.write(piece)
+
+    def _finish(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._deadline.cancel()
+        if self._transport is not None:
+            self._transport.close()
+        else:
+            self._task.cancel()
+        self._events.socket_closed(reason)
+
+    def send(self, frame: bytes | str) -> None:
+        if self._closed or self._protocol is None or self._protocol.state is not State.OPEN:
+            return
+        if isinstance(frame, str):
+            self._protocol.send_text(frame.encode())
+        else:
+            self._protocol.send_binary(frame)
+        self._flush()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._protocol is not None and self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._flush()
+        asyncio.get_running_loop().call_soon(self._finish, "closed by us")
+
+    @property
+    def buffered(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+
+def _close_reason(protocol: Any) -> str:
+    code = protocol.close_code
+    return f"closed by the gateway (code {code})" if code is not None else "closed by the gateway"
