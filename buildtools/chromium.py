@@ -1,0 +1,72 @@
+"""Find Chromium, or install it: Debian's package as root, else Playwright's own build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from .common import PYTHON, TaskError, run, say
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ADVICE = "no Chromium: install the package `chromium`, or set CHROMIUM to the path of a Chromium or Chrome binary"
+
+
+def find_chromium() -> str | None:
+    """$CHROMIUM, then PATH, then what Playwright has downloaded before."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise TaskError(f"CHROMIUM={named} is not an executable file")
+        return path
+    for name in NAMES:
+        path = shutil.which(name)
+        if path:
+            return path
+    return _from_playwright()
+
+
+def _from_playwright() -> str | None:
+    cache = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    places = [Path(cache)] if cache and cache != "0" else []
+    places += [Path.home() / ".cache" / "ms-playwright", Path.home() / "Library" / "Caches" / "ms-playwright"]
+    patterns = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
+    for place in places:
+        for pattern in patterns:
+            found = sorted(p for p in place.glob(pattern) if os.access(p, os.X_OK))
+            if found:
+                return str(found[-1])
+    return None
+
+
+def ensure_chromium() -> str:
+    """Path of a Chromium binary, installing one when there is none; `TaskError` with advice when that fails."""
+    found = find_chromium()
+    if found:
+        return found
+    attempts = []
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        attempts.append(_install_debian)
+    attempts.append(_install_playwright)
+    for attempt in attempts:
+        try:
+            attempt()
+        except TaskError as error:
+            say(str(error))
+        found = find_chromium()
+        if found:
+            return found
+    raise TaskError(ADVICE)
+
+
+def _install_debian() -> None:
+    say("installing the Debian package chromium")
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    run(["apt-get", "update", "-q"], env=env)
+    run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"], env=env)
+
+
+def _install_playwright() -> None:
+    say("installing Playwright's Chromium")
+    run([PYTHON, "-m", "playwright", "install", "chromium"])
