@@ -95,11 +95,7 @@ class CPythonHost:
                 elif isinstance(event, h11.Data):
                     body += event.data
                     if len(body) > max_bytes:
-                        raise DirectoryError(
-                            f"directory {url}: more than {max_bytes} bytes",
-                            code="response_too_large",
-                            phase="directory",
-                        )
+                        raise too_large(url, max_bytes)
                 elif isinstance(event, h11.EndOfMessage):
                     return HttpAnswer(status, media_type, bytes(body))
                 elif isinstance(event, h11.ConnectionClosed):

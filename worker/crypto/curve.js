@@ -1,0 +1,245 @@
+// X25519 on libsodium's heap, and the sender's secrets of a Sphinx header with one multiplication per hop
+// (docs/protocol/sphinx.md 2.4 and 2.7).
+//
+// The shared secret of hop i is the chain X25519(b_{i-1}, ... X25519(b_0, X25519(x, Y_i))). Every scalar is clamped,
+// so it is 8 times an integer between 2^251 and 2^252. Write the product of all clamped scalars as 8*t. Points of the
+// curve form a group of order 8*l, and 8 times any point lies in the subgroup of prime order l, so t may be reduced
+// mod l: libsodium's constant-time scalar multiplication does that, starting from x/8 (below l, exact).
+// X25519 itself computes (8*t)*Y whenever 2^251 <= t < 2^252, because clamping then changes nothing. Half of the
+// residues mod l are like that; for the others l - t is, and it gives the negated point, whose u coordinate is the same.
+// So one ordinary X25519 with the right scalar replaces the chain. Two exceptions take the plain chain:
+// * points of the twist (X25519 accepts them), whose group has another order; they are told apart by one Legendre symbol;
+// * t for which neither form fits, that is 2^252 <= t < l or its mirror: a chance of 2^-126.
+// Low-order and mixed-order points of the curve need no exception: the factor 8 removes torsion in both ways alike.
+
+const P = (1n << 255n) - 19n;
+const MASK = (1n << 255n) - 1n;
+const A = 486662n;
+/** Remembered node keys: far more than a network has nodes. */
+const KNOWN_KEYS = 2048;
+
+/** Scratch layout, relative to its start. All slots but UNIT and INFO hold secrets and are wiped after use. */
+const POINT = 0;
+const SHARED = 32;
+const LADDER = 64;
+const SCALARS = 96; // x and up to 5 blinding factors
+const FACTOR = 288; // t
+const NEGATED = 320;
+const PRK = 352;
+const BLOCK = 384; // previous block (32) || info || counter (1)
+const INFO_MAX = 128;
+const STATES = BLOCK + 32 + INFO_MAX + 1 + 15;
+
+export const SECRET_LENGTH = 288;
+const BLINDING_FACTOR = 224;
+
+/** @typedef {import("libsodium-sumo").Sodium} Sodium */
+
+/**
+ * Whether a 32-byte u coordinate (top bit ignored, reduced mod p) belongs to a point of the curve and not of its twist.
+ * Public keys are public, so BigInt arithmetic may take its time from them. u = 0 is answered with false.
+ * @param {Uint8Array} point
+ */
+export function isOnCurve(point) {
+  let hex = "0x";
+  for (let i = 31; i >= 0; i--) hex += /** @type {number} */ (point[i]).toString(16).padStart(2, "0");
+  const u = (BigInt(hex) & MASK) % P;
+  let base = (((((u + A) * u) % P) + 1n) * u) % P;
+  // Euler's criterion with exponent (p - 1) / 2 = 2^254 - 10: 2^254 - 10 = 2^4 * (2^250 - 1) + 6.
+  let result = 1n;
+  for (let exponent = (P - 1n) / 2n; exponent > 0n; exponent >>= 1n) {
+    if (exponent & 1n) result = (result * base) % P;
+    base = (base * base) % P;
+  }
+  return result === 1n;
+}
+
+/**
+ * @param {Sodium} sodium
+ * @param {Uint8Array} expansionInfo the HKDF info of sphinx.md 2.4
+ */
+export function createCurve(sodium, expansionInfo) {
+  if (expansionInfo.length > INFO_MAX) throw new RangeError("expansion info is too long");
+  const stateBytes = sodium._crypto_auth_hmacsha256_statebytes();
+  const size = STATES + 3 * stateBytes;
+  const base = sodium._malloc(size);
+  if (base === 0) throw new Error("libsodium is out of memory");
+  const [extractState, expandState, state] = [0, 1, 2].map((i) => base + STATES + i * stateBytes);
+  const blockLength = 32 + expansionInfo.length + 1;
+  sodium.HEAPU8.set(expansionInfo, base + BLOCK + 32);
+  // The extract step of the HKDF has an empty salt: its keyed state is the same for every secret.
+  sodium._crypto_auth_hmacsha256_init(/** @type {number} */ (extractState), base, 0);
+
+  /** @type {Map<string, boolean>} */
+  const known = new Map();
+
+  /** @param {Uint8Array} point */
+  function onCurve(point) {
+    const key = String.fromCharCode.apply(null, /** @type {any} */ (point));
+    let answer = known.get(key);
+    if (answer === undefined) {
+      answer = isOnCurve(point);
+      if (known.size >= KNOWN_KEYS) known.delete(/** @type {string} */ (known.keys().next().value));
+    } else {
+      known.delete(key);
+    }
+    known.set(key, answer);
+    return answer;
+  }
+
+  /** HKDF-SHA256 with empty salt of the 32 bytes at SHARED: 288 bytes to `out` (sphinx.md 2.4). @param {number} out */
+  function expand(out) {
+    const heap = sodium.HEAPU8;
+    const first = /** @type {number} */ (extractState);
+    const second = /** @type {number} */ (expandState);
+    const working = /** @type {number} */ (state);
+    heap.copyWithin(working, first, first + stateBytes);
+    sodium._crypto_auth_hmacsha256_update(working, base + SHARED, 32, 0);
+    sodium._crypto_auth_hmacsha256_final(working, base + PRK);
+    sodium._crypto_auth_hmacsha256_init(second, base + PRK, 32);
+    for (let i = 0; i < SECRET_LENGTH / 32; i++) {
+      heap.copyWithin(working, second, second + stateBytes);
+      heap[base + BLOCK + blockLength - 1] = i + 1;
+      const skip = i === 0 ? 32 : 0;
+      sodium._crypto_auth_hmacsha256_update(working, base + BLOCK + skip, blockLength - skip, 0);
+      sodium._crypto_auth_hmacsha256_final(working, base + BLOCK);
+      heap.copyWithin(out + 32 * i, base + BLOCK, base + BLOCK + 32);
+    }
+  }
+
+  /** Everything secret in the scratch memory becomes zero. */
+  function wipe() {
+    const heap = sodium.HEAPU8;
+    heap.fill(0, base, base + BLOCK + 32);
+    heap.fill(0, expandState, base + size);
+  }
+
+  /** The clamped scalar for one X25519 that multiplies by 8*t, t at FACTOR, to LADDER; false when there is none. */
+  function ladderScalar() {
+    const heap = sodium.HEAPU8;
+    sodium._crypto_core_ed25519_scalar_negate(base + NEGATED, base + FACTOR);
+    // Bit 251 of t chooses, without a branch: all ones keeps t, zero takes l - t.
+    const keep = -((/** @type {number} */ (heap[base + FACTOR + 31]) >> 3) & 1);
+    let carry = 0;
+    for (let i = 0; i < 32; i++) {
+      const one = /** @type {number} */ (heap[base + FACTOR + i]);
+      const other = /** @type {number} */ (heap[base + NEGATED + i]);
+      const byte = other ^ ((one ^ other) & keep);
+      heap[base + LADDER + i] = (byte << 3) | carry;
+      carry = byte >> 5;
+    }
+    // 2^254 <= 8*t < 2^255, the range of a clamped scalar; `carry` holds what did not fit into 256 bits.
+    return (/** @type {number} */ (heap[base + LADDER + 31]) >> 6) === 1 && carry === 0;
+  }
+
+  /** The scalar at `slot` is clamped in place (RFC 7748 section 5). @param {number} slot */
+  function clamp(slot) {
+    const heap = sodium.HEAPU8;
+    heap[slot] = /** @type {number} */ (heap[slot]) & 248;
+    heap[slot + 31] = (/** @type {number} */ (heap[slot + 31]) & 127) | 64;
+  }
+
+  /**
+   * X25519 of the scalar and point given, to SHARED; false on an all-zero result.
+   * @param {number} scalar @param {number} point
+   */
+  function multiply(scalar, point) {
+    return sodium._crypto_scalarmult_curve25519(base + SHARED, scalar, point) === 0;
+  }
+
+  return {
+    wipe,
+
+    /**
+     * Shared secret of two 32-byte values; false on an all-zero result.
+     * @param {Uint8Array} scalar @param {Uint8Array} point @param {Uint8Array} out
+     */
+    x25519(scalar, point, out) {
+      sodium.HEAPU8.set(scalar, base + SCALARS);
+      sodium.HEAPU8.set(point, base + POINT);
+      const good = multiply(base + SCALARS, base + POINT);
+      out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
+      wipe();
+      return good;
+    },
+
+    /** @param {Uint8Array} scalar @param {Uint8Array} out */
+    x25519Base(scalar, out) {
+      sodium.HEAPU8.set(scalar, base + SCALARS);
+      sodium._crypto_scalarmult_curve25519_base(base + SHARED, base + SCALARS);
+      out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
+      wipe();
+    },
+
+    /**
+     * Node side: the 288-byte secret of X25519(scalar, point) at the heap address `out`; false on an all-zero result.
+     * @param {Uint8Array} scalar @param {Uint8Array} point @param {number} out
+     */
+    nodeSecret(scalar, point, out) {
+      sodium.HEAPU8.set(scalar, base + SCALARS);
+      sodium.HEAPU8.set(point, base + POINT);
+      const good = multiply(base + SCALARS, base + POINT);
+      if (good) expand(out);
+      wipe();
+      return good;
+    },
+
+    /**
+     * Sender side: alpha (32) and then the 288-byte secret of each hop, at the heap address `out`.
+     * @param {Uint8Array} initial x, 32 bytes
+     * @param {Uint8Array} points 32 bytes for each hop
+     * @param {number} count hops, 1 to 5
+     * @param {number} out
+     * @returns {number} -1 when all is well, else the index of the hop whose key has low order
+     */
+    headerSecrets(initial, points, count, out) {
+      sodium.HEAPU8.set(initial, base + SCALARS);
+      clamp(base + SCALARS);
+      sodium._crypto_scalarmult_curve25519_base(out, base + SCALARS);
+      const heap = sodium.HEAPU8;
+      for (let i = 0; i < 32; i++) {
+        const next = i === 31 ? 0 : /** @type {number} */ (heap[base + SCALARS + i + 1]);
+        heap[base + FACTOR + i] = (/** @type {number} */ (heap[base + SCALARS + i]) >> 3) | (next << 5);
+      }
+      let bad = -1;
+      for (let hop = 0; hop < count && bad < 0; hop++) {
+        const point = points.subarray(32 * hop, 32 * hop + 32);
+        heap.set(point, base + POINT);
+        let good;
+        if (onCurve(point) && ladderScalar()) {
+          good = multiply(base + LADDER, base + POINT);
+        } else {
+          good = multiply(base + SCALARS, base + POINT);
+          for (let i = 1; i <= hop && good; i++) {
+            heap.copyWithin(base + POINT, base + SHARED, base + SHARED + 32);
+            good = multiply(base + SCALARS + 32 * i, base + POINT);
+          }
+        }
+        if (!good) {
+          bad = hop;
+          break;
+        }
+        const secret = out + 32 + SECRET_LENGTH * hop;
+        expand(secret);
+        const scalar = base + SCALARS + 32 * (hop + 1);
+        heap.copyWithin(scalar, secret + BLINDING_FACTOR, secret + BLINDING_FACTOR + 32);
+        clamp(scalar);
+        sodium._crypto_core_ed25519_scalar_mul(base + FACTOR, base + FACTOR, scalar);
+      }
+      wipe();
+      return bad;
+    },
+
+    /**
+     * The choice of the ladder scalar alone, for tests: t (32 bytes, below l) to the clamped scalar; false if none fits.
+     * @param {Uint8Array} factor @param {Uint8Array} out
+     */
+    ladderScalar(factor, out) {
+      sodium.HEAPU8.set(factor, base + FACTOR);
+      const fits = ladderScalar();
+      out.set(sodium.HEAPU8.subarray(base + LADDER, base + LADDER + 32));
+      wipe();
+      return fits;
+    },
+  };
+}

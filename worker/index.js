@@ -1,0 +1,95 @@
+/**
+ * smolmix-web: network access for pages through the Nym mixnet.
+ *
+ * Names follow `@nymproject/mix-tunnel`, `mix-fetch`, `mix-dns` and `mix-websocket`. The functions share one tunnel;
+ * `new MixTunnel(options)` gives an independent one.
+ *
+ * @module
+ */
+
+import { MixTunnel } from "./tunnel.js";
+import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
+import { mixError } from "./errors.js";
+
+export { MixError } from "./errors.js";
+export { MixErrorEvent } from "./websocket.js";
+export { MixTunnel };
+
+/** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
+/** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+
+/** @type {MixTunnel | null} */
+let shared = null;
+
+/** @returns {MixTunnel} */
+function tunnel() {
+  if (!shared) throw mixError("not_connected", "call setupMixTunnel first", "setup");
+  return shared;
+}
+
+/**
+ * Connect the shared tunnel. While it is up, further calls return at once and their options are not looked at.
+ * @param {SetupMixTunnelOpts} [opts]
+ * @returns {Promise<void>}
+ */
+export async function setupMixTunnel(opts = {}) {
+  if (!shared || shared.state.state === "failed" || shared.state.state === "shutdown") shared = new MixTunnel(opts);
+  await shared.setup();
+}
+
+/** Close the shared tunnel; `setupMixTunnel` may be called again afterwards. @returns {Promise<void>} */
+export async function disconnectMixTunnel() {
+  await shared?.disconnect();
+}
+
+/** State of the shared tunnel; `{state: "shutdown"}` before the first set-up. @returns {Promise<TunnelSnapshot>} */
+export async function getTunnelState() {
+  return (shared ?? new MixTunnel()).state;
+}
+
+/** The shared tunnel itself, once set up. @returns {Promise<MixTunnel>} */
+export async function getMixTunnel() {
+  return tunnel();
+}
+
+/**
+ * `fetch` over the mixnet; needs `setupMixTunnel`.
+ * @param {RequestInfo | URL} url
+ * @param {RequestInit} [init]
+ * @returns {Promise<Response>}
+ */
+export async function mixFetch(url, init = {}) {
+  return tunnel().fetch(url, init);
+}
+
+/**
+ * Set up the shared tunnel and return the fetch function.
+ * @param {SetupMixTunnelOpts} [opts]
+ * @returns {Promise<typeof mixFetch>}
+ */
+export async function createMixFetch(opts = {}) {
+  await setupMixTunnel(opts);
+  return mixFetch;
+}
+
+/**
+ * First address of a name, asked through the mixnet.
+ * @param {string} hostname
+ * @returns {Promise<string>}
+ */
+export async function mixDNS(hostname) {
+  const [address] = await tunnel().resolve(hostname);
+  if (address === undefined) throw mixError("no_data", `${hostname} has no address`, "dns");
+  return address;
+}
+
+/** WebSocket over the shared tunnel; needs `setupMixTunnel`. */
+export class MixWebSocket extends TunnelWebSocket {
+  /**
+   * @param {string | URL} url
+   * @param {string | string[]} [protocols]
+   */
+  constructor(url, protocols = []) {
+    super(url, protocols, tunnel().connected());
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * The whole conversation between a page and its worker, as a closed union.
+ *
+ * Every call or open channel has an `id` chosen by the page. A call ends with `result` or `error`; a channel
+ * (response body, WebSocket, TCP, UDP) starts with `opened` and ends with `end`, `closed` or `error`. After the
+ * end of an id the worker forgets it, and later messages for it are void.
+ *
+ * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
+ * were taken by the tunnel. WebSocket and UDP messages are pulled in the same way.
+ *
+ * @module
+ */
+
+/** @typedef {[string, string]} HeaderPair */
+
+/**
+ * What a failed operation carries across: the Python error's class name, its stable code, the phase it struck in.
+ * @typedef {{name: string, code: string, phase: string | null, message: string, option?: string}} ErrorDetail
+ */
+
+/**
+ * @typedef {object} FetchRequest
+ * @property {string} method
+ * @property {string} url absolute
+ * @property {HeaderPair[]} headers
+ * @property {"follow" | "error" | "manual"} redirect
+ * @property {Uint8Array | null} body
+ * @property {boolean} streaming the body follows in `write` messages, ended by `finish`
+ */
+
+/**
+ * @typedef {object} ResponseHead
+ * @property {number} status
+ * @property {string} statusText
+ * @property {HeaderPair[]} headers
+ * @property {string} url
+ * @property {boolean} redirected
+ * @property {string} httpVersion
+ * @property {string | null} tls for example "TLSv1.3"; null for plain http
+ */
+
+/**
+ * @typedef {object} TunnelSnapshot
+ * @property {"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed"} state
+ * @property {string | null} step what is being done while connecting
+ * @property {ErrorDetail | null} error why it failed
+ * @property {string | null} gateway base58 identity
+ * @property {string | null} exit Nym address
+ * @property {string[]} addresses IP addresses given by the exit
+ */
+
+/**
+ * Page to worker.
+ * @typedef {{type: "setup", id: number, options: Record<string, unknown>}
+ *   | {type: "disconnect", id: number}
+ *   | {type: "statistics", id: number}
+ *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
+ *   | {type: "fetch", id: number, request: FetchRequest}
+ *   | {type: "websocket", id: number, url: string, protocols: string[]}
+ *   | {type: "tcp", id: number, host: string, port: number, tls: boolean}
+ *   | {type: "udp", id: number, port: number}
+ *   | {type: "pull", id: number}
+ *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number}
+ *   | {type: "finish", id: number}
+ *   | {type: "close", id: number, code?: number, reason?: string}
+ *   | {type: "abort", id: number}} PageMessage
+ */
+
+/**
+ * Worker to page.
+ * @typedef {{type: "booted"}
+ *   | {type: "boot-failed", message: string}
+ *   | {type: "state", snapshot: TunnelSnapshot}
+ *   | {type: "result", id: number, value: unknown}
+ *   | {type: "error", id: number, error: ErrorDetail}
+ *   | {type: "response", id: number, head: ResponseHead}
+ *   | {type: "opened", id: number, detail: Record<string, unknown>}
+ *   | {type: "chunk", id: number, data: Uint8Array | string, host?: string, port?: number}
+ *   | {type: "end", id: number}
+ *   | {type: "written", id: number, bytes: number}
+ *   | {type: "closed", id: number, code: number, reason: string, clean: boolean}} WorkerMessage
+ */
+
+export {};
