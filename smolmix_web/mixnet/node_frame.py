@@ -38,7 +38,7 @@ class NodeFrame(NamedTuple):
 
 
 class FrameDecoder:
-    """Cuts a TCP stream into frames. It buffers less than one frame beyond what was fed.
+    """Cuts a TCP stream into frames; it holds what was fed and not yet taken, at rest less than one frame.
 
     After an error the stream is of no use: the same MessageError comes again, the connection is to be closed.
     Codes: `bad_frame_version`, `bad_packet_size` (unknown tag, Outfox included), `unsupported_packet_type`,
@@ -51,57 +51,55 @@ class FrameDecoder:
 
     @property
     def buffered(self) -> int:
-        """Bytes of an unfinished frame."""
+        """Bytes fed and not yet taken."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[NodeFrame]:
-        """Take `data` and give the frames it completes, in order; those before a malformed one still come."""
+        """Take `data` and give the frames that are complete, in order; those before a malformed one still come."""
         if self._error is None:
             self._buffer += data
-        return self._frames()
+        # An iterator of calls, not a generator: the bytes are taken even if nobody iterates.
+        return iter(self.next_frame, None)
 
-    def _frames(self) -> Iterator[NodeFrame]:
+    def next_frame(self) -> NodeFrame | None:
+        """The next complete frame, None when more bytes are needed."""
         if self._error is not None:
             raise self._error
-        view, at = bytes(self._buffer), 0
         try:
-            while True:
-                parsed = self._parse(view, at)
-                if parsed is None:
-                    return
-                frame, at = parsed
-                yield frame
+            return self._parse()
         except MessageError as error:
             self._error = error
+            self._buffer.clear()
             raise
-        finally:
-            del self._buffer[:at]
 
-    @staticmethod
-    def _parse(data: bytes, at: int) -> tuple[NodeFrame, int] | None:
-        have = len(data) - at
+    def _parse(self) -> NodeFrame | None:
+        # Each field is judged as soon as it is there: a wrong stream must not wait for more bytes.
+        data = self._buffer
+        have = len(data)
         if have < 1:
             return None
-        version = data[at]
+        version = data[0]
         header = _HEADER.get(version)
         if header is None:
             raise MessageError(f"node frame: version {version} at offset 0", code="bad_frame_version")
-        # Each field is judged as soon as it is there: a wrong stream must not wait for more bytes.
         if have < 2:
             return None
-        size = SIZE_BY_TAG.get(data[at + 1])
+        size = SIZE_BY_TAG.get(data[1])
         if size is None:
-            raise MessageError(f"node frame: unknown size tag {data[at + 1]} at offset 1", code="bad_packet_size")
+            raise MessageError(f"node frame: unknown size tag {data[1]} at offset 1", code="bad_packet_size")
         if have < 3:
             return None
-        check_packet_type(data[at + 2], "node frame: offset 2")
+        packet_type = data[2]
+        check_packet_type(packet_type, "node frame: offset 2")
         rotation = ROTATION_UNKNOWN
         if version == ROTATION_FRAME:
             if have < 4:
                 return None
-            rotation = data[at + 3]
+            rotation = data[3]
             check_rotation(rotation, "node frame: offset 3")
-        end = at + header + size.wire
-        if len(data) < end:
+        end = header + size.wire
+        if have < end:
             return None
-        return NodeFrame(data[at + header : end], rotation, version, data[at + 2]), end
+        packet = bytes(memoryview(data)[header:end])
+        del data[:end]
+        return NodeFrame(packet, rotation, version, packet_type)
