@@ -174,9 +174,7 @@ def _decode_surbs_v2(data: bytes, at: int) -> tuple[tuple[ReplySurb, ...], int]:
     return _cut_surbs(data, start, count, surb_length(hops), rotation)
 
 
-def _cut_surbs(
-    data: bytes, start: int, count: int, size: int, rotation: int
-) -> tuple[tuple[ReplySurb, ...], int]:
+def _cut_surbs(data: bytes, start: int, count: int, size: int, rotation: int) -> tuple[tuple[ReplySurb, ...], int]:
     end = start + count * size
     if len(data) < end:
         raise _bad_surbs(f"{count} of {size} bytes at offset {start}, only {len(data) - start} bytes are there")

@@ -89,8 +89,8 @@ class _Finished:
 class Reassembler:
     """Collects fragments until their message is whole.
 
-    `max_buffered`: bytes of incomplete sets, overhead included, hence also the longest message. `timeout`: seconds after
-    which an incomplete set without news is thrown away.
+    `max_buffered`: bytes of incomplete sets, overhead included, hence also the longest message. `timeout`: seconds
+    after which an incomplete set without news is thrown away.
     """
 
     def __init__(
@@ -220,7 +220,9 @@ class Reassembler:
             if gone:
                 # The link leads to a set that does not answer it: this message can never be whole.
                 self._remove(source_key, source, start)
-                raise MessageError("fragment: the linked sets of its message contradict each other", code="bad_set_chain")
+                raise MessageError(
+                    "fragment: the linked sets of its message contradict each other", code="bad_set_chain"
+                )
             if neighbour is None or not neighbour.complete:
                 return None
             seen[there] = None

@@ -62,7 +62,11 @@ class ReplySurb:
             )
         header_end = ENCRYPTION_KEY + c.HEADER
         return cls(
-            data[:ENCRYPTION_KEY], data[ENCRYPTION_KEY:header_end], data[header_end:SURB_BASE], data[SURB_BASE:], rotation
+            data[:ENCRYPTION_KEY],
+            data[ENCRYPTION_KEY:header_end],
+            data[header_end:SURB_BASE],
+            data[SURB_BASE:],
+            rotation,
         )
 
     def apply(self, crypto: Crypto, plaintext: bytes, payload_size: int = c.REGULAR.payload) -> bytes:
