@@ -13,13 +13,26 @@ def load_crypto(choice: str = "auto") -> Crypto:
     if choice == "auto":
         choice = "browser" if sys.platform == "emscripten" else "pyca"
     if choice == "pyca":
-        try:
-            from .pyca import PycaCrypto
-        except ImportError as error:
-            raise OptionError("crypto", f"provider pyca is not at hand here: {error}") from None
-        return PycaCrypto()
+        return _pyca()
     if choice == "browser" and sys.platform == "emscripten":
         from .browser import BrowserCrypto
 
         return BrowserCrypto()
     raise OptionError("crypto", f"no provider {choice!r} in this runtime")
+
+
+def _pyca() -> Crypto:
+    try:
+        from .pyca import PycaCrypto
+
+        try:
+            return PycaCrypto()
+        except ImportError:
+            if sys.platform != "emscripten":
+                raise
+            # Pyodide has no wheel of `blake3`; the page's JavaScript has the function.
+            from .browser import BrowserCrypto
+
+            return PycaCrypto(BrowserCrypto().blake3)
+    except ImportError as error:
+        raise OptionError("crypto", f"provider pyca is not at hand here: {error}") from None

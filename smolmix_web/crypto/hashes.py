@@ -1,10 +1,12 @@
-"""Hash constructions built on hashlib and one BLAKE3 function: the same code under both providers."""
+"""Hash constructions on hashlib and one BLAKE3 function, and input checks: the same code under both providers."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from ..errors import CryptoError
 
 # Fixed inputs of the Sphinx key derivations (sphinx 2.4, 2.5).
 EXPANSION_INFO = b"Dwste mou enan moxlo arketa makru kai ena upomoxlio gia na ton topothetisw kai tha kinisw thn gh."
@@ -12,6 +14,7 @@ PAYLOAD_KEY_SALT = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-SALT"
 PAYLOAD_KEY_INFO = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-INFO"
 EXPANDED_SECRET_LENGTH = 288
 PAYLOAD_KEY_LENGTH = 192
+MAX_HOPS = 5
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
@@ -39,6 +42,13 @@ def payload_key(seed: bytes) -> bytes:
     return hkdf_sha256(PAYLOAD_KEY_SALT, seed, PAYLOAD_KEY_INFO, PAYLOAD_KEY_LENGTH)
 
 
+def payload_keys(seeds: Sequence[bytes]) -> list[bytes]:
+    """`payload_key` of each seed; `CryptoError` when one is not 16 bytes."""
+    if any(len(seed) != 16 for seed in seeds):
+        raise CryptoError("payload_keys: a seed has 16 bytes", code="bad_length")
+    return [payload_key(seed) for seed in seeds]
+
+
 def hmac_blake3(blake3: Callable[[bytes], bytes], key: bytes, data: bytes) -> bytes:
     """RFC 2104 around plain BLAKE3: block 64, output 32 (sphinx 6.1). Not BLAKE3's keyed mode."""
     if len(key) > 64:
@@ -61,4 +71,45 @@ def hkdf_blake3(blake3: Callable[[bytes], bytes], salt: bytes, ikm: bytes, info:
 
 def blake2b_keyed(key: bytes, data: bytes) -> bytes:
     """BLAKE2b keyed with up to 64 bytes, 32-byte digest."""
+    if len(key) > 64:
+        raise CryptoError("blake2b: a key has at most 64 bytes", code="bad_length")
     return hashlib.blake2b(data, key=key, digest_size=32).digest()
+
+
+def check_route(initial_secret: bytes, public_keys: Sequence[bytes]) -> None:
+    """The inputs of `header_secrets`."""
+    if len(initial_secret) != 32 or any(len(key) != 32 for key in public_keys):
+        raise CryptoError("header_secrets: secret and keys are 32 bytes each", code="bad_length")
+    if not 1 <= len(public_keys) <= MAX_HOPS:
+        raise CryptoError(f"header_secrets: a route has 1 to {MAX_HOPS} hops", code="bad_length")
+
+
+def check_keystream_keys(keys: Sequence[bytes]) -> None:
+    """The inputs of `keystreams`."""
+    if any(len(key) != 16 for key in keys):
+        raise CryptoError("keystreams: a key has 16 bytes", code="bad_length")
+
+
+def check_lioness(keys: Sequence[bytes], block: bytes) -> None:
+    """The inputs of `lioness_encrypt` and `lioness_decrypt`."""
+    if len(block) < 33:
+        raise CryptoError("lioness: a block has at least 33 bytes", code="bad_length")
+    if any(len(key) != PAYLOAD_KEY_LENGTH for key in keys):
+        raise CryptoError("lioness: a key has 192 bytes", code="bad_length")
+
+
+_P = (1 << 255) - 19
+# The y coordinates of the eight points whose order divides 8.
+_TORSION_Y = {
+    0,
+    1,
+    _P - 1,
+    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7,
+}
+
+
+def ed25519_point_is_strict(encoded: bytes) -> bool:
+    """Whether a 32-byte Ed25519 point has y below p and is none of the small-order points (libsodium's rule)."""
+    y = int.from_bytes(encoded, "little") & ((1 << 255) - 1)
+    return y < _P and y not in _TORSION_Y

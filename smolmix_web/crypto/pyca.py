@@ -1,10 +1,13 @@
-"""Crypto provider on the packages `cryptography` and `blake3`: CPython, and Pyodide where it has them."""
+"""Crypto provider on the package `cryptography`: CPython, and Pyodide where its distribution has that wheel.
+
+BLAKE3 comes from the package `blake3`, or from the function given where that package is missing (a browser has it in
+JavaScript). `header_secrets` is the plain chain of multiplications: the yardstick for the browser's shorter way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from blake3 import blake3 as _blake3
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -15,6 +18,16 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from ..errors import CryptoError
 from . import hashes
+
+try:
+    from blake3 import blake3 as _blake3
+except ImportError:  # no wheel for this runtime
+    _native_blake3: Callable[[bytes], bytes] | None = None
+else:
+
+    def _native_blake3(data: bytes) -> bytes:
+        return _blake3(data).digest()
+
 
 _ZERO16 = bytes(16)
 
@@ -28,6 +41,13 @@ class PycaCrypto:
     """See `crypto.provider.Crypto` for the contract of each method."""
 
     name = "pyca"
+
+    def __init__(self, blake3: Callable[[bytes], bytes] | None = None) -> None:
+        """`blake3`: plain BLAKE3 with a 32-byte digest, for the missing package; `ImportError` with neither."""
+        function = blake3 or _native_blake3
+        if function is None:
+            raise ImportError("package blake3 is missing and no other BLAKE3 was given")
+        self._blake3 = function
 
     def x25519(self, scalar: bytes, point: bytes) -> bytes:
         try:
@@ -49,6 +69,11 @@ class PycaCrypto:
         return self._signer(seed).sign(message)
 
     def ed25519_verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if len(public_key) != 32 or len(signature) != 64:
+            return False
+        # OpenSSL itself refuses S >= l and any R but the one recomputed; libsodium also refuses these.
+        if not (hashes.ed25519_point_is_strict(public_key) and hashes.ed25519_point_is_strict(signature[:32])):
+            return False
         try:
             Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
         except (ValueError, InvalidSignature):
@@ -92,11 +117,12 @@ class PycaCrypto:
         return hashes.blake2b_keyed(key, data)
 
     def blake3(self, data: bytes) -> bytes:
-        return _blake3(data).digest()
+        return self._blake3(data)
 
     # -- batches ----------------------------------------------------------------------------------
 
     def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        hashes.check_route(initial_secret, public_keys)
         alpha = self.x25519_base(initial_secret)
         secrets: list[bytes] = []
         scalars = [initial_secret]
@@ -112,14 +138,16 @@ class PycaCrypto:
         return hashes.expand_secret(self.x25519(private_key, alpha))
 
     def keystreams(self, keys: Sequence[bytes], length: int) -> list[bytes]:
+        hashes.check_keystream_keys(keys)
         zeros = bytes(length)
         return [self.aes128_ctr(key, _ZERO16, zeros) for key in keys]
 
     def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
-        return [hashes.payload_key(seed) for seed in seeds]
+        return hashes.payload_keys(seeds)
 
     def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
-        left, right = _split(keys, block)
+        hashes.check_lioness(keys, block)
+        left, right = block[:32], block[32:]
         for key in reversed(keys):
             right = self.chacha20(_xor(left, key[0:32]), right)
             left = _xor(left, hashes.blake2b_keyed(key[32:96], right))
@@ -128,7 +156,8 @@ class PycaCrypto:
         return left + right
 
     def lioness_decrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
-        left, right = _split(keys, block)
+        hashes.check_lioness(keys, block)
+        left, right = block[:32], block[32:]
         for key in keys:
             left = _xor(left, hashes.blake2b_keyed(key[128:192], right))
             right = self.chacha20(_xor(left, key[96:128]), right)
@@ -145,11 +174,3 @@ class PycaCrypto:
             raise CryptoError("sealed fragment: shorter than its 32-byte key", code="bad_length")
         key = hashes.hkdf_blake3(self.blake3, b"", self.x25519(private_key, sealed[:32]), b"", 16)
         return self.aes128_ctr(key, _ZERO16, sealed[32:])
-
-
-def _split(keys: Sequence[bytes], block: bytes) -> tuple[bytes, bytes]:
-    if len(block) < 33:
-        raise CryptoError("lioness: a block has at least 33 bytes", code="bad_length")
-    if any(len(key) != hashes.PAYLOAD_KEY_LENGTH for key in keys):
-        raise CryptoError("lioness: a key has 192 bytes", code="bad_length")
-    return block[:32], block[32:]

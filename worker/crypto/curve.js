@@ -18,7 +18,7 @@ const A = 486662n;
 /** Remembered node keys: far more than a network has nodes. */
 const KNOWN_KEYS = 2048;
 
-/** Scratch layout, relative to its start. All slots but UNIT and INFO hold secrets and are wiped after use. */
+/** Scratch layout, relative to its start. All but the info and the state of the extract step is wiped after use. */
 const POINT = 0;
 const SHARED = 32;
 const LADDER = 64;
@@ -42,10 +42,10 @@ const BLINDING_FACTOR = 224;
  */
 export function isOnCurve(point) {
   let hex = "0x";
-  for (let i = 31; i >= 0; i--) hex += /** @type {number} */ (point[i]).toString(16).padStart(2, "0");
+  for (let i = 31; i >= 0; i--) hex += point[i].toString(16).padStart(2, "0");
   const u = (BigInt(hex) & MASK) % P;
   let base = (((((u + A) * u) % P) + 1n) * u) % P;
-  // Euler's criterion with exponent (p - 1) / 2 = 2^254 - 10: 2^254 - 10 = 2^4 * (2^250 - 1) + 6.
+  // Euler's criterion.
   let result = 1n;
   for (let exponent = (P - 1n) / 2n; exponent > 0n; exponent >>= 1n) {
     if (exponent & 1n) result = (result * base) % P;
@@ -64,18 +64,20 @@ export function createCurve(sodium, expansionInfo) {
   const size = STATES + 3 * stateBytes;
   const base = sodium._malloc(size);
   if (base === 0) throw new Error("libsodium is out of memory");
-  const [extractState, expandState, state] = [0, 1, 2].map((i) => base + STATES + i * stateBytes);
+  const extractState = base + STATES;
+  const expandState = extractState + stateBytes;
+  const state = expandState + stateBytes;
   const blockLength = 32 + expansionInfo.length + 1;
   sodium.HEAPU8.set(expansionInfo, base + BLOCK + 32);
   // The extract step of the HKDF has an empty salt: its keyed state is the same for every secret.
-  sodium._crypto_auth_hmacsha256_init(/** @type {number} */ (extractState), base, 0);
+  sodium._crypto_auth_hmacsha256_init(extractState, base, 0);
 
   /** @type {Map<string, boolean>} */
   const known = new Map();
 
-  /** @param {Uint8Array} point */
+  /** `isOnCurve` with a memory of the keys used last. @param {Uint8Array} point */
   function onCurve(point) {
-    const key = String.fromCharCode.apply(null, /** @type {any} */ (point));
+    const key = String.fromCharCode(...point);
     let answer = known.get(key);
     if (answer === undefined) {
       answer = isOnCurve(point);
@@ -90,19 +92,16 @@ export function createCurve(sodium, expansionInfo) {
   /** HKDF-SHA256 with empty salt of the 32 bytes at SHARED: 288 bytes to `out` (sphinx.md 2.4). @param {number} out */
   function expand(out) {
     const heap = sodium.HEAPU8;
-    const first = /** @type {number} */ (extractState);
-    const second = /** @type {number} */ (expandState);
-    const working = /** @type {number} */ (state);
-    heap.copyWithin(working, first, first + stateBytes);
-    sodium._crypto_auth_hmacsha256_update(working, base + SHARED, 32, 0);
-    sodium._crypto_auth_hmacsha256_final(working, base + PRK);
-    sodium._crypto_auth_hmacsha256_init(second, base + PRK, 32);
+    heap.copyWithin(state, extractState, extractState + stateBytes);
+    sodium._crypto_auth_hmacsha256_update(state, base + SHARED, 32, 0);
+    sodium._crypto_auth_hmacsha256_final(state, base + PRK);
+    sodium._crypto_auth_hmacsha256_init(expandState, base + PRK, 32);
     for (let i = 0; i < SECRET_LENGTH / 32; i++) {
-      heap.copyWithin(working, second, second + stateBytes);
+      heap.copyWithin(state, expandState, expandState + stateBytes);
       heap[base + BLOCK + blockLength - 1] = i + 1;
       const skip = i === 0 ? 32 : 0;
-      sodium._crypto_auth_hmacsha256_update(working, base + BLOCK + skip, blockLength - skip, 0);
-      sodium._crypto_auth_hmacsha256_final(working, base + BLOCK);
+      sodium._crypto_auth_hmacsha256_update(state, base + BLOCK + skip, blockLength - skip, 0);
+      sodium._crypto_auth_hmacsha256_final(state, base + BLOCK);
       heap.copyWithin(out + 32 * i, base + BLOCK, base + BLOCK + 32);
     }
   }
@@ -119,24 +118,24 @@ export function createCurve(sodium, expansionInfo) {
     const heap = sodium.HEAPU8;
     sodium._crypto_core_ed25519_scalar_negate(base + NEGATED, base + FACTOR);
     // Bit 251 of t chooses, without a branch: all ones keeps t, zero takes l - t.
-    const keep = -((/** @type {number} */ (heap[base + FACTOR + 31]) >> 3) & 1);
+    const keep = -((heap[base + FACTOR + 31] >> 3) & 1);
     let carry = 0;
     for (let i = 0; i < 32; i++) {
-      const one = /** @type {number} */ (heap[base + FACTOR + i]);
-      const other = /** @type {number} */ (heap[base + NEGATED + i]);
+      const one = heap[base + FACTOR + i];
+      const other = heap[base + NEGATED + i];
       const byte = other ^ ((one ^ other) & keep);
       heap[base + LADDER + i] = (byte << 3) | carry;
       carry = byte >> 5;
     }
     // 2^254 <= 8*t < 2^255, the range of a clamped scalar; `carry` holds what did not fit into 256 bits.
-    return (/** @type {number} */ (heap[base + LADDER + 31]) >> 6) === 1 && carry === 0;
+    return (heap[base + LADDER + 31] >> 6) === 1 && carry === 0;
   }
 
   /** The scalar at `slot` is clamped in place (RFC 7748 section 5). @param {number} slot */
   function clamp(slot) {
     const heap = sodium.HEAPU8;
-    heap[slot] = /** @type {number} */ (heap[slot]) & 248;
-    heap[slot + 31] = (/** @type {number} */ (heap[slot + 31]) & 127) | 64;
+    heap[slot] = heap[slot] & 248;
+    heap[slot + 31] = (heap[slot + 31] & 127) | 64;
   }
 
   /**
@@ -198,8 +197,8 @@ export function createCurve(sodium, expansionInfo) {
       sodium._crypto_scalarmult_curve25519_base(out, base + SCALARS);
       const heap = sodium.HEAPU8;
       for (let i = 0; i < 32; i++) {
-        const next = i === 31 ? 0 : /** @type {number} */ (heap[base + SCALARS + i + 1]);
-        heap[base + FACTOR + i] = (/** @type {number} */ (heap[base + SCALARS + i]) >> 3) | (next << 5);
+        const next = i === 31 ? 0 : heap[base + SCALARS + i + 1];
+        heap[base + FACTOR + i] = (heap[base + SCALARS + i] >> 3) | (next << 5);
       }
       let bad = -1;
       for (let hop = 0; hop < count && bad < 0; hop++) {
