@@ -50,6 +50,7 @@ class BundleEncoder:
 
     def __init__(self, target: int = TARGET_SIZE) -> None:
         self.target = target
+        self.packets = 0  # that wait
         self._buffer = bytearray()
 
     def __len__(self) -> int:
@@ -64,8 +65,10 @@ class BundleEncoder:
         if len(self._buffer) + len(item) > self.target:
             full = bytes(self._buffer)
             self._buffer[:] = item
+            self.packets = 1
             return full
         self._buffer += item
+        self.packets += 1
         return None
 
     def flush(self) -> bytes | None:
@@ -74,4 +77,5 @@ class BundleEncoder:
             return None
         bundle = bytes(self._buffer)
         self._buffer.clear()
+        self.packets = 0
         return bundle

@@ -1,0 +1,102 @@
+"""The order of the exit's data frames: duplicates out, and a short wait for frames that overtook each other.
+
+Every Sphinx packet is delayed on its own, so neighbours arrive swapped all the time. To TCP a swap of three looks
+like loss: the sender halves its rate and repeats. Waiting a fraction of a round trip for the missing frame spares
+that, and a frame that is truly lost (data replies are never repeated by the exit) holds the others back no longer than
+`hold` seconds or `window` frames. With `window` 0 every frame passes at once. (docs/protocol/ipr.md 4.3)
+"""
+
+from __future__ import annotations
+
+MODULUS = 1 << 32
+_RESYNC = 1 << 16  # a jump this far ahead is no gap, it is another counter
+_HISTORY = 512  # numbers behind the newest that the duplicate filter remembers
+
+
+class Downlink:
+    """Numbers 1, 2, ... of one stream, wrapping over 0; `frames` come out as payloads in order of delivery."""
+
+    def __init__(self, window: int, hold: float) -> None:
+        self._window = window
+        self._hold = hold
+        self._expected = 1
+        self._held: dict[int, tuple[bytes, float]] = {}  # by number: payload, arrival
+        self._newest = 0
+        self._seen = 0  # bit n: number `_newest - n` has arrived
+        self.duplicates = 0
+        self.late = 0
+        self.skipped = 0
+
+    def receive(self, sequence: int, payload: bytes, now: float) -> tuple[list[bytes], int]:
+        """Payloads that may be delivered, and by how many numbers the newest advanced (replies the exit has sent)."""
+        advance = self._advance(sequence)
+        if advance is None:
+            self.duplicates += 1
+            return [], 0
+        if self._window == 0:
+            return [payload], advance
+        ahead = (sequence - self._expected) % MODULUS
+        if ahead >= MODULUS // 2:
+            self.late += 1  # given up on before; IP does not mind the order
+            return [payload], advance
+        if ahead >= _RESYNC:
+            out = self._release(len(self._held))
+            self._expected = _next(sequence)
+            return [*out, payload], advance
+        self._held[sequence] = (payload, now)
+        out = self._run()
+        while len(self._held) > self._window:
+            out += self._release(1) + self._run()
+        return out, advance
+
+    def poll(self, now: float) -> list[bytes]:
+        """What has waited long enough."""
+        out: list[bytes] = []
+        while self._held and now >= self._deadline():
+            out += self._release(1) + self._run()
+        return out
+
+    def next_deadline(self) -> float | None:
+        return self._deadline() if self._held else None
+
+    def _deadline(self) -> float:
+        return min(arrival for _, arrival in self._held.values()) + self._hold
+
+    def _run(self) -> list[bytes]:
+        """Everything that is now in order."""
+        out = []
+        while self._expected in self._held:
+            out.append(self._held.pop(self._expected)[0])
+            self._expected = _next(self._expected)
+        return out
+
+    def _release(self, count: int) -> list[bytes]:
+        """Give up on the gap: deliver the lowest held frames and expect what follows the last of them."""
+        order = sorted(self._held, key=lambda sequence: (sequence - self._expected) % MODULUS)[:count]
+        out = []
+        for sequence in order:
+            self.skipped += (sequence - self._expected) % MODULUS
+            out.append(self._held.pop(sequence)[0])
+            self._expected = _next(sequence)
+        return out
+
+    def _advance(self, sequence: int) -> int | None:
+        """Note the number in the history; None for a duplicate."""
+        ahead = (sequence - self._newest) % MODULUS
+        if 0 < ahead < MODULUS // 2:
+            self._seen = (self._seen << ahead | 1) & ((1 << _HISTORY) - 1) if ahead < _HISTORY else 1
+            self._newest = sequence
+            return ahead if ahead < _RESYNC else 1
+        behind = (self._newest - sequence) % MODULUS
+        if behind >= _HISTORY:
+            return 0  # older than the history; let it pass
+        bit = 1 << behind
+        if self._seen & bit:
+            return None
+        self._seen |= bit
+        return 0
+
+
+def _next(sequence: int) -> int:
+    """The number after this one; 0 belongs to control replies."""
+    return (sequence + 1) % MODULUS or 1

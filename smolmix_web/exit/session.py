@@ -1,0 +1,596 @@
+"""The client's conversation with an exit: connect, data both ways, liveness, disconnect (docs/protocol/ipr.md 2 to 5).
+
+Sans I/O. The owner passes mixnet payloads to `receive`, IP packets to `send_packets`, calls `poll` when
+`next_deadline` is due, and takes messages for the mixnet, IP packets and events from it.
+
+    IDLE -> CONNECTING -> CONNECTED -> CLOSING -> CLOSED
+                       \\-> FAILED <-/
+
+The first version of `versions` is tried for `ATTEMPT_TIMEOUT`, then the next, each with its own stream id, so that
+a late answer to an earlier attempt is told from the present one.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import ipaddress
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ExitError, StateError, TimeoutExpired, UsageError
+from ..rand import RandomSource
+from . import budget, liveness, messages
+from .bincode import EPOCH, Timestamp, malformed
+from .bundles import join, split
+from .downlink import MODULUS, Downlink
+from .events import (
+    ExitConnected,
+    ExitDenied,
+    ExitDisconnected,
+    ExitEvent,
+    ExitNotice,
+    Health,
+    Lane,
+    OutgoingMessage,
+    PolicyDenied,
+    Pong,
+    RequestFailed,
+)
+from .liveness import EXIT_ADDRESS, Liveness, Verdict, echo_request, is_echo_reply
+from .lp_frame import DATA, OPEN, LpFrame
+from .surbs import SurbAccount
+from .uplink import Uplink
+
+ATTEMPT_TIMEOUT = 15.0  # s for a version that has a successor
+REQUEST_TIMEOUT = 30.0  # s for ping and health
+CLOSE_TIMEOUT = 5.0  # s for the answer to our disconnect
+DEFAULT_MTU = 1420  # what exits use; only version 10 says so itself
+MIN_MTU, MAX_MTU = 576, 1500
+SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
+MAX_PENDING_REQUESTS = 64
+MAX_EVENTS = 1024
+MAX_INBOUND = 4096  # packets
+
+
+class State(enum.Enum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+@dataclass
+class ExitStatistics:
+    """Counters since the start. Whatever an exit sends that we cannot use shows up here and nowhere else."""
+
+    messages_sent: int = 0
+    packets_sent: int = 0
+    packets_received: int = 0
+    surbs_given: int = 0
+    probes: int = 0
+    malformed: int = 0  # frames, responses, bundle tails
+    foreign: int = 0  # of another stream or version
+    unexpected: int = 0  # well-formed, but nobody asked
+    duplicates: int = 0
+    overflowed: int = 0  # packets and events dropped because nobody took them
+    last_malformed: str = ""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    version: int
+    stream_id: int
+    request_id: int
+    deadline: float
+
+
+@dataclass(frozen=True)
+class _Pending:
+    what: str
+    sent: float
+    deadline: float
+
+
+class ExitSession:
+    """One session with one exit; a new one is needed to connect again.
+
+    `versions`: of 9 and 10, in order of preference. `open_surbs`: on the Open and on the connect message each; together
+    they must exceed the 10 that the exit keeps in reserve. `data_surbs`: at least so many on small data messages; free
+    room is filled anyway. `connect_timeout`: s, over all versions. `buffer_timeout`: ms the exit may wait to fill a
+    bundle. `bundle_delay`: s that a packet of ours waits for company. `reorder_window` (frames) and `reorder_hold` (s):
+    see downlink.py. `max_queued`: packets that wait for `poll`. The last four: see liveness.py.
+    """
+
+    def __init__(
+        self,
+        rng: RandomSource,
+        *,
+        versions: Sequence[int] = (messages.V10, messages.V9),
+        open_surbs: int = 10,
+        data_surbs: int = 2,
+        connect_timeout: float = 60.0,
+        attempt_timeout: float = ATTEMPT_TIMEOUT,
+        buffer_timeout: int | None = None,
+        bundle_delay: float = 0.005,
+        reorder_window: int = 0,
+        reorder_hold: float = 0.1,
+        data_retransmissions: int = 1,
+        max_queued: int = 256,
+        keepalive: float = liveness.KEEPALIVE,
+        suspicion: float = liveness.SUSPICION,
+        probe_timeout: float = liveness.PROBE_TIMEOUT,
+        probe_attempts: int = liveness.PROBE_ATTEMPTS,
+    ) -> None:
+        if not versions or any(version not in (messages.V9, messages.V10) for version in versions):
+            raise UsageError(f"versions must be out of 9 and 10, got {list(versions)}")
+        if buffer_timeout is not None and not 1 <= buffer_timeout <= 1000:
+            raise UsageError(f"buffer_timeout must be 1 to 1000 ms, got {buffer_timeout}")
+        if not 0 <= reorder_window <= 32 or not 0 <= reorder_hold <= 0.25:
+            raise UsageError("the reorder window is at most 32 frames and 0.25 s")
+        self.state = State.IDLE
+        self.statistics = ExitStatistics()
+        self.surbs = SurbAccount()
+        self.error: ExitError | TimeoutExpired | None = None
+        self._rng = rng
+        self._versions = tuple(versions)
+        self._open_surbs = open_surbs
+        self._data_surbs = data_surbs
+        self._connect_timeout = connect_timeout
+        self._attempt_timeout = attempt_timeout
+        self._buffer_timeout = buffer_timeout
+        self._reorder = (reorder_window, reorder_hold)
+        self._data_retransmissions = data_retransmissions
+        self._new_liveness = functools.partial(
+            Liveness, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
+        )
+
+        self._unix_offset: float | None = None
+        self._attempt: _Attempt | None = None
+        self._next_version = 0
+        self._connect_deadline = 0.0
+        self._connected: ExitConnected | None = None
+        self._liveness: Liveness | None = None
+        self._downlink = Downlink(*self._reorder)
+        self._sequence = 0
+        self._probe_id = 0
+        self._probe_sequence = 0
+        self._pending: dict[int, _Pending] = {}
+        self._close_id = 0
+        self._close_deadline = 0.0
+
+        self._control: deque[OutgoingMessage] = deque()
+        self._uplink = Uplink(bundle_delay, max_queued)
+        self._inbound: deque[bytes] = deque()
+        self._events: deque[ExitEvent] = deque()
+
+    # -- what the owner asks for --------------------------------------------------------------------------------------
+
+    def start(self, now: float, unix_time: float | None = None) -> None:
+        """Connect. With `unix_time` (s) requests carry the time in whole seconds, without it a constant."""
+        if self.state is not State.IDLE:
+            raise StateError(f"an exit session starts once; this one is {self.state.value}", phase="exit")
+        self._unix_offset = None if unix_time is None else unix_time - now
+        self.state = State.CONNECTING
+        self._connect_deadline = now + self._connect_timeout
+        self._try_next_version(now)
+
+    @property
+    def connection(self) -> ExitConnected | None:
+        """Addresses, MTU and version, once connected."""
+        return self._connected
+
+    @property
+    def send_space(self) -> int:
+        """Packets that `send_packets` takes right now."""
+        return self._uplink.space if self.state is State.CONNECTED else 0
+
+    def send_packets(self, packets: Sequence[bytes], now: float) -> int:
+        """IP packets to the exit; returns how many were taken, see `send_space`. The rest is the caller's."""
+        if self.state is not State.CONNECTED:
+            return 0
+        taken = self._uplink.append(packets, now)
+        self.statistics.packets_sent += taken
+        return taken
+
+    def ping(self, now: float, timeout: float = REQUEST_TIMEOUT) -> int:
+        """Ask the exit process for a sign of life; a `Pong` or `RequestFailed` event with the returned id follows."""
+        return self._ask("ping", now, timeout)
+
+    def health(self, now: float, timeout: float = REQUEST_TIMEOUT) -> int:
+        """Ask for the exit's build; a `Health` or `RequestFailed` event with the returned id follows."""
+        return self._ask("health", now, timeout)
+
+    def disconnect(self, now: float) -> None:
+        """Give the addresses back. `ExitDisconnected` follows within `CLOSE_TIMEOUT`; at once if never started."""
+        if self.state in (State.CLOSING, State.CLOSED, State.FAILED):
+            return
+        if self.state is State.IDLE:
+            self._end(State.CLOSED, ExitDisconnected("requested"))
+            return
+        self._uplink.flush()
+        self._close_id = self._new_id()
+        self._close_deadline = now + CLOSE_TIMEOUT
+        self.state = State.CLOSING
+        request = messages.DisconnectRequest(self._close_id, self._timestamp(now))
+        self._queue_request(request, deadline=self._close_deadline)
+
+    def probe(self, now: float) -> None:
+        """Check at once whether the exit still knows us: after a sleep, a reconnect, or a suspicion of the owner."""
+        if self._liveness is not None:
+            self._liveness.doubt(now)
+
+    def link_down(self, now: float) -> None:
+        """The mixnet client lost its gateway: stop judging the exit until `link_up`."""
+        if self._liveness is not None:
+            self._liveness.pause()
+
+    def link_up(self, now: float) -> None:
+        self.probe(now)
+
+    def surbs_given(self, count: int) -> None:
+        """The mixnet client answered a SURB request of this exit by itself with `count` SURBs."""
+        self.surbs.give(count)
+        self.statistics.surbs_given += count
+
+    def surbs_requested(self) -> None:
+        """A SURB request of this exit arrived."""
+        self.surbs.requested()
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> list[OutgoingMessage]:
+        """Everything that is due: expire waits, flush bundles, and the messages to send, control first."""
+        if self.state is State.CONNECTING:
+            self._poll_connecting(now)
+        elif self.state is State.CLOSING and now >= self._close_deadline:
+            self._end(State.CLOSED, ExitDisconnected("requested"))
+        if self.state is State.CONNECTED:
+            self._poll_connected(now)
+        for request_id, pending in list(self._pending.items()):
+            if now >= pending.deadline:
+                del self._pending[request_id]
+                waited = pending.deadline - pending.sent
+                error = TimeoutExpired(
+                    f"no answer to {pending.what} within {waited:g} s", code="exit_timeout", phase="exit"
+                )
+                self._emit(RequestFailed(request_id, error))
+        self._deliver(self._downlink.poll(now))
+        out = list(self._control)
+        self._control.clear()
+        bundles = self._uplink.take(now)
+        if bundles and self._liveness is not None:
+            self._liveness.data_sent(now)
+        for message in out:
+            self.surbs_given(message.surbs)
+        for bundle in bundles:
+            message = self._data_message(bundle)
+            self.surbs_given(message.surbs)
+            out.append(message)
+        self.statistics.messages_sent += len(out)
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When `poll` has something to do; -inf when it has already."""
+        if self._control:
+            return float("-inf")
+        times = [pending.deadline for pending in self._pending.values()]
+        if self.state is State.CONNECTING:
+            assert self._attempt is not None
+            times.append(min(self._attempt.deadline, self._connect_deadline))
+        elif self.state is State.CLOSING:
+            times.append(self._close_deadline)
+        elif self.state is State.CONNECTED:
+            assert self._liveness is not None
+            for due in (self._liveness.next_deadline(), self.surbs.next_deadline()):
+                if due is not None:
+                    times.append(due)
+        for due in (self._uplink.next_deadline(), self._downlink.next_deadline()):
+            if due is not None:
+                times.append(due)
+        return min(times, default=None)
+
+    # -- what came in -------------------------------------------------------------------------------------------------
+
+    def receive(self, message: bytes, now: float) -> None:
+        """One mixnet payload of the exit. Never raises: what cannot be used is counted."""
+        if self.state not in (State.CONNECTING, State.CONNECTED, State.CLOSING):
+            self.statistics.unexpected += 1
+            return
+        assert self._attempt is not None
+        packets = budget.reply_packets(len(message))
+        try:
+            frame = LpFrame.from_bytes(message)
+            if frame.stream_id != self._attempt.stream_id:
+                self.surbs.spend(packets)
+                self.statistics.foreign += 1
+                return
+            version, response = messages.decode_response(frame.payload)
+        except ExitError as error:
+            self.surbs.spend(packets)
+            self._malformed(error)
+            return
+        if isinstance(response, messages.DataResponse) and frame.sequence and version == self._attempt.version:
+            self._receive_data(frame.sequence, response.bundle, packets, now)
+            return
+        # Everything else is out of band: the exit sends it with sequence 0, at any time (ipr.md 4.3).
+        self.surbs.spend(packets)
+        mismatch = isinstance(response, messages.InfoResponse) and isinstance(response.reply, messages.VersionMismatch)
+        if version == self._attempt.version or mismatch:
+            self._receive_control(response, now)
+        else:
+            self.statistics.foreign += 1
+
+    def take_packets(self) -> list[bytes]:
+        """IP packets from the exit."""
+        packets = list(self._inbound)
+        self._inbound.clear()
+        return packets
+
+    def take_events(self) -> list[ExitEvent]:
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    # -- connecting ---------------------------------------------------------------------------------------------------
+
+    def _try_next_version(self, now: float) -> None:
+        """Open a fresh stream and send the connect along with it; the two may arrive in any order."""
+        version = self._versions[self._next_version]
+        self._next_version += 1
+        last = self._next_version == len(self._versions)
+        deadline = self._connect_deadline if last else min(self._connect_deadline, now + self._attempt_timeout)
+        self._attempt = _Attempt(version, int.from_bytes(self._rng.bytes(8), "big"), self._new_id(), deadline)
+        self._sequence = 0
+        self._downlink = Downlink(*self._reorder)
+        self._control.clear()  # what an earlier attempt has not sent yet is moot
+        self._queue_open(self._open_surbs, deadline)
+        request = messages.ConnectRequest(self._attempt.request_id, self._buffer_timeout, self._timestamp(now))
+        self._queue_request(request, surbs=self._open_surbs, deadline=deadline)
+
+    def _poll_connecting(self, now: float) -> None:
+        assert self._attempt is not None
+        if now >= self._connect_deadline:
+            tried = ", ".join(str(version) for version in self._versions[: self._next_version])
+            error = TimeoutExpired(
+                f"the exit did not answer a connect of version {tried} within {self._connect_timeout:g} s",
+                code="exit_timeout",
+                phase="exit",
+            )
+            self._end(State.FAILED, ExitDenied(error.code, error), error)
+        elif now >= self._attempt.deadline:
+            self._try_next_version(now)
+
+    def _receive_connect(self, response: messages.ConnectSuccess | messages.ConnectFailure, now: float) -> None:
+        assert self._attempt is not None
+        if self.state is not State.CONNECTING or response.request_id != self._attempt.request_id:
+            self.statistics.unexpected += 1
+            return
+        if isinstance(response, messages.ConnectFailure):
+            reason = response.reason.name.lower()
+            text = f": {response.text}" if response.text else ""
+            error = ExitError(f"the exit refused to connect: {reason}{text}", code="exit_refused", phase="exit")
+            self._end(State.FAILED, ExitDenied(error.code, error), error)
+            return
+        mtu = DEFAULT_MTU if response.mtu is None else min(response.mtu, MAX_MTU)
+        if mtu < MIN_MTU:
+            self._malformed(malformed("mtu", 0, f"{mtu} is below {MIN_MTU}"))
+            mtu = DEFAULT_MTU
+        self.state = State.CONNECTED
+        self._liveness = self._new_liveness(now)
+        self.surbs.start(now)
+        self._probe_id = self._rng.below(1 << 16)
+        self._connected = ExitConnected(response.ipv4, response.ipv6, mtu, self._attempt.version)
+        self._emit(self._connected)
+
+    # -- connected ----------------------------------------------------------------------------------------------------
+
+    def _poll_connected(self, now: float) -> None:
+        assert self._liveness is not None
+        assert self._connected is not None
+        verdict = self._liveness.poll(now)
+        if verdict is Verdict.DEAD:
+            error = ExitError("the exit no longer answers for our addresses", code="exit_dead", phase="exit")
+            self._end(State.FAILED, ExitDisconnected(error.code, error), error)
+            return
+        if verdict is Verdict.PROBE:
+            self._probe_sequence = (self._probe_sequence + 1) & 0xFFFF
+            self.statistics.probes += 1
+            self._liveness.data_sent(now)
+            packet = echo_request(self._connected.ipv4, self._probe_id, self._probe_sequence)
+            # Alone and ahead of the queue; its SURBs revive an exit that ran out of them.
+            self._queue_request(
+                messages.DataRequest(join((packet,))),
+                surbs=max(2, self._data_surbs),
+                deadline=self._liveness.next_deadline(),
+            )
+        if count := self.surbs.top_up(now):
+            # An Open of the present stream is no request: the exit stores its SURBs and answers nothing.
+            self._queue_open(count, None)
+
+    def _data_message(self, bundle: bytes) -> OutgoingMessage:
+        data = self._frame(messages.DataRequest(bundle))
+        surbs = 0
+        if self.surbs.wants_fill:
+            at_least = self._data_surbs if len(bundle) <= SMALL_BUNDLE else 0
+            surbs = budget.surbs_for_free(len(data), at_least)
+        return OutgoingMessage(data, surbs, "data", self._data_retransmissions)
+
+    def _receive_data(self, sequence: int, bundle: bytes, packets: int, now: float) -> None:
+        before = self._downlink.duplicates
+        bundles, advance = self._downlink.receive(sequence, bundle, now)
+        self.statistics.duplicates += self._downlink.duplicates - before
+        self.surbs.spend(advance - 1 + packets if advance else 0)
+        self._alive()
+        self._deliver(bundles)
+
+    def _deliver(self, bundles: Sequence[bytes]) -> None:
+        if self._connected is None:
+            return  # cannot be ours: nothing has an address yet
+        for bundle in bundles:
+            packets, clean = split(bundle)
+            if not clean:
+                self._malformed(malformed("bundle", 0, "truncated"))
+            for packet in packets:
+                if is_echo_reply(packet, self._probe_id):
+                    continue
+                if not packet:
+                    self._malformed(malformed("bundle", 0, "an empty packet"))
+                elif len(self._inbound) >= MAX_INBOUND:
+                    self.statistics.overflowed += 1
+                else:
+                    self._inbound.append(packet)
+                    self.statistics.packets_received += 1
+
+    def _receive_control(self, response: messages.Response, now: float) -> None:
+        match response:
+            case messages.DataResponse(bundle):
+                self._alive()
+                self._deliver((bundle,))
+            case messages.ConnectSuccess() | messages.ConnectFailure():
+                self._receive_connect(response, now)
+            case messages.DisconnectSuccess() | messages.DisconnectFailure():
+                self._receive_disconnect(response)
+            case messages.UnrequestedDisconnect(reason, text):
+                self._ended_by_exit(reason.name.lower() + (f": {text}" if text else ""))
+            case messages.PongResponse(request_id):
+                if (pending := self._answered(request_id, "ping")) is not None:
+                    self._emit(Pong(request_id, now - pending.sent))
+            case messages.HealthResponse(request_id, build, routable):
+                if (pending := self._answered(request_id, "health")) is not None:
+                    self._emit(Health(request_id, now - pending.sent, build, routable))
+            case messages.InfoResponse():
+                self._receive_info(response, now)
+
+    def _receive_info(self, info: messages.InfoResponse, now: float) -> None:
+        match info.reply:
+            case messages.PolicyRefusal(destination):
+                self._receive_refusal(destination)
+            case messages.VersionMismatch(request_version, response_version):
+                assert self._attempt is not None
+                if self.state is not State.CONNECTING or request_version != self._attempt.version:
+                    self.statistics.unexpected += 1
+                elif self._next_version < len(self._versions):
+                    self._try_next_version(now)
+                else:
+                    error = ExitError(
+                        f"the exit speaks version {response_version}, not {request_version}",
+                        code="exit_version",
+                        phase="exit",
+                    )
+                    self._end(State.FAILED, ExitDenied(error.code, error), error)
+            case messages.GenericInfo(text):
+                self._emit(ExitNotice(info.level, text))
+
+    def _receive_refusal(self, destination: str) -> None:
+        """A refusal proves that the exit knows our addresses; for our own probe that is all it says."""
+        host, _, port = destination.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+            if not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+                raise ValueError(port)
+        except ValueError:
+            self._malformed(malformed("refused destination", 0, f"{destination[:64]!r} is not address:port"))
+            return
+        probing = self._liveness is not None and self._liveness.probing
+        self._alive()
+        if not (probing and address == EXIT_ADDRESS and int(port) == 0):
+            self._emit(PolicyDenied(address, int(port)))
+
+    # -- requests and the end -----------------------------------------------------------------------------------------
+
+    def _ask(self, what: str, now: float, timeout: float) -> int:
+        if self.state is not State.CONNECTED:
+            raise StateError(f"{what}: the exit session is {self.state.value}", phase="exit")
+        if len(self._pending) >= MAX_PENDING_REQUESTS:
+            raise StateError(f"{what}: {MAX_PENDING_REQUESTS} requests wait for an answer", code="busy", phase="exit")
+        request_id = self._new_id()
+        self._pending[request_id] = _Pending(what, now, now + timeout)
+        kind = messages.PingRequest if what == "ping" else messages.HealthRequest
+        self._queue_request(kind(request_id, self._timestamp(now)), deadline=now + timeout)
+        return request_id
+
+    def _answered(self, request_id: int, what: str) -> _Pending | None:
+        pending = self._pending.get(request_id)
+        if pending is None or pending.what != what:
+            self.statistics.unexpected += 1
+            return None
+        return self._pending.pop(request_id)
+
+    def _receive_disconnect(self, response: messages.DisconnectSuccess | messages.DisconnectFailure) -> None:
+        if self.state is State.CLOSING:
+            if response.request_id == self._close_id:
+                self._end(State.CLOSED, ExitDisconnected("requested"))
+            else:
+                self.statistics.unexpected += 1
+        else:
+            self._ended_by_exit("disconnected")
+
+    def _ended_by_exit(self, reason: str) -> None:
+        if self.state is State.CLOSING:
+            self._end(State.CLOSED, ExitDisconnected("requested"))
+            return
+        error = ExitError(f"the exit ended the session: {reason}", code="exit_disconnected", phase="exit")
+        event = ExitDenied if self.state is State.CONNECTING else ExitDisconnected
+        self._end(State.FAILED, event(error.code, error), error)
+
+    def _end(self, state: State, event: ExitEvent, error: ExitError | TimeoutExpired | None = None) -> None:
+        self.state = state
+        self.error = error
+        self._control.clear()
+        self._uplink.clear()
+        self._liveness = None
+        for request_id, pending in self._pending.items():
+            failure = TimeoutExpired(
+                f"the session ended before {pending.what} was answered", code="exit_timeout", phase="exit"
+            )
+            self._emit(RequestFailed(request_id, failure))
+        self._pending.clear()
+        self._emit(event)
+
+    # -- small things -------------------------------------------------------------------------------------------------
+
+    def _new_id(self) -> int:
+        return int.from_bytes(self._rng.bytes(8), "big")
+
+    def _timestamp(self, now: float) -> Timestamp:
+        return EPOCH if self._unix_offset is None else Timestamp.from_unix(now + self._unix_offset)
+
+    def _frame(self, request: messages.Request) -> bytes:
+        assert self._attempt is not None
+        payload = messages.encode_request(self._attempt.version, request)
+        sequence = self._sequence
+        self._sequence = (sequence + 1) % MODULUS
+        return LpFrame(self._attempt.stream_id, DATA, sequence, payload).to_bytes()
+
+    def _queue_open(self, surbs: int, deadline: float | None) -> None:
+        assert self._attempt is not None
+        self._queue_control(LpFrame(self._attempt.stream_id, OPEN, 0).to_bytes(), surbs, deadline)
+
+    def _queue_request(self, request: messages.Request, *, surbs: int = 2, deadline: float | None) -> None:
+        """Every control message brings the SURBs for its answer."""
+        self._queue_control(self._frame(request), surbs, deadline)
+
+    def _queue_control(self, data: bytes, surbs: int, deadline: float | None) -> None:
+        lane: Lane = "control"
+        if surbs and self.surbs.wants_fill:
+            surbs = budget.surbs_for_free(len(data), surbs)
+        self._control.append(OutgoingMessage(data, surbs, lane, None, deadline))
+
+    def _alive(self) -> None:
+        if self._liveness is not None:
+            self._liveness.alive()
+
+    def _emit(self, event: ExitEvent) -> None:
+        """The last word of a session always gets through; other events have a bound."""
+        if len(self._events) >= MAX_EVENTS and not isinstance(event, (ExitDenied, ExitDisconnected)):
+            self.statistics.overflowed += 1
+        else:
+            self._events.append(event)
+
+    def _malformed(self, error: ExitError) -> None:
+        self.statistics.malformed += 1
+        self.statistics.last_malformed = error.message

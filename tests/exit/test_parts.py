@@ -1,0 +1,259 @@
+"""The small parts of a session: packet budget, SURB account, uplink bundles, downlink order, liveness."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmix_web.exit import budget, surbs
+from smolmix_web.exit.bundles import split
+from smolmix_web.exit.downlink import MODULUS, Downlink
+from smolmix_web.exit.liveness import Liveness, Verdict, echo_request, is_echo_reply
+from smolmix_web.exit.surbs import SurbAccount
+from smolmix_web.exit.uplink import Uplink
+
+
+def frame_size(packet: int) -> int:
+    """Mixnet data of one IP packet of this size: LP header, request header, length field, prefix."""
+    bundle = packet + 2
+    return 16 + 3 + (3 if bundle >= 251 else 1) + bundle
+
+
+@pytest.mark.parametrize(("packet", "free"), [(1557, 0), (1097, 1), (637, 2), (181, 2), (179, 3), (40, 3)])
+def test_worked_budget(packet: int, free: int) -> None:
+    # 177 in the document counts the long length field, which a bundle that small does not need.
+    assert budget.request_packets(frame_size(packet), 0) == 1
+    assert budget.surbs_for_free(frame_size(packet)) == free
+    assert budget.request_packets(frame_size(packet), free) == 1
+    assert budget.request_packets(frame_size(packet), free + 1) == 2
+
+
+def test_the_boundary_itself() -> None:
+    assert budget.BUNDLE_ROOM == 1559
+    assert budget.request_packets(frame_size(1558), 0) == 2
+    assert budget.reply_packets(16 + 5 + 1580) == 1
+    assert budget.reply_packets(16 + 5 + 1581) == 2
+    assert budget.request_packets(frame_size(40), 10) == 3
+    assert budget.request_packets(frame_size(40), 50) == 15
+
+
+@given(st.integers(0, 6000), st.integers(0, 60))
+def test_free_surbs_cost_no_packet(length: int, at_least: int) -> None:
+    free = budget.surbs_for_free(length, at_least)
+    assert free >= at_least
+    assert budget.request_packets(length, free) == budget.request_packets(length, at_least)
+    assert budget.request_packets(length, free + 1) > budget.request_packets(length, free)
+
+
+def test_surb_account() -> None:
+    account = SurbAccount()
+    account.give(40)
+    account.start(100.0)
+    account.spend(10)
+    assert (account.balance, account.top_up(100.0)) == (30, 0)
+    assert account.next_deadline() is None
+    account.spend(1)
+    assert account.next_deadline() == 102.0
+    assert account.top_up(101.9) == 0
+    assert account.top_up(102.0) == surbs.TOP_UP
+    account.give(0)  # lost on the way, as it were
+    assert account.top_up(103.9) == 0, "a wrong mirror must not flood"
+    assert account.top_up(104.0) == surbs.TOP_UP
+    account.spend(1000)
+    assert account.balance == 0
+    account.give(surbs.CEILING - 1)
+    assert account.wants_fill
+    account.give(1)
+    assert not account.wants_fill
+    account.requested()
+    assert account.balance == surbs.REQUEST_MARK, "the exit asks only below its mark"
+    assert budget.request_packets(16, surbs.TOP_UP) == 7
+    assert budget.surbs_for_free(16, surbs.TOP_UP) == surbs.TOP_UP, "no room is wasted"
+
+
+def test_uplink_bundles_within_its_delay() -> None:
+    uplink = Uplink(0.005, 256)
+    assert uplink.next_deadline() is None
+    assert uplink.append([b"a" * 40, b"b" * 40], 1.0) == 2
+    assert uplink.append([b"c" * 40], 1.004) == 1
+    assert uplink.next_deadline() == 1.005, "the first packet sets the time"
+    assert uplink.take(1.004) == []
+    (bundle,) = uplink.take(1.005)
+    assert split(bundle) == ([b"a" * 40, b"b" * 40, b"c" * 40], True)
+    assert uplink.next_deadline() is None
+    assert uplink.take(2.0) == []
+
+
+def test_a_full_bundle_does_not_wait() -> None:
+    uplink = Uplink(0.005, 256)
+    uplink.append([b"a" * 1540], 1.0)  # 17 left: nothing fits any more
+    assert uplink.next_deadline() == float("-inf")
+    assert [split(bundle)[0] for bundle in uplink.take(1.0)] == [[b"a" * 1540]]
+    uplink.append([b"a" * 1420, b"b" * 1420, b"c" * 40], 2.0)
+    assert [len(split(bundle)[0]) for bundle in uplink.take(2.0)] == [1]
+    assert uplink.next_deadline() == 2.005, "its time starts with its own first packet"
+    assert [len(split(bundle)[0]) for bundle in uplink.take(2.005)] == [2]
+
+
+def test_uplink_has_a_bound() -> None:
+    uplink = Uplink(0.005, 10)
+    packets = [b"p" * 1400] * 12
+    assert uplink.space == 10
+    assert uplink.append(packets, 1.0) == 10
+    assert (uplink.space, uplink.append(packets, 1.0)) == (0, 0)
+    assert len(uplink.take(1.0)) == 9
+    assert uplink.space == 9, "one still waits for company"
+    uplink.clear()
+    assert (uplink.space, uplink.next_deadline()) == (10, None)
+
+
+@given(st.lists(st.integers(1, 1500), max_size=60), st.integers(1, 20))
+def test_uplink_loses_nothing_and_fits_one_packet(sizes: list[int], chunk: int) -> None:
+    uplink = Uplink(0.005, 1000)
+    packets = [index.to_bytes(2, "big") * (size // 2) or b"x" for index, size in enumerate(sizes)]
+    bundles, now = [], 0.0
+    for start in range(0, len(packets), chunk):
+        uplink.append(packets[start : start + chunk], now)
+        now += 0.002
+        bundles += uplink.take(now)
+    bundles += uplink.take(now + 1)
+    assert [packet for bundle in bundles for packet in split(bundle)[0]] == packets
+    assert all(len(bundle) <= budget.BUNDLE_ROOM for bundle in bundles)
+    assert uplink.space == 1000
+
+
+def test_downlink_without_window_passes_everything_but_duplicates() -> None:
+    downlink = Downlink(0, 0.1)
+    assert downlink.receive(1, b"1", 0.0) == ([b"1"], 1)
+    assert downlink.receive(3, b"3", 0.0) == ([b"3"], 2)
+    assert downlink.receive(2, b"2", 0.0) == ([b"2"], 0)
+    for sequence in (1, 2, 3):
+        assert downlink.receive(sequence, b"again", 0.0) == ([], 0)
+    assert downlink.duplicates == 3
+    assert downlink.next_deadline() is None
+
+
+def test_downlink_waits_for_what_was_overtaken() -> None:
+    downlink = Downlink(8, 0.1)
+    assert downlink.receive(2, b"2", 1.0)[0] == []
+    assert downlink.receive(3, b"3", 1.05)[0] == []
+    assert downlink.next_deadline() == 1.1
+    assert downlink.receive(1, b"1", 1.09)[0] == [b"1", b"2", b"3"]
+    assert downlink.next_deadline() is None
+
+
+def test_a_lost_frame_holds_back_no_longer_than_the_hold() -> None:
+    downlink = Downlink(8, 0.1)
+    downlink.receive(1, b"1", 1.0)
+    assert downlink.receive(3, b"3", 1.0)[0] == []
+    assert downlink.receive(6, b"6", 1.05)[0] == []
+    assert downlink.poll(1.09) == []
+    assert downlink.poll(1.1) == [b"3"]
+    assert downlink.next_deadline() == pytest.approx(1.15)
+    assert downlink.poll(1.2) == [b"6"]
+    assert downlink.skipped == 3
+    assert downlink.receive(2, b"2", 1.3)[0] == [b"2"], "late, but good"
+    assert downlink.late == 1
+
+
+def test_a_full_window_gives_up_on_the_gap() -> None:
+    downlink = Downlink(4, 0.1)
+    for sequence in (2, 3, 4, 5):
+        assert downlink.receive(sequence, bytes((sequence,)), 1.0)[0] == []
+    assert downlink.receive(6, b"\x06", 1.0)[0] == [b"\x02", b"\x03", b"\x04", b"\x05", b"\x06"]
+
+
+def test_a_wild_number_blocks_nothing() -> None:
+    downlink = Downlink(8, 0.1)
+    downlink.receive(1, b"1", 1.0)
+    out, advance = downlink.receive(1 << 30, b"wild", 1.0)
+    assert (out, advance) == ([b"wild"], 1)
+    assert downlink.receive(2, b"2", 1.0)[0] == [b"2"]
+
+
+def test_numbers_wrap_over_zero() -> None:
+    downlink = Downlink(8, 0.1)
+    downlink._expected = downlink._newest = MODULUS - 2
+    assert downlink.receive(MODULUS - 1, b"b", 1.0)[0] == []
+    assert downlink.receive(1, b"c", 1.0)[0] == []
+    assert downlink.poll(1.1) == [b"b", b"c"]
+    assert downlink.receive(2, b"d", 1.2)[0] == [b"d"]
+
+
+@given(st.permutations(range(1, 30)), st.integers(0, 32), st.data())
+def test_downlink_delivers_each_frame_once_in_any_order(order: list[int], window: int, data: st.DataObject) -> None:
+    downlink = Downlink(window, 0.1)
+    out, now, advanced = [], 0.0, 0
+    for sequence in order:
+        for _ in range(data.draw(st.integers(1, 2))):
+            frames, advance = downlink.receive(sequence, bytes((sequence,)), now)
+            out += frames
+            advanced += advance
+        now += 0.02
+        out += downlink.poll(now)
+    out += downlink.poll(now + 1)
+    assert sorted(out) == [bytes((n,)) for n in range(1, 30)]
+    assert advanced == 29, "as many SURBs as replies"
+    assert downlink.next_deadline() is None
+
+
+def test_keep_alive_after_silence() -> None:
+    liveness = Liveness(100.0)
+    assert liveness.next_deadline() == 125.0
+    liveness.data_sent(110.0)
+    liveness.alive()
+    assert liveness.poll(134.9) is Verdict.NOTHING
+    assert liveness.poll(135.0) is Verdict.PROBE
+    assert liveness.probing
+    liveness.data_sent(135.0)
+    liveness.alive()
+    assert not liveness.probing
+    assert liveness.next_deadline() == 160.0
+
+
+def test_data_without_any_answer_raises_suspicion_then_death() -> None:
+    liveness = Liveness(100.0)
+    liveness.data_sent(101.0)
+    liveness.data_sent(115.0)
+    assert liveness.next_deadline() == 116.0, "counted from the first unanswered data"
+    for when in (116.0, 124.0, 132.0):
+        assert liveness.poll(when) is Verdict.PROBE
+        liveness.data_sent(when)
+    assert liveness.poll(139.9) is Verdict.NOTHING
+    assert liveness.poll(140.0) is Verdict.DEAD
+
+
+def test_sleep_is_not_death() -> None:
+    liveness = Liveness(100.0)
+    for when in (125.0, 133.0, 141.0):
+        assert liveness.poll(when) is Verdict.PROBE
+    assert liveness.poll(1000.0) is Verdict.PROBE, "the timer was late by minutes: ask again first"
+    assert [liveness.poll(when) for when in (1008.0, 1016.0, 1024.0)] == [Verdict.PROBE, Verdict.PROBE, Verdict.DEAD]
+
+
+def test_no_verdict_while_paused() -> None:
+    liveness = Liveness(100.0)
+    liveness.poll(125.0)
+    liveness.pause()
+    assert liveness.next_deadline() is None
+    assert liveness.poll(500.0) is Verdict.NOTHING
+    liveness.doubt(500.0)
+    assert liveness.poll(500.0) is Verdict.PROBE
+
+
+def test_the_probe_is_a_valid_echo_request() -> None:
+    packet = echo_request(IPv4Address("10.0.171.205"), 0xBEEF, 7)
+    assert len(packet) == 28
+    for part in (packet[:20], packet[20:]):
+        total = sum(struct.unpack(f">{len(part) // 2}H", part))
+        assert (total >> 16) + (total & 0xFFFF) == 0xFFFF
+    assert packet[12:20] == bytes((10, 0, 171, 205, 10, 0, 0, 1))
+    assert not is_echo_reply(packet, 0xBEEF)
+    reply = packet[:12] + packet[16:20] + packet[12:16] + b"\x00\x00" + packet[22:]
+    assert is_echo_reply(reply, 0xBEEF)
+    assert not is_echo_reply(reply, 0xBEEE)
+    assert not is_echo_reply(reply[:27], 0xBEEF)
