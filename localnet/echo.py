@@ -1,0 +1,110 @@
+"""Echo servers behind the exits: TCP, UDP, and WebSocket (plain and TLS, with permessage-deflate)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any, cast
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from .counters import Counters
+
+IDLE = 300.0
+MAX_CONNECTIONS = 1000
+
+
+class EchoServers:
+    """All of them on ephemeral loopback ports."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.tcp_port = self.udp_port = self.ws_port = self.wss_port = 0
+        self._tcp: asyncio.Server | None = None
+        self._udp: asyncio.DatagramTransport | None = None
+        self._websockets: list[Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, tls: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        self._tcp = await asyncio.start_server(self._echo_tcp, host, 0)
+        self.tcp_port = self._tcp.sockets[0].getsockname()[1]
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _UdpEcho(self.counters), local_addr=(host, 0))
+        self.udp_port = self._udp.get_extra_info("sockname")[1]
+        for context in (None, tls):
+            server = await serve(
+                self._echo_websocket,
+                host,
+                0,
+                ssl=context,
+                max_size=16 * 1024 * 1024,
+                ping_interval=None,
+                select_subprotocol=_select,
+            )
+            self._websockets.append(server)
+        self.ws_port, self.wss_port = (next(iter(s.sockets)).getsockname()[1] for s in self._websockets)
+
+    async def close(self) -> None:
+        if self._tcp is not None:
+            self._tcp.close()
+        if self._udp is not None:
+            self._udp.close()
+        for server in self._websockets:
+            server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for server in self._websockets:
+            await server.wait_closed()
+
+    async def _echo_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Every byte back; the end of the stream answers the end of the stream."""
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._tasks.add(task)
+        self.counters.add("tcp")
+        try:
+            while data := await asyncio.wait_for(reader.read(65536), IDLE):
+                writer.write(data)
+                await writer.drain()
+        except (TimeoutError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            with contextlib.suppress(ConnectionError):
+                writer.close()
+
+    async def _echo_websocket(self, connection: ServerConnection) -> None:
+        """Messages come back as they are; text `close <code> <reason>` makes the server close."""
+        self.counters.add("websocket")
+        with contextlib.suppress(ConnectionClosed):
+            async for message in connection:
+                if isinstance(message, str) and message.startswith("close "):
+                    _, code, *reason = message.split(" ", 2)
+                    await connection.close(int(code) if code.isdecimal() else 1000, " ".join(reason))
+                    return
+                await connection.send(message)
+
+
+def _select(connection: ServerConnection, offered: Any) -> Any:
+    """The first subprotocol offered, if any."""
+    return offered[0] if offered else None
+
+
+class _UdpEcho(asyncio.DatagramProtocol):
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str | Any, int]) -> None:
+        self._counters.add("udp")
+        if self._transport is not None:
+            self._transport.sendto(data, address)

@@ -1,0 +1,95 @@
+"""The small world behind the exits: test names, their public-looking addresses, and where they really lead.
+
+The addresses look globally routable, so that an exit's policy lets them pass, and none of them is ever dialled:
+the `DialMap` turns (protocol, address, port) into a loopback port, and what is not in it does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+IPAddress = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True)
+class Name:
+    """A test name with its A and AAAA records."""
+
+    name: str
+    ipv4: tuple[IPv4Address, ...] = ()
+    ipv6: tuple[IPv6Address, ...] = ()
+    alias: str | None = None  # CNAME
+    ttl: int = 60
+
+
+def _host(name: str, number: int, ttl: int = 60) -> Name:
+    return Name(name, (IPv4Address(f"203.0.114.{number}"),), (IPv6Address(f"2a0e:6a80:114::{number:x}"),), ttl=ttl)
+
+
+ORIGIN = _host("origin.test", 10)
+HTTP = _host("http.test", 11)
+WEBSOCKET = _host("ws.test", 12)
+ECHO = _host("echo.test", 13)
+CLOSED = _host("closed.test", 14)
+IPV4_ONLY = Name("ipv4.test", ORIGIN.ipv4)
+IPV6_ONLY = Name("ipv6.test", (), ORIGIN.ipv6)
+ALIAS = Name("www.test", alias="origin.test")
+SHORT = Name("short.test", ORIGIN.ipv4, ttl=1)
+MANY = Name(
+    "many.test",
+    tuple(IPv4Address(f"203.0.114.{n}") for n in range(100, 180)),
+    tuple(IPv6Address(f"2a0e:6a80:114::{n:x}") for n in range(100, 180)),
+)
+SELF_SIGNED = _host("self-signed.test", 15)
+WRONG_NAME = _host("wrong-name.test", 16)
+EXPIRED = _host("expired.test", 17)
+
+NAMES: tuple[Name, ...] = (
+    ORIGIN,
+    HTTP,
+    WEBSOCKET,
+    ECHO,
+    CLOSED,
+    IPV4_ONLY,
+    IPV6_ONLY,
+    ALIAS,
+    SHORT,
+    MANY,
+    SELF_SIGNED,
+    WRONG_NAME,
+    EXPIRED,
+)
+
+SERVFAIL = "servfail.test"
+REFUSED = "refused.test"
+SILENT = "silent.test"
+"""Names whose queries fail in a certain way: an error code, or no answer at all."""
+
+
+@dataclass
+class DialMap:
+    """(protocol `tcp` or `udp`, public address, port) to a (host, port) on loopback."""
+
+    entries: dict[tuple[str, IPAddress, int], tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, protocol: str, address: str | IPAddress, port: int, target: tuple[str, int]) -> None:
+        if protocol not in ("tcp", "udp"):
+            raise ValueError(f"protocol {protocol!r}")
+        if not ip_address(target[0]).is_loopback:
+            raise ValueError(f"{target[0]} is not a loopback address")
+        known: IPAddress = ip_address(address) if isinstance(address, str) else address
+        self.entries[(protocol, known, port)] = target
+
+    def add_name(self, name: Name, protocol: str, port: int, target: tuple[str, int]) -> None:
+        addresses: tuple[IPAddress, ...] = (*name.ipv4, *name.ipv6)
+        for address in addresses:
+            self.add(protocol, address, port, target)
+
+    def lookup(self, protocol: str, address: IPAddress, port: int) -> tuple[str, int] | None:
+        """Where to dial, or None: refuse."""
+        return self.entries.get((protocol, address, port))
+
+    def hosts(self) -> set[IPAddress]:
+        """All addresses that exist."""
+        return {address for _, address, _ in self.entries}

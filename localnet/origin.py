@@ -1,0 +1,206 @@
+"""The web origin behind the exits: predictable bodies and every behaviour of servers that clients must cope with.
+
+/                         an index of these routes
+/bytes/<n>?seed=          n deterministic bytes with a length;   /sha256/<n>?seed= their SHA-256 in hex
+/stream/<n>?seed=&chunk=  the same bytes, chunked;               /unsized/<n>?seed= ended by the end of the connection
+/truncated/<n>            promises n bytes, sends half of them
+/text /json /html         small documents
+/echo                     method, path, query, headers and body as JSON;  /upload  length and SHA-256 of the body
+/redirect/<n>?to=&status= n redirects, then `to` (default /text)
+/gzip /deflate /zstd      a JSON document, content-coded (gzip and zstd also /gzip/<n>: n bytes)
+/slow?chunks=&interval=&size=   a body that drips;               /delay/<seconds> late headers
+/status/<code>            that status;                           /cookies  sets two, shows those sent
+/headers/<n>              n bytes of response headers
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable
+
+from .http_server import BadRequest, Request, Response, json_response, text_response
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAX_BYTES = 1 << 30
+BLOCK = 65536
+ROUTES = __doc__.split("\n\n", 1)[1]
+
+
+def block(index: int, seed: str) -> bytes:
+    """The 64 KiB of the deterministic stream that begin at `index` * 64 KiB."""
+    return hashlib.shake_128(f"{seed}/{index}".encode()).digest(BLOCK)
+
+
+def body_bytes(count: int, seed: str = "0") -> bytes:
+    """The first `count` bytes of the stream of a seed: what `/bytes/<count>?seed=` serves."""
+    return b"".join(block(i, seed) for i in range((count + BLOCK - 1) // BLOCK))[:count]
+
+
+def body_sha256(count: int, seed: str = "0") -> str:
+    """Their SHA-256 in hex."""
+    digest = hashlib.sha256()
+    for start in range(0, count, BLOCK):
+        digest.update(block(start // BLOCK, seed)[: min(BLOCK, count - start)])
+    return digest.hexdigest()
+
+
+async def _pieces(count: int, seed: str, size: int = BLOCK) -> AsyncIterator[bytes]:
+    for start in range(0, count, BLOCK):
+        data = block(start // BLOCK, seed)[: min(BLOCK, count - start)]
+        for offset in range(0, len(data), size):
+            yield data[offset : offset + size]
+
+
+def _count(text: str, top: int = MAX_BYTES) -> int:
+    if not text.isdecimal() or not text.isascii() or int(text) > top:
+        raise BadRequest(f"{text!r} is not a number up to {top}")
+    return int(text)
+
+
+class Origin:
+    """The handler; remembers the requests it saw."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self._routes: dict[str, Callable[[Request, str], Response]] = {
+            "": lambda request, rest: text_response(ROUTES),
+            "bytes": self._bytes,
+            "sha256": lambda request, rest: text_response(body_sha256(_count(rest), _seed(request))),
+            "stream": self._stream,
+            "unsized": self._unsized,
+            "truncated": self._truncated,
+            "text": lambda request, rest: text_response("Hello from the origin.\n"),
+            "html": lambda request, rest: text_response(
+                "<!doctype html><title>origin</title><p>Hello.</p>\n", content_type="text/html; charset=utf-8"
+            ),
+            "json": lambda request, rest: json_response({"hello": "origin", "secure": request.secure}),
+            "echo": self._echo,
+            "upload": lambda request, rest: json_response(
+                {"length": len(request.body), "sha256": hashlib.sha256(request.body).hexdigest()}
+            ),
+            "redirect": self._redirect,
+            "gzip": lambda request, rest: _coded("gzip", gzip.compress, rest),
+            "deflate": lambda request, rest: _coded("deflate", zlib.compress, rest),
+            "zstd": lambda request, rest: _coded("zstd", zstd.compress, rest),
+            "slow": self._slow,
+            "status": self._status,
+            "cookies": self._cookies,
+            "headers": lambda request, rest: Response(200, [("x-filler", "a" * _count(rest, 1 << 20))], b"ok\n"),
+        }
+
+    async def handle(self, request: Request) -> Response:
+        if len(self.requests) < 10_000:
+            self.requests.append(request)
+        first, _, rest = request.path.lstrip("/").partition("/")
+        if first == "delay":
+            try:
+                await asyncio.sleep(min(max(float(rest), 0.0), 600.0))
+            except ValueError:
+                raise BadRequest(f"{rest!r} is not a number of seconds") from None
+            return text_response("late\n")
+        route = self._routes.get(first)
+        return text_response("not found\n", 404) if route is None else route(request, rest)
+
+    def _bytes(self, request: Request, rest: str) -> Response:
+        count = _count(rest)
+        headers = [("content-type", "application/octet-stream")]
+        return Response(200, headers, _pieces(count, _seed(request)), length=count)
+
+    def _stream(self, request: Request, rest: str) -> Response:
+        size = int(request.number("chunk", BLOCK, 1, BLOCK))
+        headers = [("content-type", "application/octet-stream")]
+        return Response(200, headers, _pieces(_count(rest), _seed(request), size))
+
+    def _unsized(self, request: Request, rest: str) -> Response:
+        headers = [("content-type", "application/octet-stream")]
+        return Response(200, headers, _pieces(_count(rest), _seed(request)), unframed=True)
+
+    def _truncated(self, request: Request, rest: str) -> Response:
+        count = _count(rest, 1 << 20)
+        return Response(200, [("content-length", str(count))], body_bytes(count // 2, _seed(request)))
+
+    @staticmethod
+    def _echo(request: Request, rest: str) -> Response:
+        try:
+            text: str | None = request.body.decode()
+        except UnicodeDecodeError:
+            text = None
+        return json_response(
+            {
+                "method": request.method,
+                "target": request.target,
+                "path": request.path,
+                "query": request.query,
+                "headers": request.headers,
+                "http_version": request.http_version,
+                "secure": request.secure,
+                "text": text,
+                "base64": base64.b64encode(request.body).decode(),
+                "length": len(request.body),
+            }
+        )
+
+    @staticmethod
+    def _redirect(request: Request, rest: str) -> Response:
+        left = _count(rest or "1", 1000)
+        status = int(request.number("status", 302, 300, 399))
+        target = request.query.get("to", "/text")
+        if left > 1:
+            suffix = f"?{request.target.partition('?')[2]}" if "?" in request.target else ""
+            target = f"/redirect/{left - 1}{suffix}"
+        return Response(status, [("location", target)], b"moved\n")
+
+    @staticmethod
+    def _slow(request: Request, rest: str) -> Response:
+        chunks = int(request.number("chunks", 10, 1, 10_000))
+        interval = request.number("interval", 0.1, 0.0, 60.0)
+        size = int(request.number("size", 100, 1, BLOCK))
+
+        async def drip() -> AsyncIterator[bytes]:
+            for index in range(chunks):
+                if index:
+                    await asyncio.sleep(interval)
+                yield block(index, "slow")[:size]
+
+        return Response(200, [("content-type", "application/octet-stream")], drip(), length=chunks * size)
+
+    @staticmethod
+    def _status(request: Request, rest: str) -> Response:
+        code = _count(rest, 999)
+        if code < 200:
+            raise BadRequest("only final status codes")
+        return Response(
+            code, [("content-type", "text/plain")], b"" if code in (204, 304) else f"status {code}\n".encode()
+        )
+
+    @staticmethod
+    def _cookies(request: Request, rest: str) -> Response:
+        sent = dict(
+            part.strip().partition("=")[::2] for part in (request.header("cookie") or "").split(";") if "=" in part
+        )
+        headers = [("set-cookie", "flavour=oat; Path=/"), ("set-cookie", "size=large; Path=/; HttpOnly")]
+        return json_response({"cookies": sent}, headers=headers)
+
+
+def _seed(request: Request) -> str:
+    return request.query.get("seed", "0")
+
+
+def _coded(coding: str, compress: Callable[[bytes], bytes], rest: str) -> Response:
+    if rest:
+        data, kind = body_bytes(_count(rest, 1 << 24)), "application/octet-stream"
+    else:
+        data, kind = json.dumps({"coding": coding, "filler": "smolmix " * 500}).encode(), "application/json"
+    return Response(
+        200, [("content-type", kind), ("content-encoding", coding), ("vary", "accept-encoding")], compress(data)
+    )
