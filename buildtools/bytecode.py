@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import marshal
 import os
 import struct
+import sys
 
 UNCHECKED_HASH = 0b01
 # The interpreter copies the docstrings of these into its own C types at start and fails without them.
@@ -38,9 +40,42 @@ def strip_docstrings(tree: ast.Module) -> None:
             node.body[0] = ast.copy_location(ast.Pass(), first)
 
 
-def compile_source(source: bytes, name: str, location: str) -> bytes:
+class ImportCollector(ast.NodeVisitor):
+    """Names that a module imports, made absolute: at module level (`top`) and inside functions (`deep`)."""
+
+    def __init__(self, name: str) -> None:
+        parts = name.removesuffix(".py").split("/")
+        self.package = parts[:-1]
+        self.top: set[str] = set()
+        self.deep: set[str] = set()
+        self.depth = 0
+
+    def visit_Import(self, node: ast.Import) -> None:
+        (self.deep if self.depth else self.top).update(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = self.package[: len(self.package) + 1 - node.level] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        (self.deep if self.depth else self.top).update(f"{module}.{alias.name}" for alias in node.names)
+
+    def visit_If(self, node: ast.If) -> None:
+        test = ast.unparse(node.test)
+        if test not in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"):
+            for child in node.body:
+                self.visit(child)
+        for child in node.orelse:
+            self.visit(child)
+
+    def _function(self, node: ast.AST) -> None:
+        self.depth += 1
+        self.generic_visit(node)
+        self.depth -= 1
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function
+
+
+def compile_source(tree: ast.Module, source: bytes, name: str, location: str) -> bytes:
     """One module: `name` is its path in the package root, `location` the folder it will be imported from."""
-    tree = ast.parse(source)
     if not name.endswith(KEEP_DOCSTRINGS):
         strip_docstrings(tree)
     code = compile(tree, f"{location}/{name}", "exec", dont_inherit=True, optimize=0)
@@ -48,8 +83,12 @@ def compile_source(source: bytes, name: str, location: str) -> bytes:
     return header + marshal.dumps(code)
 
 
-def compile_tree(source: str, target: str, location: str) -> None:
-    """Copy the tree `source` to `target` with every .py replaced by a .pyc beside where it stood."""
+def compile_tree(source: str, target: str, location: str) -> str:
+    """Copy the tree `source` to `target` with every .py replaced by a .pyc beside where it stood.
+
+    Returns JSON: module name to its imports, `{"top": [...], "deep": [...]}`.
+    """
+    imports = {}
     for folder, subfolders, files in os.walk(source):
         subfolders.sort()
         relative = os.path.relpath(folder, source)
@@ -59,7 +98,18 @@ def compile_tree(source: str, target: str, location: str) -> None:
             with open(os.path.join(folder, file), "rb") as handle:
                 data = handle.read()
             if file.endswith(".py"):
-                data = compile_source(data, name, location)
+                tree = ast.parse(data, name)
+                collector = ImportCollector(name)
+                collector.visit(tree)
+                module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                imports[module] = {"top": sorted(collector.top), "deep": sorted(collector.deep)}
+                data = compile_source(tree, data, name, location)
                 name += "c"
             with open(os.path.join(target, name), "wb") as handle:
                 handle.write(data)
+    return json.dumps(imports, sort_keys=True)
+
+
+def builtin_modules() -> str:
+    """JSON: names of the modules that the interpreter has built in."""
+    return json.dumps(sorted(sys.builtin_module_names))

@@ -65,10 +65,23 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import tempfile
 
-folder = os.path.dirname(__file__)
-helper = ctypes.CDLL(os.path.join(folder, "_wasi_helper.wasm"), ctypes.RTLD_GLOBAL)
-loader = importlib.machinery.ExtensionFileLoader("rtls._rustls", os.path.join(folder, "_rustls.wasm"))
+
+def _path(name):
+    """A real file: inside a zip there is nothing to load from, so the library is copied out."""
+    path = os.path.join(os.path.dirname(__file__), name)
+    if os.path.exists(path):
+        return path
+    data = __loader__.get_data(path)
+    path = os.path.join(tempfile.mkdtemp(prefix="rtls"), name)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+helper = ctypes.CDLL(_path("_wasi_helper.wasm"), ctypes.RTLD_GLOBAL)
+loader = importlib.machinery.ExtensionFileLoader("rtls._rustls", _path("_rustls.wasm"))
 _rustls = importlib.util.module_from_spec(importlib.util.spec_from_loader("rtls._rustls", loader))
 loader.exec_module(_rustls)
 sys.modules["rtls._rustls"] = _rustls

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .common import BUILD, NODE_MODULES, ROOT, run, say
+from .closure import Imports, check, module_name, needed_stdlib, read_imports
+from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
 from .stamps import Stamp, fingerprint
 from .wheels import Files, own_files, read_folder, read_zip, write_folder, write_wheel, write_zip
@@ -37,8 +38,11 @@ class Package:
         return sorted({name.split("/")[0] for name in self.files if ".dist-info/" not in name})
 
 
-def compile_files(sources: Sequence[tuple[Files, str]]) -> list[Files]:
-    """Each (source files, import location) with .py replaced by .pyc, by the interpreter that is shipped."""
+def compile_files(sources: Sequence[tuple[Files, str]]) -> tuple[list[Files], list[dict[str, Imports]], set[str]]:
+    """Compile each (source files, import location) with the interpreter that is shipped.
+
+    Returns the trees with .py replaced by .pyc, the imports of each tree, and the interpreter's built-in modules.
+    """
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="bytecode-") as scratch:
         jobs = []
@@ -47,27 +51,45 @@ def compile_files(sources: Sequence[tuple[Files, str]]) -> list[Files]:
             write_folder(source, files)
             target.mkdir()
             jobs.append({"source": str(source), "target": str(target), "location": location})
-        listing = Path(scratch, "jobs.json")
+        listing, result = Path(scratch, "jobs.json"), Path(scratch, "result.json")
         listing.write_text(json.dumps(jobs))
-        run(["node", COMPILER[1], CORE, listing])
-        return [read_folder(Path(job["target"])) for job in jobs]
+        run(["node", COMPILER[1], CORE, listing, result])
+        found = json.loads(result.read_text())
+        trees = [read_folder(Path(job["target"])) for job in jobs]
+        return trees, [read_imports(imports) for imports in found["imports"]], set(found["builtin"])
 
 
-def compiled_stdlib() -> Files:
-    """The whole standard library of Pyodide as bytecode; made once per Pyodide version."""
-    path = BUILD / "stdlib.zip"
+@dataclass(frozen=True)
+class Stdlib:
+    """The whole standard library of Pyodide, compiled."""
+
+    files: Files
+    imports: dict[str, Imports]
+    builtin: set[str]
+
+    def part(self, modules: set[str]) -> Files:
+        return {name: data for name, data in self.files.items() if module_name(name) in modules}
+
+
+def compiled_stdlib() -> Stdlib:
+    """Made once per Pyodide version and kept in build/."""
+    path, listing = BUILD / "stdlib.zip", BUILD / "stdlib.json"
     stamp = Stamp("stdlib", [CORE / "package.json", *COMPILER])
-    if not stamp.current(path):
+    if not stamp.current(path, listing):
         say("compiling the standard library")
         stamp.clear()
-        files = {k: v for k, v in read_zip(CORE / "python_stdlib.zip").items() if k.endswith(".py")}
-        write_zip(path, compile_files([(files, STDLIB_LOCATION)])[0])
+        sources = {k: v for k, v in read_zip(CORE / "python_stdlib.zip").items() if k.endswith(".py")}
+        (files,), (imports,), builtin = compile_files([(sources, STDLIB_LOCATION)])
+        write_zip(path, files)
+        plain = {name: {"top": found.top, "deep": found.deep} for name, found in imports.items()}
+        listing.write_text(json.dumps({"imports": plain, "builtin": sorted(builtin)}))
         stamp.write()
-    return read_zip(path)
+    found = json.loads(listing.read_text())
+    return Stdlib(read_zip(path), read_imports(found["imports"]), set(found["builtin"]))
 
 
-def compiled_packages() -> list[Package]:
-    """Our package and the libraries it needs, compiled."""
+def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
+    """Our package and the libraries it needs, compiled, and what their modules import."""
     sources: list[tuple[str, str, str, Files, tuple[str, ...]]] = []
     for name, wheel in fetch_libraries().items():
         version, files = library_files(name, wheel)
@@ -75,19 +97,54 @@ def compiled_packages() -> list[Package]:
     own_name, own_version, files = own_files()
     files = {name: data for name, data in files.items() if not name.endswith("py.typed")}
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
-    compiled = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
-    return [
-        Package(name, version, tag, files, depends)
-        for (name, version, tag, _, depends), files in zip(sources, compiled, strict=True)
+    trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
+    packages = [
+        Package(name, version, tag, tree, depends)
+        for (name, version, tag, _, depends), tree in zip(sources, trees, strict=True)
     ]
+    return packages, {module: found for tree in imports for module, found in tree.items()}
 
 
-def write_distribution(folder: Path, stdlib: Files, packages: Sequence[Package]) -> None:
-    """Core, standard library, wheels and lock file: `loadPyodide({indexURL, packages: ["smolmix-web"]})` works on it."""
+def write_pack(path: Path, stdlib: Files, packages: Sequence[Package]) -> None:
+    """What a first page load fetches of Python, as one file: a zip of everything, not compressed inside, under zstd.
+
+    Compressed as a whole it is a third smaller than wheels with each file compressed for itself.
+    """
+    files = dict(stdlib)
+    for package in packages:
+        files.update({name: data for name, data in package.files.items() if ".dist-info/" not in name})
+    plain = BUILD / "python.zip"
+    write_zip(plain, files, compress=False)
+    run([PYTHON, "-c", COMPRESS, plain, path])
+
+
+COMPRESS = """
+import sys
+try:
+    from compression import zstd
+except ImportError:
+    from backports import zstd
+options = {zstd.CompressionParameter.compression_level: 19, zstd.CompressionParameter.window_log: 23}
+with open(sys.argv[1], "rb") as source, open(sys.argv[2], "wb") as target:
+    target.write(zstd.compress(source.read(), options=options))
+"""
+
+
+def write_distribution(folder: Path) -> None:
+    """Write everything of dist/pyodide.
+
+    A complete distribution, on which plain `loadPyodide({indexURL, packages: ["smolmix-web"]})` works, and beside it
+    the pack that worker/runtime.js loads instead of the standard library and the wheels.
+    """
+    stdlib = compiled_stdlib()
+    packages, imports = compiled_packages()
+    modules, complaints = needed_stdlib(stdlib.imports, imports, stdlib.builtin)
+    check(complaints)
     folder.mkdir(parents=True, exist_ok=True)
     for name in CORE_FILES:
         shutil.copyfile(CORE / name, folder / name)
-    write_zip(folder / "python_stdlib.zip", stdlib)
+    write_zip(folder / "python_stdlib.zip", stdlib.files)
+    write_pack(folder / "python.zst", stdlib.part(modules), packages)
     entries = {}
     for package in packages:
         wheel = write_wheel(folder, package.files, name=package.name, version=package.version, tag=package.tag)
