@@ -13,7 +13,7 @@ def load_crypto(choice: str = "auto") -> Crypto:
     if choice == "auto":
         choice = "browser" if sys.platform == "emscripten" else "pyca"
     if choice == "pyca":
-        return _pyca()
+        return pyca_crypto()
     if choice == "browser" and sys.platform == "emscripten":
         from .browser import BrowserCrypto
 
@@ -21,7 +21,8 @@ def load_crypto(choice: str = "auto") -> Crypto:
     raise OptionError("crypto", f"no provider {choice!r} in this runtime")
 
 
-def _pyca() -> Crypto:
+def pyca_crypto() -> Crypto:
+    """The provider on `cryptography`; `OptionError` where that package is missing."""
     try:
         from .pyca import PycaCrypto
 
