@@ -114,6 +114,7 @@ class GatewaySession:
         self._deadline: float | None = None
         self._authenticate_at: float | None = None
         self._last_received = 0.0
+        self._last_call = 0.0
         self._probe_deadline: float | None = None
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
@@ -147,7 +148,7 @@ class GatewaySession:
         if self.state is not GatewayState.CONNECTING:
             return
         self.state = GatewayState.PROBING
-        self._last_received = now
+        self._last_received = self._last_call = now
         self._say(control.SupportedProtocolRequest())
         self._deadline = now + self._config.answer_timeout
 
@@ -169,7 +170,7 @@ class GatewaySession:
         if self._over:
             return
         self.counters.frames_received += 1
-        self._last_received = now
+        self._last_received = self._last_call = now
         self._probe_deadline = None
         if not isinstance(frame, str):
             self._binary(bytes(frame))
@@ -186,6 +187,7 @@ class GatewaySession:
 
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Messages to send now, in order; also runs the deadlines."""
+        self._last_call = now
         if self._deadline is not None and now >= self._deadline:
             self._fail(
                 GatewayError(
@@ -202,9 +204,9 @@ class GatewaySession:
         return out
 
     def next_deadline(self) -> float | None:
-        """When to poll although nothing arrived; a time in the past while messages wait for `poll`."""
+        """When to poll although nothing arrived; not later than the last call while messages wait for `poll`."""
         if self._out:
-            return float("-inf")
+            return self._last_call
         times = [
             time
             for time in (self._deadline, self._authenticate_at, self._probe_deadline, self._claim_deadline)
