@@ -1,0 +1,21 @@
+"""HTTP/1.1 over the tunnel with the semantics of fetch."""
+
+from .client import HttpClient, HttpRequest, HttpStatistics
+from .connector import Connected, Connector, NetConnector, TlsInfo
+from .response import HttpResponse
+from .timeouts import Timeouts
+from .url import Url, parse_url
+
+__all__ = [
+    "Connected",
+    "Connector",
+    "HttpClient",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStatistics",
+    "NetConnector",
+    "Timeouts",
+    "TlsInfo",
+    "Url",
+    "parse_url",
+]

@@ -1,0 +1,277 @@
+"""One HTTP/1.1 connection, client side: h11 for the protocol (RFC 9112), one watchdog for all waits.
+
+A connection carries one exchange at a time: `request`, then `read_body` until it returns `b""`; then `reusable` says
+whether it may carry another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import h11
+
+from ..deadline import Clock, Watchdog
+from ..errors import HttpError, NetworkError, SmolmixError, StateError
+from ..sockets import ByteStream
+from .connector import Connected
+from .headers import Headers
+from .timeouts import Timeouts
+from .url import Url
+
+MAX_RESPONSE_HEAD = 65_536
+MAX_INFORMATIONAL = 16
+_PIECE = 65_536
+_INLINE_BODY = 16_384  # a body up to this size travels with the header, before anything is read
+
+Body = bytes | AsyncIterator[bytes] | None
+
+
+@dataclass(frozen=True)
+class ResponseHead:
+    status: int
+    reason: str
+    headers: Headers
+    http_version: str
+
+
+class HttpConnection:
+    def __init__(self, clock: Clock, origin: tuple[str, str, int], connected: Connected) -> None:
+        self.origin = origin
+        self.tls = connected.tls
+        self.stream: ByteStream = connected.stream
+        self.received_any = False  # of the present exchange
+        self.idle_since = clock.now()
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEAD)
+        self._watchdog = Watchdog(clock, self.stream.abort)
+        self._timeouts = Timeouts()
+        self._upload: asyncio.Task[None] | None = None
+        self._upload_error: BaseException | None = None
+        self._exchanges = 0
+        self._dead = False
+
+    @property
+    def reusable(self) -> bool:
+        """The exchange is over and the connection can carry another."""
+        return (
+            not self._dead
+            and self._upload is None
+            and self._h11.our_state is h11.DONE
+            and self._h11.their_state is h11.DONE
+            and not self._h11.trailing_data[0]
+            and self.stream.is_quiet()
+        )
+
+    async def request(
+        self, method: str, url: Url, headers: Headers, body: Body, content_length: int | None, timeouts: Timeouts
+    ) -> ResponseHead:
+        """Send the request and return the final response's header; a long body is still sent meanwhile.
+
+        `content_length` None with a body: chunked. On any error the connection is dead.
+        """
+        if self._exchanges:
+            self._h11.start_next_cycle()
+        self._exchanges += 1
+        self.received_any = False
+        self._timeouts = timeouts
+        fields = [("Host", url.authority), *headers]
+        if content_length is not None:
+            fields.append(("Content-Length", str(content_length)))
+        elif body is not None:
+            fields.append(("Transfer-Encoding", "chunked"))
+        try:
+            return await self._exchange(method, url.target, fields, body)
+        except SmolmixError as error:
+            if error.phase is None:
+                error.phase = "response" if self.received_any else "request"
+            self.abort(error)
+            raise
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _exchange(self, method: str, target: str, fields: Headers, body: Body) -> ResponseHead:
+        try:
+            request = h11.Request(
+                method=method.encode("ascii"),
+                target=target.encode("ascii"),
+                headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in fields],
+            )
+            out = self._h11.send(request) or b""
+        except h11.LocalProtocolError as error:
+            raise HttpError(f"the request is not valid HTTP: {error}", code="bad_request", phase="request") from None
+        if body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY):
+            if body:
+                out += self._h11.send(h11.Data(data=body)) or b""
+            out += self._h11.send(h11.EndOfMessage()) or b""
+            body = None
+        self._watchdog.start(self._timeouts.request, "request")
+        await self.stream.write(out)
+        if body is None:
+            self._watchdog.start(self._timeouts.response, "response")
+        else:
+            self._upload = asyncio.create_task(self._send_body(body))
+        head = await self._read_head()
+        if self._upload is None:
+            self._watchdog.pause()
+        return head
+
+    async def _send_body(self, body: bytes | AsyncIterator[bytes]) -> None:
+        """Runs beside the reading: a server may answer, or refuse, before it has everything."""
+        try:
+            async for piece in _pieces(body, self._watchdog):
+                self._watchdog.start(self._timeouts.request, "request")
+                await self.stream.write(self._h11.send(h11.Data(data=piece)) or b"")
+            await self.stream.write(self._h11.send(h11.EndOfMessage()) or b"")
+            self._watchdog.start(self._timeouts.response, "response")
+        except NetworkError:
+            pass  # the reader sees it too, after what the server said before it closed
+        except asyncio.CancelledError:
+            raise
+        except h11.LocalProtocolError as error:
+            self._upload_failed(HttpError(f"the request body: {error}", code="bad_request", phase="request"))
+        except Exception as error:
+            self._upload_failed(error)
+        finally:
+            self._upload = None
+
+    def _upload_failed(self, error: Exception) -> None:
+        self._upload_error = error
+        self.stream.abort(error if isinstance(error, SmolmixError) else None)
+
+    async def _read_head(self) -> ResponseHead:
+        informational = 0
+        while True:
+            event = await self._next_event("response")
+            if isinstance(event, h11.InformationalResponse):
+                informational += 1
+                if event.status_code == 101 or informational > MAX_INFORMATIONAL:
+                    raise HttpError(
+                        f"unexpected response {event.status_code} ({informational} informational responses)",
+                        code="unexpected_response",
+                        phase="response",
+                    )
+                continue
+            if isinstance(event, h11.Response):
+                return ResponseHead(
+                    event.status_code,
+                    bytes(event.reason).decode("latin-1"),
+                    [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers],
+                    bytes(event.http_version).decode("ascii"),
+                )
+            raise HttpError(
+                "the server closed the connection without an answer", code="empty_response", phase="response"
+            )
+
+    async def read_body(self) -> bytes:
+        """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
+        if self._dead:
+            raise StateError("the response was aborted")
+        if self._h11.their_state is not h11.SEND_BODY:
+            return b""
+        try:
+            if self._upload is None:
+                self._watchdog.start(self._timeouts.idle, "idle")
+            event = await self._next_event("body")
+            self._watchdog.pause()
+        except SmolmixError as error:
+            error.phase = error.phase or "body"
+            self.abort(error)
+            raise
+        except BaseException:
+            self.abort()
+            raise
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        await self._end_of_body()
+        return b""
+
+    async def _end_of_body(self) -> None:
+        if self._upload is not None:
+            # Answered in full while we were sending: the rest of the request is of no use.
+            upload, self._upload = self._upload, None
+            upload.cancel()
+            self._dead = True
+
+    async def _next_event(self, phase: str) -> object:
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise self._malformed(error, phase) from None
+            if event is not h11.NEED_DATA:
+                if event is h11.PAUSED:
+                    raise HttpError("the server sent more than its answer", code="malformed_response", phase=phase)
+                return event
+            try:
+                data = await self.stream.read(_PIECE)
+            except SmolmixError:
+                if self._upload_error is not None:
+                    raise self._upload_error from None
+                raise
+            if data:
+                self.received_any = True
+                self._watchdog.touch()
+            elif getattr(self.stream, "truncated", False) and self._h11.their_state is h11.SEND_BODY:
+                raise HttpError("TLS ended without close_notify inside the body", code="truncated_body", phase=phase)
+            try:
+                self._h11.receive_data(data)
+            except h11.RemoteProtocolError as error:
+                raise self._malformed(error, phase) from None
+
+    def _malformed(self, error: h11.RemoteProtocolError, phase: str) -> HttpError:
+        text = str(error)
+        if "closed connection" in text:
+            if not self.received_any:
+                return HttpError(
+                    "the server closed the connection without an answer", code="empty_response", phase=phase
+                )
+            return HttpError(f"the response ends too early: {text}", code="truncated_body", phase=phase)
+        if error.error_status_hint == 431:
+            return HttpError(
+                f"the response's header is longer than {MAX_RESPONSE_HEAD} bytes",
+                code="response_too_large",
+                phase=phase,
+            )
+        return HttpError(f"the response is not valid HTTP: {text}", code="malformed_response", phase=phase)
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        """Free the flow at once; idempotent."""
+        self._dead = True
+        self._watchdog.stop()
+        if self._upload is not None:
+            self._upload.cancel()
+            self._upload = None
+        self.stream.watch(None)
+        self.stream.abort(error)
+
+    async def close(self) -> None:
+        """Orderly end of an idle connection."""
+        self._dead = True
+        self._watchdog.stop()
+        self.stream.watch(None)
+        try:
+            await self.stream.close()
+        except SmolmixError as error:
+            self.stream.abort(error)
+
+
+async def _pieces(body: bytes | AsyncIterator[bytes], watchdog: Watchdog) -> AsyncIterator[bytes]:
+    if isinstance(body, bytes):
+        for start in range(0, len(body), _PIECE):
+            yield body[start : start + _PIECE]
+        return
+    while True:
+        watchdog.pause()  # the application's time, not the network's
+        try:
+            piece = await anext(body)
+        except StopAsyncIteration:
+            return
+        if not isinstance(piece, (bytes, bytearray, memoryview)):
+            raise HttpError(
+                f"a piece of the request body is {type(piece).__name__}, not bytes", code="bad_body", phase="request"
+            )
+        data = bytes(piece)
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE]

@@ -1,0 +1,92 @@
+"""Request headers: what a caller may set, what is sent by default (RFC 9110 5, 7.6.1; Fetch 2.2.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ..errors import HttpError
+
+MAX_HEADERS = 256
+MAX_HEADER_BYTES = 65_536
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAD_VALUE = re.compile(r"[\x00\r\n]")
+
+# Framing and connection management belong to the client.
+FORBIDDEN = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+# Removed when a redirect leaves the origin.
+CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# Removed when a redirect drops the body (Fetch: request-body-header name).
+BODY_HEADERS = frozenset({"content-encoding", "content-language", "content-location", "content-type", "content-length"})
+
+# The same for every user, and no claim to be a browser that it is not.
+USER_AGENT = "Mozilla/5.0"
+
+Headers = list[tuple[str, str]]
+
+
+def _bad(message: str, code: str = "bad_header") -> HttpError:
+    return HttpError(message, code=code, phase="request")
+
+
+def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Headers:
+    """The caller's headers in order, values stripped. Raises `HttpError` codes `bad_header`, `forbidden_header`."""
+    items = given.items() if isinstance(given, Mapping) else given
+    headers: Headers = []
+    total = 0
+    for item in items:
+        try:
+            name, value = item
+        except (TypeError, ValueError):
+            raise _bad(f"header {item!r} is not a (name, value) pair") from None
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise _bad(f"header {name!r}: name and value must be strings")
+        if not _TOKEN.fullmatch(name):
+            raise _bad(f"{name[:80]!r} is not a header name")
+        value = value.strip(" \t\r\n")
+        if _BAD_VALUE.search(value):
+            raise _bad(f"header {name}: the value has a line break or NUL")
+        try:
+            value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise _bad(f"header {name}: the value has characters beyond Latin-1") from None
+        if name.lower() in FORBIDDEN:
+            raise _bad(f"header {name} is set by the client itself", "forbidden_header")
+        total += len(name) + len(value) + 4
+        headers.append((name, value))
+    if len(headers) > MAX_HEADERS or total > MAX_HEADER_BYTES:
+        raise _bad(f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+    return headers
+
+
+def with_defaults(headers: Headers, accept_encoding: str) -> Headers:
+    """Put the neutral defaults before the caller's headers; the caller wins."""
+    present = {name.lower() for name, _ in headers}
+    defaults = [("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", accept_encoding)]
+    return [item for item in defaults if item[0].lower() not in present] + headers
+
+
+def without(headers: Headers, names: frozenset[str]) -> Headers:
+    return [item for item in headers if item[0].lower() not in names]
+
+
+def get_all(headers: Headers, name: str) -> list[str]:
+    return [value for key, value in headers if key.lower() == name]

@@ -1,0 +1,140 @@
+"""A response whose body is read as it arrives: nothing is fetched from the network before the reader asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from ..deadline import Clock, TimerHandle, expired
+from ..errors import Cancelled, HttpError, SmolmixError, StateError
+from .connection import HttpConnection, ResponseHead
+from .connector import TlsInfo
+from .decoding import Decoder, decode_through, decoders
+from .headers import Headers, get_all
+from .pool import Pool
+
+MAX_READ = 256 * 1024 * 1024
+
+
+class HttpResponse:
+    """`status`, `reason`, `headers` as received (a list of pairs, names in lower case), final `url`, and the body.
+
+    The body is an async iterator of decoded `bytes`, to be read once: `async for`, or `read()`. A response that is
+    not read to its end holds its connection; call `abort()`.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        pool: Pool,
+        connection: HttpConnection,
+        head: ResponseHead,
+        *,
+        method: str,
+        url: str,
+        redirected: bool,
+        total_left: float | None,
+        total: float | None,
+        decode: bool,
+    ) -> None:
+        self.status = head.status
+        self.reason = head.reason
+        self.headers: Headers = head.headers
+        self.http_version = head.http_version
+        self.url = url
+        self.redirected = redirected
+        self.tls: TlsInfo | None = connection.tls
+        self._pool = pool
+        self._connection: HttpConnection | None = connection
+        self._error: SmolmixError | None = None
+        self._chain: list[Decoder] = []
+        bodiless = method == "HEAD" or head.status in (204, 304)
+        if decode and not bodiless:
+            self._chain = decoders(get_all(head.headers, "content-encoding")) or []
+        self._decoded: Iterator[bytes] | None = None
+        self._reading = False
+        self._timer: TimerHandle | None = None
+        if total is not None and total_left is not None:
+            self._timer = clock.call_later(total_left, lambda: self.abort(expired("total", total)))
+
+    def header(self, name: str) -> str | None:
+        """The values of a header joined by `, `; None when it is absent."""
+        values = get_all(self.headers, name.lower())
+        return ", ".join(values) if values else None
+
+    @property
+    def finished(self) -> bool:
+        """The body was read to its end, or the response aborted: no connection is held."""
+        return self._connection is None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self.read_chunk()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def read_chunk(self) -> bytes:
+        """The next piece of the body, at most 64 KiB when decoded; `b""` at its end."""
+        if self._reading:
+            raise StateError("the body is already being read")
+        self._reading = True
+        try:
+            return await self._next_chunk()
+        except BaseException as error:
+            self.abort(error if isinstance(error, SmolmixError) else None)
+            raise
+        finally:
+            self._reading = False
+
+    async def _next_chunk(self) -> bytes:
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._decoded is not None:
+                chunk = next(self._decoded, None)
+                if chunk is not None:
+                    return chunk
+                self._decoded = None
+            if self._connection is None:
+                return b""
+            data = await self._connection.read_body()
+            if data:
+                self._decoded = decode_through(self._chain, data)
+                continue
+            for decoder in self._chain:
+                decoder.finish()
+            self._release()
+
+    async def read(self, limit: int = MAX_READ) -> bytes:
+        """The rest of the body. Raises `HttpError(code="body_too_large")` beyond `limit` bytes."""
+        parts = []
+        size = 0
+        async for chunk in self:
+            size += len(chunk)
+            if size > limit:
+                error = HttpError(f"the body is longer than {limit} bytes", code="body_too_large", phase="body")
+                self.abort(error)
+                raise error
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            self._pool.release(connection)
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        """Give the body up; the flow is freed at once. A reader gets `error`, by default `Cancelled`. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is None:
+            return
+        self._error = error or Cancelled("the response was aborted", phase="body")
+        connection, self._connection = self._connection, None
+        self._pool.discard(connection, self._error)

@@ -1,0 +1,346 @@
+"""TLS 1.2 and 1.3 over any byte stream, by rustls (RFC 8446, RFC 5246, RFC 6125, RFC 7301).
+
+rustls does everything that must not be written by hand: records, handshake, certificate chains, host names. This file
+feeds it bytes, gives its errors stable codes, and tells an orderly end (close_notify) from a truncated stream.
+
+The low-level module `rtls._rustls` is used because it is sans-I/O and the same in the native and the WebAssembly build.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from .deadline import Clock, Watchdog
+from .errors import OptionError, SmolmixError, TlsError
+from .sockets import READ_SIZE, ByteStream, SerialWriter
+
+_VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+_PLAINTEXT_CHUNK = 65536
+_CERT_REQUIRED = 2
+_PLATFORM: str = sys.platform
+
+_rustls: Any = None
+
+
+def load_rtls() -> Any:
+    """The module `rtls._rustls`, imported once, natively or inside Pyodide.
+
+    In Pyodide the library needs two things. A module `rtls_loader`, where the wheel brings one, prepares the side
+    module (`rtls_loader.prepare()`). And `rtls` must not see Pyodide's stub of `ssl`, which has no classes to inherit
+    from: with `_ssl` unimportable rtls uses its own bases.
+    """
+    global _rustls
+    if _rustls is not None:
+        return _rustls
+    if _PLATFORM != "emscripten":
+        _rustls = importlib.import_module("rtls._rustls")
+        return _rustls
+    try:
+        loader = importlib.import_module("rtls_loader")
+    except ModuleNotFoundError as error:
+        if error.name != "rtls_loader":
+            raise
+    else:
+        loader.prepare()
+    missing = object()
+    modules: dict[str, Any] = sys.modules
+    saved = {name: modules.get(name, missing) for name in ("ssl", "_ssl")}
+    modules.pop("ssl", None)
+    modules["_ssl"] = None
+    try:
+        _rustls = importlib.import_module("rtls._rustls")
+    finally:
+        for name, module in saved.items():
+            if module is missing:
+                modules.pop(name, None)
+            else:
+                modules[name] = module
+    return _rustls
+
+
+# -- configurations --------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _default_roots() -> Any:
+    import certifi
+
+    builder = load_rtls().RustlsConfigBuilder()
+    if not builder.add_root_certs_from_pem(certifi.contents().encode()):
+        raise TlsError("certifi has no root certificates", code="no_roots", phase="tls")
+    return builder
+
+
+@lru_cache(maxsize=32)
+def _config(alpn: tuple[str, ...], extra_roots: tuple[str, ...], default_roots: bool) -> Any:
+    """A configured builder; connections are built from it without parsing anything again."""
+    builder = _default_roots().clone_builder() if default_roots else load_rtls().RustlsConfigBuilder()
+    builder.set_verify_mode(_CERT_REQUIRED)
+    builder.set_check_hostname(True)
+    for index, pem in enumerate(extra_roots):
+        try:
+            added = builder.add_root_certs_from_pem(pem.encode())
+        except Exception as error:
+            raise OptionError("caCertificates", f"item {index}: {error}") from None
+        if not added:
+            raise OptionError("caCertificates", f"item {index} holds no valid certificate")
+    if not builder.root_cert_count():
+        raise TlsError("no root certificate is trusted", code="no_roots", phase="tls")
+    if alpn:
+        builder.set_alpn([name.encode("ascii") for name in alpn])
+    return builder
+
+
+def check_roots(extra_roots: Sequence[str]) -> None:
+    """Raise `OptionError` when an item of `caCertificates` is not a certificate; warms the cache otherwise."""
+    _config(("http/1.1",), tuple(extra_roots), True)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+# What rustls says, in order of precedence, and our stable code. The texts are those of rustls 0.23.
+_CODES: tuple[tuple[str, str], ...] = (
+    ("UnknownIssuer", "certificate_unknown_issuer"),
+    ("certificate expired", "certificate_expired"),
+    ("Expired", "certificate_expired"),
+    ("not valid yet", "certificate_not_yet_valid"),
+    ("NotValidYet", "certificate_not_yet_valid"),
+    ("not valid for name", "certificate_wrong_host"),
+    ("NotValidForName", "certificate_wrong_host"),
+    ("Revoked", "certificate_revoked"),
+    ("invalid peer certificate", "certificate_invalid"),
+    ("received fatal alert", "alert"),
+    ("peer is incompatible", "handshake"),
+    ("known protocol", "handshake"),
+    ("corrupt message", "protocol"),
+    ("cannot decrypt", "protocol"),
+    ("misbehaved", "protocol"),
+    ("unexpected message", "protocol"),
+    ("UnexpectedMessage", "protocol"),
+)
+
+
+def _typed(error: Exception, server_name: str) -> TlsError:
+    text = str(error.args[0]) if error.args else str(error)
+    code = next((code for part, code in _CODES if part in text), "handshake")
+    if code == "alert":
+        # "received fatal alert: HandshakeFailure" or "...: the server ..."
+        code = "alert_" + _snake(text.rpartition(":")[2].strip())
+    return TlsError(f"{server_name}: {text}", code=code, phase="tls")
+
+
+def _snake(name: str) -> str:
+    words = "".join(f" {c}" if c.isupper() else c for c in name).lower().split()
+    return "_".join("".join(c for c in word if c.isalnum()) for word in words)
+
+
+# -- the stream ------------------------------------------------------------------------------------
+
+
+class TlsStream:
+    """A client's TLS connection. One task may read while another writes.
+
+    `truncated` is True after a read returned `b""` although the peer sent no close_notify: a protocol in which the
+    end of the stream ends the message must treat that as an error.
+    """
+
+    def __init__(self, stream: ByteStream, connection: Any, server_name: str) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._server_name = server_name
+        self._incoming = b""  # ciphertext rustls has not taken yet
+        self._plain = b""  # plaintext that came with the handshake or before an error
+        self._failure: SmolmixError | None = None
+        self._ended = False
+        self._closing = False
+        self._writer = SerialWriter(stream, self._take_outgoing)
+        self.truncated = False
+
+    @classmethod
+    async def wrap(
+        cls,
+        stream: ByteStream,
+        server_name: str | IPv4Address | IPv6Address,
+        *,
+        clock: Clock | None = None,
+        alpn: Sequence[str] = (),
+        extra_roots: Sequence[str] = (),
+        default_roots: bool = True,
+        timeout: float | None = 30.0,
+    ) -> TlsStream:
+        """Shake hands as a client on a connected stream; on any failure the stream is aborted.
+
+        `server_name` is an ASCII host name or an address; the certificate must be valid for it. `timeout` in seconds
+        needs `clock` (a `Net` is one), else the running loop's is used. Errors: `TlsError` (codes
+        `certificate_unknown_issuer`, `certificate_expired`, `certificate_wrong_host`, `handshake`, `alert_*`,
+        `truncated`, ...), `TimeoutExpired(phase="tls")`, the stream's own.
+        """
+        from .deadline import LoopClock
+
+        name = str(server_name).strip("[]")
+        watchdog = Watchdog(clock or LoopClock(), stream.abort)
+        try:
+            try:
+                builder = _config(tuple(alpn), tuple(extra_roots), default_roots)
+                connection = builder.build_client_connection(name)
+            except SmolmixError:
+                raise
+            except Exception as error:
+                raise TlsError(
+                    f"{name}: {error.args[0] if error.args else error}", code="bad_name", phase="tls"
+                ) from None
+            self = cls(stream, connection, name)
+            watchdog.start(timeout, "tls")
+            await self._handshake()
+        except SmolmixError as error:
+            error.phase = "tls"
+            stream.abort(error)
+            raise
+        except BaseException:
+            stream.abort()
+            raise
+        finally:
+            watchdog.stop()
+        return self
+
+    async def _handshake(self) -> None:
+        while True:
+            await self._writer.flush()
+            if not self._connection.is_handshaking():
+                return
+            data = await self._stream.read(READ_SIZE)
+            if not data:
+                raise TlsError(
+                    f"{self._server_name}: the server closed during the handshake", code="truncated", phase="tls"
+                )
+            self._incoming += data
+            before = len(self._incoming)
+            self._plain += self._decrypt(_PLAINTEXT_CHUNK)
+            if self._failure is not None:
+                await self._flush_alert()
+                raise self._failure
+            if self._connection.is_handshaking() and len(self._incoming) == before:
+                raise TlsError(f"{self._server_name}: a handshake message is too long", code="protocol", phase="tls")
+
+    def _decrypt(self, limit: int) -> bytes:
+        """Move ciphertext into rustls and plaintext out. A failure is kept until the plaintext before it is read."""
+        connection = self._connection
+        try:
+            if self._incoming:
+                plain, self._incoming = connection.decrypt_incoming(self._incoming, limit)
+            else:
+                plain = connection.read_plaintext(limit)
+        except Exception as error:
+            self._failure = _typed(error, self._server_name)
+            try:
+                plain = connection.read_plaintext(limit)
+            except Exception:
+                plain = b""
+            return bytes(plain)
+        if not plain and not self._incoming and not connection.is_handshaking() and not connection.wants_read():
+            self._ended = True  # close_notify, and all that came before it is read
+        return bytes(plain)
+
+    def _take_outgoing(self) -> bytes:
+        parts = []
+        while self._connection.wants_write():
+            part = self._connection.write_tls()
+            if not part:
+                break
+            parts.append(bytes(part))
+        return b"".join(parts)
+
+    async def _flush_alert(self) -> None:
+        """Tell the peer why, as far as the stream still takes it."""
+        try:
+            await self._writer.flush()
+            await self._stream.close()
+        except SmolmixError:
+            pass
+
+    @property
+    def version(self) -> str:
+        """`TLSv1.2` or `TLSv1.3`."""
+        number = self._connection.protocol_version()
+        return _VERSIONS.get(number, f"0x{number or 0:04x}")
+
+    @property
+    def cipher(self) -> str:
+        """IANA name of the cipher suite."""
+        return str(self._connection.negotiated_cipher_suite()).replace("TLS13_", "TLS_")
+
+    @property
+    def alpn(self) -> str | None:
+        name = self._connection.alpn_protocol()
+        return bytes(name).decode("ascii", "replace") if name is not None else None
+
+    def peer_certificate(self) -> bytes:
+        """The server's own certificate, DER."""
+        return bytes((self._connection.peer_certificates() or [b""])[0])
+
+    async def read(self, limit: int = READ_SIZE) -> bytes:
+        """As `ByteStream.read`; `b""` after close_notify, or after a truncation, which sets `truncated`."""
+        while True:
+            plain = self._available(limit)
+            if plain:
+                return plain
+            if self._failure is not None:
+                failure = self._failure
+                await self._flush_alert()
+                self._stream.abort(failure)
+                raise failure
+            if self._ended:
+                return b""
+            # rustls may have something to say by itself, as after a key update.
+            await self._writer.flush(wait=False)
+            data = await self._stream.read(READ_SIZE)
+            if not data:
+                self.truncated = self._ended = True
+                return b""
+            self._incoming += data
+
+    def _available(self, limit: int) -> bytes:
+        if self._plain:
+            plain, self._plain = self._plain[:limit], self._plain[limit:]
+            return plain
+        if self._failure is not None or self._ended:
+            return b""
+        return self._decrypt(min(limit, _PLAINTEXT_CHUNK))
+
+    async def write(self, data: bytes) -> None:
+        if self._closing:
+            raise TlsError("write after close", code="closed", phase="tls")
+        if self._failure is not None:
+            raise self._failure
+        view = memoryview(data)
+        while view:
+            # rustls takes at most its own buffer (64 KiB) at a time
+            taken = self._connection.write_plaintext(bytes(view[:_PLAINTEXT_CHUNK]))
+            view = view[taken:]
+            await self._writer.flush()
+
+    async def close(self) -> None:
+        """Send close_notify, then close the stream below in order."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._failure is None:
+            self._connection.send_close_notify()
+            await self._writer.flush()
+        await self._stream.close()
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        self._stream.abort(error)
+
+    def is_quiet(self) -> bool:
+        if self._failure is not None or self._ended or self._closing or self._plain or self._incoming:
+            return False
+        return self._stream.is_quiet()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        self._stream.watch(callback)

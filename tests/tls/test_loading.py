@@ -1,0 +1,47 @@
+"""`load_rtls` in the shape Pyodide gives it: a stub `ssl` already imported, and a loader module in the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import asyncio, sys, types
+prepared = []
+stub = types.ModuleType("ssl")  # Pyodide's has no classes to inherit from
+sys.modules["ssl"] = stub
+sys.modules["_ssl"] = inner = types.ModuleType("_ssl")
+{loader}
+import smolmix_web.tls as tls
+tls._PLATFORM = "emscripten"
+module = tls.load_rtls()
+assert sys.modules["ssl"] is stub and sys.modules["_ssl"] is inner, "the stub must stand again"
+assert tls.load_rtls() is module
+import rtls
+assert not hasattr(rtls.SSLContext.__mro__[1], "wrap_socket"), "rtls must use its own bases"
+builder = module.RustlsConfigBuilder()
+builder.add_root_certs_from_pem(__import__("certifi").contents().encode())
+builder.build_client_connection("origin.test")
+print("prepared", prepared)
+"""
+
+LOADER = """
+loader = types.ModuleType("rtls_loader")
+loader.prepare = lambda: prepared.append("rtls" in sys.modules)
+sys.modules["rtls_loader"] = loader
+"""
+
+
+def run(loader: str) -> str:
+    script = SCRIPT.replace("{loader}", loader)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_stub_is_hidden_only_during_the_import() -> None:
+    assert run("") == "prepared []"
+
+
+def test_the_loader_of_the_wheel_runs_first() -> None:
+    assert run(LOADER) == "prepared [False]"
