@@ -128,11 +128,8 @@ def plan_fragments(length: int, fragment_size: int = REGULAR.fragment) -> Fragme
     middle = max(0, -(-(length - 2 * (full - 3)) // (full - 6)))
     sets = 2 + middle
     rest = length - (full - 3) - middle * (full - 6)
-    fragments = MAX_SET * (sets - 1) + 1
-    if rest <= linked:
-        return FragmentPlan(fragments, sets, linked - rest)
-    more = -(-(rest - linked) // unlinked)
-    return FragmentPlan(fragments + more, sets, linked + more * unlinked - rest)
+    more = max(0, -(-(rest - linked) // unlinked))
+    return FragmentPlan(MAX_SET * (sets - 1) + 1 + more, sets, linked + more * unlinked - rest)
 
 
 def packets_needed(message_length: int, fragment_size: int = REGULAR.fragment) -> int:

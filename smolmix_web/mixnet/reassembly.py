@@ -216,7 +216,7 @@ class Reassembler:
             gone = neighbour is None and (source_key, there) in self._finished
             if neighbour is not None and neighbour.complete:
                 back = neighbour.previous if forwards else neighbour.next
-                gone = back != here or there == start or there in seen
+                gone = back != here or there in seen
             if gone:
                 # The link leads to a set that does not answer it: this message can never be whole.
                 self._remove(source_key, source, start)

@@ -188,16 +188,26 @@ def test_hostile_fragments_never_break_the_books(steps):
 def test_incomplete_sets_expire_after_30_minutes_of_silence():
     reassembler = Reassembler()
     feed(reassembler, [Fragment(7, 3, 1, b"one")], now=0.0)
+    feed(reassembler, [Fragment(9, 3, 1, b"one")], now=10.0)
     feed(reassembler, [Fragment(7, 3, 2, b"two")], now=1700.0)
-    feed(reassembler, [Fragment(9, 3, 1, b"one")], now=1710.0)
-    reassembler.expire(3400.0)
+    reassembler.expire(1800.0)
     assert reassembler.statistics.expired_sets == 0
-    reassembler.expire(3505.0)
+    reassembler.expire(1820.0)
     assert reassembler.statistics.expired_sets == 1
-    assert feed(reassembler, [Fragment(7, 3, 3, b"\x01")], now=3506.0) == []
-    assert feed(reassembler, [Fragment(9, 3, 2, b"two"), Fragment(9, 3, 3, b"\x01")], now=3506.0) == [b"onetwo"]
+    assert feed(reassembler, [Fragment(9, 3, 2, b"two"), Fragment(9, 3, 3, b"\x01")], now=1821.0) == []
+    assert feed(reassembler, [Fragment(7, 3, 3, b"\x01")], now=1821.0) == [b"onetwo"]
     reassembler.expire(9000.0)
     assert reassembler.buffered == 0
+
+
+def test_eviction_takes_the_set_without_news():
+    reassembler = Reassembler(max_buffered=4000)
+    for number in (1, 2, 3):
+        feed(reassembler, [Fragment(number, 3, 1, bytes(500))])
+    feed(reassembler, [Fragment(1, 3, 2, b"news"), Fragment(4, 3, 1, bytes(500))])
+    assert reassembler.statistics.evicted_sets == 1
+    assert feed(reassembler, [Fragment(1, 3, 3, b"\x01")]) == [bytes(500) + b"news"]
+    assert feed(reassembler, [Fragment(2, 3, 2, b"a"), Fragment(2, 3, 3, b"\x01")]) == []
 
 
 def test_memory_is_bounded_and_the_greatest_source_pays():
