@@ -2,7 +2,7 @@
 
 Python and JavaScript share one bytearray: inputs are written one after another from its start, the function is called
 with their lengths, outputs are read from its start. A call of any size then costs a few microseconds of border
-crossing. HMAC, HKDF over SHA-256 and BLAKE2b stay in Python (`hashes`), where hashlib is compiled code.
+crossing. Single HMAC-SHA256 and BLAKE2b stay in Python (`hashes`), where hashlib is compiled code.
 
 JavaScript wipes its own copies of secrets and the inputs in the shared buffer. Outputs stay there until the next
 call: they become immutable Python `bytes` anyway, which nothing can wipe.
@@ -32,8 +32,9 @@ class _Exchange:
         self._proxy: Any = None
         self._room = memoryview(b"")
         self._attach(_ROOM)
-        self.send(hashes.EXPANSION_INFO)
-        self.js.setExpansionInfo(len(hashes.EXPANSION_INFO))
+        parameters = (hashes.EXPANSION_INFO, hashes.PAYLOAD_KEY_SALT, hashes.PAYLOAD_KEY_INFO)
+        self.send(*parameters)
+        self.js.setParameters(*map(len, parameters))
 
     def _attach(self, size: int) -> None:
         from pyodide.ffi import create_proxy  # type: ignore[import-not-found, unused-ignore]
@@ -87,6 +88,7 @@ class BrowserCrypto:
         self._header_secrets = js.headerSecrets
         self._node_secret = js.nodeSecret
         self._keystreams = js.keystreams
+        self._payload_keys = js.payloadKeys
         self._lioness = js.lioness
         self._seal_fragment = js.sealFragment
         self._open_fragment = js.openFragment
@@ -190,7 +192,13 @@ class BrowserCrypto:
         return [answer[i * length : (i + 1) * length] for i in range(len(keys))]
 
     def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
-        return hashes.payload_keys(seeds)
+        hashes.check_seeds(seeds)
+        size = hashes.PAYLOAD_KEY_LENGTH
+        total = size * len(seeds)
+        self._send(*seeds, answer=total)
+        self._payload_keys(len(seeds))
+        answer = self._take(0, total)
+        return [answer[start : start + size] for start in range(0, total, size)]
 
     def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
         return self._apply_lioness(keys, block, 0)

@@ -42,13 +42,6 @@ def payload_key(seed: bytes) -> bytes:
     return hkdf_sha256(PAYLOAD_KEY_SALT, seed, PAYLOAD_KEY_INFO, PAYLOAD_KEY_LENGTH)
 
 
-def payload_keys(seeds: Sequence[bytes]) -> list[bytes]:
-    """`payload_key` of each seed; `CryptoError` when one is not 16 bytes."""
-    if any(len(seed) != 16 for seed in seeds):
-        raise CryptoError("payload_keys: a seed has 16 bytes", code="bad_length")
-    return [payload_key(seed) for seed in seeds]
-
-
 def hmac_blake3(blake3: Callable[[bytes], bytes], key: bytes, data: bytes) -> bytes:
     """RFC 2104 around plain BLAKE3: block 64, output 32 (sphinx 6.1). Not BLAKE3's keyed mode."""
     if len(key) > 64:
@@ -82,6 +75,12 @@ def check_route(initial_secret: bytes, public_keys: Sequence[bytes]) -> None:
         raise CryptoError("header_secrets: secret and keys are 32 bytes each", code="bad_length")
     if not 1 <= len(public_keys) <= MAX_HOPS:
         raise CryptoError(f"header_secrets: a route has 1 to {MAX_HOPS} hops", code="bad_length")
+
+
+def check_seeds(seeds: Sequence[bytes]) -> None:
+    """The inputs of `payload_keys`."""
+    if len(seeds) > MAX_HOPS or any(len(seed) != 16 for seed in seeds):
+        raise CryptoError(f"payload_keys: at most {MAX_HOPS} seeds of 16 bytes each", code="bad_length")
 
 
 def check_keystream_keys(keys: Sequence[bytes]) -> None:

@@ -80,7 +80,7 @@ class Crypto(Protocol):
         ...
 
     def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
-        """Payload key (192) of each 16-byte seed (sphinx 2.5)."""
+        """Payload key (192) of each 16-byte seed, at most 5 (sphinx 2.5)."""
         ...
 
     def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:

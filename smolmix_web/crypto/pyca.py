@@ -143,7 +143,8 @@ class PycaCrypto:
         return [self.aes128_ctr(key, _ZERO16, zeros) for key in keys]
 
     def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
-        return hashes.payload_keys(seeds)
+        hashes.check_seeds(seeds)
+        return [hashes.payload_key(seed) for seed in seeds]
 
     def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
         hashes.check_lioness(keys, block)

@@ -18,22 +18,22 @@ const A = 486662n;
 /** Remembered node keys: far more than a network has nodes. */
 const KNOWN_KEYS = 2048;
 
-/** Scratch layout, relative to its start. All but the info and the state of the extract step is wiped after use. */
+/** Scratch layout, relative to its start; wiped after use. */
 const POINT = 0;
 const SHARED = 32;
 const LADDER = 64;
 const SCALARS = 96; // x and up to 5 blinding factors
 const FACTOR = 288; // t
 const NEGATED = 320;
-const PRK = 352;
-const BLOCK = 384; // previous block (32) || info || counter (1)
-const INFO_MAX = 128;
-const STATES = BLOCK + 32 + INFO_MAX + 1 + 15;
+const SIZE = 352;
 
 export const SECRET_LENGTH = 288;
 const BLINDING_FACTOR = 224;
 
-/** @typedef {import("libsodium-sumo").Sodium} Sodium */
+/**
+ * @typedef {import("libsodium-sumo").Sodium} Sodium
+ * @typedef {import("./hkdf.js").Hkdf} Hkdf
+ */
 
 /**
  * Whether a 32-byte u coordinate (top bit ignored, reduced mod p) belongs to a point of the curve and not of its twist.
@@ -56,21 +56,11 @@ export function isOnCurve(point) {
 
 /**
  * @param {Sodium} sodium
- * @param {Uint8Array} expansionInfo the HKDF info of sphinx.md 2.4
+ * @param {Hkdf} expand the key derivation of sphinx.md 2.4
  */
-export function createCurve(sodium, expansionInfo) {
-  if (expansionInfo.length > INFO_MAX) throw new RangeError("expansion info is too long");
-  const stateBytes = sodium._crypto_auth_hmacsha256_statebytes();
-  const size = STATES + 3 * stateBytes;
-  const base = sodium._malloc(size);
+export function createCurve(sodium, expand) {
+  const base = sodium._malloc(SIZE);
   if (base === 0) throw new Error("libsodium is out of memory");
-  const extractState = base + STATES;
-  const expandState = extractState + stateBytes;
-  const state = expandState + stateBytes;
-  const blockLength = 32 + expansionInfo.length + 1;
-  sodium.HEAPU8.set(expansionInfo, base + BLOCK + 32);
-  // The extract step of the HKDF has an empty salt: its keyed state is the same for every secret.
-  sodium._crypto_auth_hmacsha256_init(extractState, base, 0);
 
   /** @type {Map<string, boolean>} */
   const known = new Map();
@@ -89,28 +79,9 @@ export function createCurve(sodium, expansionInfo) {
     return answer;
   }
 
-  /** HKDF-SHA256 with empty salt of the 32 bytes at SHARED: 288 bytes to `out` (sphinx.md 2.4). @param {number} out */
-  function expand(out) {
-    const heap = sodium.HEAPU8;
-    heap.copyWithin(state, extractState, extractState + stateBytes);
-    sodium._crypto_auth_hmacsha256_update(state, base + SHARED, 32, 0);
-    sodium._crypto_auth_hmacsha256_final(state, base + PRK);
-    sodium._crypto_auth_hmacsha256_init(expandState, base + PRK, 32);
-    for (let i = 0; i < SECRET_LENGTH / 32; i++) {
-      heap.copyWithin(state, expandState, expandState + stateBytes);
-      heap[base + BLOCK + blockLength - 1] = i + 1;
-      const skip = i === 0 ? 32 : 0;
-      sodium._crypto_auth_hmacsha256_update(state, base + BLOCK + skip, blockLength - skip, 0);
-      sodium._crypto_auth_hmacsha256_final(state, base + BLOCK);
-      heap.copyWithin(out + 32 * i, base + BLOCK, base + BLOCK + 32);
-    }
-  }
-
-  /** Everything secret in the scratch memory becomes zero. */
+  /** Everything in the scratch memory becomes zero. */
   function wipe() {
-    const heap = sodium.HEAPU8;
-    heap.fill(0, base, base + BLOCK + 32);
-    heap.fill(0, expandState, base + size);
+    sodium.HEAPU8.fill(0, base, base + SIZE);
   }
 
   /** The clamped scalar for one X25519 that multiplies by 8*t, t at FACTOR, to LADDER; false when there is none. */
@@ -178,7 +149,7 @@ export function createCurve(sodium, expansionInfo) {
       sodium.HEAPU8.set(scalar, base + SCALARS);
       sodium.HEAPU8.set(point, base + POINT);
       const good = multiply(base + SCALARS, base + POINT);
-      if (good) expand(out);
+      if (good) expand(base + SHARED, 32, out, SECRET_LENGTH);
       wipe();
       return good;
     },
@@ -219,7 +190,7 @@ export function createCurve(sodium, expansionInfo) {
           break;
         }
         const secret = out + 32 + SECRET_LENGTH * hop;
-        expand(secret);
+        expand(base + SHARED, 32, secret, SECRET_LENGTH);
         const scalar = base + SCALARS + 32 * (hop + 1);
         heap.copyWithin(scalar, secret + BLINDING_FACTOR, secret + BLINDING_FACTOR + 32);
         clamp(scalar);

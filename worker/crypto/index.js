@@ -8,10 +8,14 @@
 import libsodium from "libsodium-sumo";
 import * as ciphers from "./ciphers.js";
 import { createCurve, SECRET_LENGTH } from "./curve.js";
+import { createHkdf } from "./hkdf.js";
 
 /** What a function answers when all is well; other values are said where they occur. */
 const DONE = 0;
 const REFUSED = 1;
+const MAX_HOPS = 5;
+const SEED_LENGTH = 16;
+const PAYLOAD_KEY_LENGTH = 192;
 
 /**
  * The buffer view that Pyodide gives: its `data` is detached when Python's memory grows.
@@ -33,7 +37,9 @@ export async function createCrypto() {
   let source = null;
   /** @type {PyBufferView | null} */
   let view = null;
-  const secretsAt = sodium._malloc(32 + 5 * SECRET_LENGTH);
+  /** @type {import("./hkdf.js").Hkdf | null} */
+  let payloadKeyOrNull = null;
+  const secretsAt = sodium._malloc(32 + MAX_HOPS * SECRET_LENGTH);
   if (secretsAt === 0) throw new Error("libsodium is out of memory");
 
   /** The shared buffer as it is now. */
@@ -47,7 +53,7 @@ export async function createCrypto() {
   }
 
   function curve() {
-    if (!curveOrNull) throw new Error("no expansion info was given");
+    if (!curveOrNull) throw new Error("no parameters were given");
     return curveOrNull;
   }
 
@@ -81,9 +87,15 @@ export async function createCrypto() {
       source = null;
     },
 
-    /** The first `length` bytes are the HKDF info of expanded secrets. @param {number} length */
-    setExpansionInfo(length) {
-      curveOrNull = createCurve(sodium, shared().slice(0, length));
+    /**
+     * The fixed inputs of the key derivations: info of expanded secrets, salt and info of payload keys.
+     * @param {number} expansionInfo @param {number} keySalt @param {number} keyInfo their lengths
+     */
+    setParameters(expansionInfo, keySalt, keyInfo) {
+      const data = shared().slice(0, expansionInfo + keySalt + keyInfo);
+      const salt = data.subarray(expansionInfo, expansionInfo + keySalt);
+      curveOrNull = createCurve(sodium, createHkdf(sodium, new Uint8Array(0), data.subarray(0, expansionInfo)));
+      payloadKeyOrNull = createHkdf(sodium, salt, data.subarray(expansionInfo + keySalt));
     },
 
     /** scalar (32), point (32) -> shared secret (32); REFUSED on a low-order point. */
@@ -218,6 +230,21 @@ export async function createCrypto() {
       block.keystreams(keys, count, length, data);
       keys.fill(0);
       data.fill(0, count * length, Math.max(count * length, 16 * count));
+      return DONE;
+    },
+
+    /** seeds (16 each, at most 5) -> payload keys (192 each) @param {number} count */
+    payloadKeys(count) {
+      const data = shared();
+      if (!payloadKeyOrNull) throw new Error("no parameters were given");
+      const keys = secretsAt + SEED_LENGTH * MAX_HOPS;
+      sodium.HEAPU8.set(data.subarray(0, SEED_LENGTH * count), secretsAt);
+      for (let i = 0; i < count; i++) {
+        const at = keys + PAYLOAD_KEY_LENGTH * i;
+        payloadKeyOrNull(secretsAt + SEED_LENGTH * i, SEED_LENGTH, at, PAYLOAD_KEY_LENGTH);
+      }
+      data.set(sodium.HEAPU8.subarray(keys, keys + PAYLOAD_KEY_LENGTH * count));
+      sodium.HEAPU8.fill(0, secretsAt, keys + PAYLOAD_KEY_LENGTH * count);
       return DONE;
     },
 
