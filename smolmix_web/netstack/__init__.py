@@ -1,0 +1,37 @@
+"""A TCP/IP stack in pure Python: synchronous, time passed in, one object per end (`Stack`).
+
+stack.py        packets in and out, the public face
+core.py         what the layers share; scheduler.py what goes out next; config.py, statistics.py
+tcp/            segment codec, state table, connection, sender, receiver, congestion control, listeners
+datagrams.py    UDP layer (udp.py: codec, socket); control.py: ICMP layer (icmp.py: codec, ping.py)
+ipv4.py ipv6.py reassembly.py checksum.py addresses.py identifiers.py
+"""
+
+from .addresses import Endpoint, IpAddress
+from .config import StackConfig
+from .icmp import Echo, ErrorKind
+from .ping import Ping
+from .stack import Stack
+from .statistics import StackStatistics
+from .tcp.config import TcpConfig
+from .tcp.connection import TcpConnection
+from .tcp.listener import SynRequest, TcpListener
+from .tcp.states import State
+from .udp import UdpSocket
+
+__all__ = [
+    "Echo",
+    "Endpoint",
+    "ErrorKind",
+    "IpAddress",
+    "Ping",
+    "Stack",
+    "StackConfig",
+    "StackStatistics",
+    "State",
+    "SynRequest",
+    "TcpConfig",
+    "TcpConnection",
+    "TcpListener",
+    "UdpSocket",
+]

@@ -1,0 +1,33 @@
+"""What can be set on a TCP connection. Seconds and bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .congestion import CongestionFactory, NewReno
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConfig:
+    send_buffer: int = 512 * 1024
+    receive_buffer: int = 64 * 1024  # to begin with
+    receive_buffer_max: int = 1024 * 1024  # where automatic sizing ends; not below receive_buffer
+    nodelay: bool = True  # False: Nagle (RFC 9293 3.7.4)
+    sack: bool = True
+    initial_rto: float = 3.0
+    min_rto: float = 1.0
+    max_rto: float = 60.0
+    syn_retries: int = 5  # retransmissions of a SYN or SYN-ACK
+    retries: int = 12  # retransmissions of one segment, probes included
+    user_timeout: float = 180.0  # without progress on data in flight (RFC 9293 3.8.3)
+    ack_delay: float = 0.05
+    ack_every: int = 2  # full-sized segments
+    keepalive: float | None = None  # idle time before the first probe, and between probes
+    keepalive_probes: int = 6
+    time_wait: float = 30.0
+    fin_wait_2: float = 60.0  # once the application has released the connection
+    challenge_ack_interval: float = 0.5  # RFC 5961 7
+    min_mss: int = 64  # a peer that announces less is not believed
+    initial_window_segments: int = 10
+    dup_thresh: int = 3
+    congestion: CongestionFactory = NewReno

@@ -1,0 +1,283 @@
+"""The receiving half of a connection: reassembly, window, acknowledgement policy.
+
+* Reassembly (RFC 9293 3.10.7.4) holds any number of holes; the window is the only limit.
+* SACK blocks (RFC 2018): the range of the latest arrival first, then by recency; D-SACK (RFC 2883).
+* The right edge of the window never moves left, and moves right in steps worth a packet (silly window, 3.8.6.2.2).
+* ACKs (RFC 5681 4.2): at once for gaps, duplicates and FIN, else after `ack_every` segments or `ack_delay` seconds.
+  Asking is a flag; the ACK itself is made when the stack is polled, so that a burst costs one.
+
+Positions are unwrapped (tcp/seq.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from .config import TcpConfig
+from .segment import MAX_SACK_BLOCKS
+from .seq import wrap
+
+INFINITY = float("inf")
+
+
+class _Range:
+    """A run of bytes behind a hole."""
+
+    __slots__ = ("data", "start", "touched")
+
+    def __init__(self, start: int, data: bytearray, touched: int) -> None:
+        self.start = start
+        self.data = data
+        self.touched = touched
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
+def _start(item: _Range) -> int:
+    return item.start
+
+
+class Receiver:
+    """`rcv_nxt` counts everything received in order; `rcv_adv` is the right edge promised to the peer."""
+
+    __slots__ = (
+        "_arrivals",
+        "_autosize_from",
+        "_autosize_read",
+        "_buffer",
+        "_config",
+        "_dsack",
+        "_ranges",
+        "_unacked_bytes",
+        "ack_at",
+        "ack_now",
+        "capacity",
+        "duplicate_acks",
+        "duplicates",
+        "fin_at",
+        "fin_received",
+        "mss",
+        "out_of_order",
+        "rcv_adv",
+        "rcv_nxt",
+        "sack_permitted",
+        "window_scale",
+    )
+
+    def __init__(self, config: TcpConfig, rcv_nxt: int, mss: int, window_scale: int) -> None:
+        self._config = config
+        self.rcv_nxt = rcv_nxt
+        self.mss = mss  # the largest segment expected; grows with what arrives
+        self.window_scale = window_scale
+        self.capacity = config.receive_buffer
+        self.rcv_adv = rcv_nxt + min(self.capacity, 0xFFFF)
+        self.sack_permitted = False
+        self.ack_now = False
+        self.ack_at = INFINITY
+        self.duplicate_acks = 0  # further ACKs owed to a peer without SACK, which counts them
+        self.fin_at: int | None = None
+        self.fin_received = False
+        self.out_of_order = 0  # statistics: segments
+        self.duplicates = 0
+        self._buffer = bytearray()
+        self._ranges: list[_Range] = []  # sorted, disjoint, not touching
+        self._arrivals = 0
+        self._dsack: tuple[int, int] | None = None
+        self._unacked_bytes = 0
+        self._autosize_from = -INFINITY
+        self._autosize_read = 0
+
+    # -- what the application sees
+
+    @property
+    def available(self) -> int:
+        return len(self._buffer)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held, those behind holes included."""
+        return len(self._buffer) + sum(len(item.data) for item in self._ranges)
+
+    def read(self, limit: int, now: float, rtt: float) -> bytes:
+        """At most `limit` bytes in order; asks for an ACK when the window opens enough to tell the peer."""
+        buffer = self._buffer
+        if limit >= len(buffer):
+            data = bytes(buffer)
+            self._buffer = bytearray()
+        else:
+            with memoryview(buffer) as view:
+                data = bytes(view[:limit])
+            del buffer[:limit]
+        self._grow(len(data), now, rtt)
+        self._offer_update()
+        return data
+
+    def _grow(self, count: int, now: float, rtt: float) -> None:
+        """Dynamic right-sizing: a reader that empties half the buffer in a round trip gets one twice the size."""
+        limit = self._config.receive_buffer_max
+        if self.capacity >= limit:
+            return
+        self._autosize_read += count
+        if now - self._autosize_from >= rtt:
+            if self._autosize_from != -INFINITY and self._autosize_read * 2 > self.capacity:
+                self.capacity = min(limit, max(self.capacity * 2, self._autosize_read * 2))
+            self._autosize_from = now
+            self._autosize_read = 0
+        elif self._autosize_read * 2 > self.capacity:
+            self.capacity = min(limit, self.capacity * 2)
+            self._autosize_from = now
+            self._autosize_read = 0
+
+    def _offer_update(self) -> None:
+        if self.fin_received:
+            return
+        promised = self.rcv_adv - self.rcv_nxt
+        possible = self.capacity - len(self._buffer)
+        growth = possible - promised
+        if growth >= self.capacity // 2 or (
+            promised < 2 * self.mss and growth >= min(2 * self.mss, self.capacity // 2)
+        ):
+            self.ack_now = True
+
+    def stop(self) -> None:
+        """The connection is over: what came in order stays readable, the rest is forgotten."""
+        self._ranges = []
+        self.ack_now = False
+        self.ack_at = INFINITY
+
+    # -- arriving text
+
+    def text(self, seq: int, payload: bytes, fin: bool, now: float) -> bool:
+        """Take a segment whose sequence number was found acceptable. True when something new is readable."""
+        end = seq + len(payload)
+        if end > self.rcv_adv:  # never more than was promised
+            payload = payload[: self.rcv_adv - seq] if seq < self.rcv_adv else b""
+            end = seq + len(payload)
+            fin = False
+            self.ack_now = True
+        if fin and self.fin_at is None:
+            self.fin_at = end
+        elif self.fin_at is not None and end > self.fin_at:  # text behind the FIN
+            payload = payload[: max(0, self.fin_at - seq)]
+            end = seq + len(payload)
+        if payload and len(payload) > self.mss:
+            self.mss = len(payload)
+        rcv_nxt = self.rcv_nxt
+        if end <= rcv_nxt and payload:
+            self.duplicates += 1
+            self._dsack = (seq, end)
+            self._acknowledge_at_once()
+            return self._finish()
+        if seq <= rcv_nxt:
+            if payload:
+                self._buffer += payload[rcv_nxt - seq :] if seq < rcv_nxt else payload
+                self.rcv_nxt = end
+                if self._ranges:
+                    self._absorb()
+                    self._acknowledge_at_once()  # a hole was filled: tell at once (RFC 5681 4.2)
+                else:
+                    self._acknowledge_later(end - rcv_nxt, now)
+            return self._finish() or self.rcv_nxt > rcv_nxt
+        if payload:
+            self.out_of_order += 1
+            self._insert(seq, payload)
+            self._acknowledge_at_once()
+        return False
+
+    def _finish(self) -> bool:
+        if self.fin_at == self.rcv_nxt and not self.fin_received:
+            self.fin_received = True
+            self.rcv_nxt += 1
+            self.rcv_adv = max(self.rcv_adv, self.rcv_nxt)
+            self._ranges = []
+            self.ack_now = True
+            return True
+        return False
+
+    def _insert(self, seq: int, payload: bytes) -> None:
+        ranges = self._ranges
+        self._arrivals += 1
+        end = seq + len(payload)
+        at = bisect_right(ranges, seq, key=_start)
+        if at and ranges[at - 1].end >= seq:
+            at -= 1
+            into = ranges[at]
+            into.touched = self._arrivals
+            if end <= into.end:
+                self.duplicates += 1
+                self._dsack = (seq, end)
+                return
+            into.data += payload[into.end - seq :]
+        else:
+            into = _Range(seq, bytearray(payload), self._arrivals)
+            ranges.insert(at, into)
+        following = at + 1
+        while following < len(ranges) and ranges[following].start <= into.end:
+            other = ranges[following]
+            if other.end > into.end:
+                into.data += other.data[into.end - other.start :]
+            following += 1
+        del ranges[at + 1 : following]
+
+    def _absorb(self) -> None:
+        """The hole in front of the first ranges was filled."""
+        ranges = self._ranges
+        while ranges and ranges[0].start <= self.rcv_nxt:
+            first = ranges.pop(0)
+            if first.end > self.rcv_nxt:
+                self._buffer += first.data[self.rcv_nxt - first.start :] if first.start < self.rcv_nxt else first.data
+                self.rcv_nxt = first.end
+
+    # -- acknowledging
+
+    def _acknowledge_at_once(self) -> None:
+        if self.ack_now and not self.sack_permitted:
+            self.duplicate_acks = min(self.duplicate_acks + 1, 16)
+        self.ack_now = True
+
+    def _acknowledge_later(self, count: int, now: float) -> None:
+        self._unacked_bytes += count
+        if self._unacked_bytes >= self._config.ack_every * self.mss:
+            self.ack_now = True
+        elif self.ack_at == INFINITY:
+            self.ack_at = now + self._config.ack_delay
+
+    def acknowledged(self) -> None:
+        """A segment with the current ACK left."""
+        self._unacked_bytes = 0
+        self.ack_at = INFINITY
+        self._dsack = None
+        if self.duplicate_acks:
+            self.duplicate_acks -= 1
+        else:
+            self.ack_now = False
+
+    def window_field(self) -> int:
+        """The window to send now, as the 16-bit field; moves the promised right edge."""
+        free = self.capacity - len(self._buffer)
+        edge = self.rcv_nxt + (free if free > 0 else 0)
+        scale = self.window_scale
+        if edge - self.rcv_adv >= self.mss or edge - self.rcv_adv >= self.capacity >> 1:
+            window = min((edge - self.rcv_nxt) >> scale, 0xFFFF)
+            if self.rcv_nxt + (window << scale) > self.rcv_adv:
+                self.rcv_adv = self.rcv_nxt + (window << scale)
+                return window
+        # Rounded down where the scale cannot express it, but what was promised is still taken: rounding up would let
+        # a peer that sends byte by byte push the edge for ever.
+        return min((self.rcv_adv - self.rcv_nxt) >> scale, 0xFFFF)
+
+    def sack_blocks(self) -> list[tuple[int, int]]:
+        """32-bit edges for the next ACK."""
+        if not self.sack_permitted:
+            return []
+        blocks = []
+        if self._dsack is not None:
+            blocks.append((wrap(self._dsack[0]), wrap(self._dsack[1])))
+        if self._ranges:
+            recent = self._ranges
+            if len(recent) > 1:
+                recent = sorted(recent, key=lambda item: item.touched, reverse=True)[:MAX_SACK_BLOCKS]
+            blocks += [(wrap(item.start), wrap(item.end)) for item in recent]
+        return blocks[:MAX_SACK_BLOCKS]
