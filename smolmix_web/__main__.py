@@ -1,0 +1,5 @@
+"""`python -m smolmix_web`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""One id of the page: what the page still sends for it, and what goes back.
+
+The page's half of the rules stands in `worker/messages.js`. A page that breaks them (writes without waiting,
+pulls without end) fills a bounded queue and ends its own channel, nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+
+Post = Callable[[dict[str, Any]], None]
+
+MAX_WAITING = 1024  # messages of the page that nobody has taken yet
+MAX_WAITING_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Write:
+    """Bytes or text from the page; `host` and `port` for datagrams."""
+
+    data: bytes | str
+    host: str | None = None
+    port: int | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.data.encode()) if isinstance(self.data, str) else len(self.data)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The page writes no more."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """The page closes a WebSocket with this code and reason."""
+
+    code: int
+    reason: str
+
+
+Inbound = Write | Finish | Close
+
+
+class Channel:
+    """Messages of one id. `next_inbound` and `pulled` each have at most one waiter."""
+
+    def __init__(self, channel_id: int, post: Post) -> None:
+        self.id = channel_id
+        self._post = post
+        self._inbound: deque[Inbound] = deque()
+        self._inbound_bytes = 0
+        self._arrived = asyncio.Event()
+        self._pulls = asyncio.Semaphore(0)
+
+    # -- from the page ----------------------------------------------------------------------------
+
+    def push(self, item: Inbound) -> None:
+        """Raises `UsageError` when the page does not wait for `written`."""
+        size = item.size if isinstance(item, Write) else 0
+        if len(self._inbound) >= MAX_WAITING or self._inbound_bytes + size > MAX_WAITING_BYTES:
+            raise UsageError("too much written without waiting", code="write_overflow", phase="write")
+        self._inbound.append(item)
+        self._inbound_bytes += size
+        self._arrived.set()
+
+    def pull(self) -> None:
+        self._pulls.release()
+
+    async def next_inbound(self) -> Inbound:
+        while not self._inbound:
+            self._arrived.clear()
+            await self._arrived.wait()
+        item = self._inbound.popleft()
+        if isinstance(item, Write):
+            self._inbound_bytes -= item.size
+        return item
+
+    async def pulled(self) -> None:
+        """Wait until the page wants one more chunk."""
+        await self._pulls.acquire()
+
+    # -- to the page ------------------------------------------------------------------------------
+
+    def send(self, kind: str, **fields: Any) -> None:
+        self._post({"type": kind, "id": self.id, **fields})
+
+
+def field(message: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """A field of a message, of one of these types; `UsageError` names what is wrong."""
+    value = message.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise UsageError(f"message {message.get('type')!r}: field {name!r} must be {expected}", code="bad_message")
+    return value

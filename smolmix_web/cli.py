@@ -1,0 +1,270 @@
+"""The command line: fetch, dns, ws, udp and tcp through the mixnet. Progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import SmolmixError, TimeoutExpired, UsageError
+from .host.cpython import CPythonHost
+from .http import HttpRequest
+from .options import TunnelOptions
+from .tunnel import Tunnel
+from .websocket import Close
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_PIECE = 65_536
+ANSWER_TIMEOUT = 60.0  # s for a WebSocket or UDP answer
+
+Command = Callable[[Tunnel, argparse.Namespace], Awaitable[dict[str, Any]]]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="smolmix_web", description="Network access through the Nym mixnet.")
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("tunnel")
+    group.add_argument("--directory", action="append", metavar="URL", help="directory base URL; may be repeated")
+    group.add_argument("--ipr", metavar="ADDRESS", help="Nym address of the exit; default: drawn by weight")
+    group.add_argument("--gateway", metavar="ID", help="base58 identity of the entry gateway; default: drawn")
+    group.add_argument("--ca", metavar="FILE", help="PEM file with extra roots, for TLS inside and outside the tunnel")
+    group.add_argument("--no-tls", action="store_true", help="reach the gateway by ws://, as on a local network")
+    group.add_argument("--no-poisson", action="store_true", help="send at once, without dummy packets")
+    group.add_argument("--no-cover", action="store_true", help="no separate loop cover stream")
+    group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="for everything (default 300 s)")
+    group.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fetch = commands.add_parser("fetch", parents=[common], help="HTTP or HTTPS request; the body goes to stdout")
+    fetch.add_argument("url")
+    fetch.add_argument("-X", "--method", help="default GET, or POST with --data")
+    fetch.add_argument("-H", "--header", action="append", default=[], metavar="NAME: VALUE")
+    fetch.add_argument("-d", "--data", help="request body")
+    fetch.add_argument("-o", "--output", metavar="FILE", help="write the body to a file")
+    dns = commands.add_parser("dns", parents=[common], help="addresses of a name")
+    dns.add_argument("name")
+    dns.add_argument("--family", type=int, choices=(4, 6))
+    ws = commands.add_parser("ws", parents=[common], help="send stdin's lines as text messages and print the answers")
+    ws.add_argument("url")
+    ws.add_argument("-m", "--message", action="append", help="send this instead of stdin; may be repeated")
+    udp = commands.add_parser("udp", parents=[common], help="send one datagram and print the answer")
+    udp.add_argument("endpoint", metavar="HOST:PORT")
+    udp.add_argument("text")
+    tcp = commands.add_parser("tcp", parents=[common], help="connect stdin and stdout to a TCP port")
+    tcp.add_argument("endpoint", metavar="HOST:PORT")
+    tcp.add_argument("--tls", action="store_true")
+    return parser
+
+
+def options_from(args: argparse.Namespace) -> TunnelOptions:
+    """Tunnel options of the command line; `OptionError` names what is wrong."""
+    given: dict[str, Any] = {
+        "directoryUrls": args.directory,
+        "preferredIpr": args.ipr,
+        "preferredGateway": args.gateway,
+        "forceTls": not args.no_tls,
+        "disablePoissonTraffic": args.no_poisson,
+        "disableCoverTraffic": args.no_cover,
+        "debug": not args.quiet,
+    }
+    if args.ca is not None:
+        given["caCertificates"] = Path(args.ca).read_text(encoding="utf-8")
+    return TunnelOptions.from_mapping(given)
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """`host:port`, `[v6]:port`. Raises `UsageError`."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise UsageError(f"{text!r} is not HOST:PORT", code="bad_endpoint")
+    return host.strip("[]"), int(port)
+
+
+async def run_fetch(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    headers = []
+    for line in args.header:
+        name, separator, value = line.partition(":")
+        if not separator:
+            raise UsageError(f"header {line!r} is not NAME: VALUE", code="bad_header")
+        headers.append((name.strip(), value.strip()))
+    method = args.method or ("POST" if args.data is not None else "GET")
+    started = time.monotonic()
+    response = await tunnel.fetch(HttpRequest(url=args.url, method=method, headers=headers, body=args.data))
+    digest, size, kept = hashlib.sha256(), 0, bytearray()
+    with contextlib.ExitStack() as files:
+        target: Any = None
+        if args.output is not None:
+            target = files.enter_context(open(args.output, "wb"))
+        elif not args.json:
+            target = sys.stdout.buffer
+        async for chunk in response:
+            digest.update(chunk)
+            size += len(chunk)
+            if target is not None:
+                target.write(chunk)
+            else:
+                kept += chunk
+        if target is not None:
+            target.flush()
+    result: dict[str, Any] = {
+        "url": response.url,
+        "status": response.status,
+        "reason": response.reason,
+        "headers": [list(pair) for pair in response.headers],
+        "bytes": size,
+        "sha256": digest.hexdigest(),
+        "tls": response.tls.version if response.tls is not None else None,
+        "ms": round((time.monotonic() - started) * 1000),
+    }
+    if args.json and args.output is None:
+        try:
+            result["text"] = kept.decode()
+        except UnicodeDecodeError:
+            result["base64"] = base64.b64encode(kept).decode()
+    return result
+
+
+async def run_dns(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    addresses = [str(address) for address in await tunnel.resolve(args.name, family=args.family)]
+    if not args.json:
+        print("\n".join(addresses))
+    return {"name": args.name, "addresses": addresses}
+
+
+async def run_ws(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    """One answer is awaited for each message."""
+    socket = await tunnel.connect_websocket(args.url)
+    received: list[str] = []
+    try:
+        messages = args.message if args.message is not None else [line.rstrip("\n") for line in sys.stdin]
+        for message in messages:
+            await socket.send(message)
+            try:
+                answer = await asyncio.wait_for(socket.receive(), ANSWER_TIMEOUT)
+            except TimeoutError:
+                raise TimeoutExpired(f"{args.url}: no answer in {ANSWER_TIMEOUT:g} s", phase="receive") from None
+            if isinstance(answer, Close):
+                break
+            received.append(answer if isinstance(answer, str) else base64.b64encode(answer).decode())
+            if not args.json:
+                print(received[-1], flush=True)
+        closed = await socket.close()
+    finally:
+        socket.abort()
+    return {"url": args.url, "sent": messages, "received": received, "close": [closed.code, closed.reason]}
+
+
+async def run_udp(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    host, port = parse_endpoint(args.endpoint)
+    address = (await tunnel.resolve(host))[0]
+    socket = tunnel.bind_udp()
+    try:
+        socket.send_to(args.text.encode(), address, port)
+        data, source = await socket.receive(ANSWER_TIMEOUT)
+    finally:
+        socket.close()
+    text = data.decode("utf-8", "backslashreplace")
+    if not args.json:
+        print(text)
+    return {"from": f"{source.address}:{source.port}", "text": text}
+
+
+async def _stdin() -> AsyncIterator[bytes]:
+    """Standard input as it comes; a regular file cannot be waited for and never needs it."""
+    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+        while data := sys.stdin.buffer.read(_PIECE):
+            yield data
+        return
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    try:
+        while data := await reader.read(_PIECE):
+            yield data
+    finally:
+        transport.close()
+
+
+async def run_tcp(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    host, port = parse_endpoint(args.endpoint)
+    connected = await tunnel.connect_tcp(host, port, tls=args.tls)
+    stream = connected.stream
+    sent = received = 0
+    output = bytearray()
+
+    async def send_stdin() -> None:
+        nonlocal sent
+        async for data in _stdin():
+            await stream.write(data)
+            sent += len(data)
+        await stream.close()
+
+    sender = asyncio.create_task(send_stdin())
+    try:
+        while data := await stream.read():
+            received += len(data)
+            if args.json:
+                output += data
+            else:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+    finally:
+        sender.cancel()
+        stream.abort()
+    result: dict[str, Any] = {"endpoint": args.endpoint, "sent": sent, "received": received}
+    if args.json:
+        result["base64"] = base64.b64encode(output).decode()
+    return result
+
+
+COMMANDS: dict[str, Command] = {"fetch": run_fetch, "dns": run_dns, "ws": run_ws, "udp": run_udp, "tcp": run_tcp}
+
+
+async def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Set a tunnel up, run the command, close the tunnel."""
+    options = options_from(args)
+    host = CPythonHost(verbose=not args.quiet, ca_file=args.ca)
+    tunnel = Tunnel(options, host)
+    try:
+        async with asyncio.timeout(args.timeout):
+            started = time.monotonic()
+            await tunnel.start()
+            setup_ms = round((time.monotonic() - started) * 1000)
+            result = await COMMANDS[args.command](tunnel, args)
+            return {**result, "setup_ms": setup_ms}
+    except TimeoutError:
+        raise TimeoutExpired(f"not done in {args.timeout:g} s", phase="total") from None
+    finally:
+        await tunnel.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    try:
+        result = asyncio.run(run(args))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SmolmixError as error:
+        if args.json:
+            print(json.dumps({"error": error.to_dict()}))
+        where = f" [{error.phase}]" if error.phase else ""
+        print(f"smolmix_web: {error.code}{where}: {error.message}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except OSError as error:
+        print(f"smolmix_web: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    if args.json:
+        print(json.dumps(result))
+    return 0

@@ -1,0 +1,334 @@
+"""`Tunnel`: from options to a running engine, and what users do with it.
+
+Set-up steps, each with its deadline: `directory` (lists, topology, choice of gateway and exit), `gateway` (register,
+claim bandwidth), `exit` (addresses), then `ready`. A failure at any time moves the tunnel to `failed` with a typed
+error and ends every socket with it. Nothing is ever sent by another way than the tunnel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .crypto import load_crypto
+from .deadline import Deadline
+from .directory_loader import load
+from .dns import Resolver
+from .driver import Driver
+from .engine import Engine
+from .errors import DirectoryError, OptionError, SmolmixError, StateError, TunnelError
+from .exit.session import ExitSession
+from .host.base import Host, TimerHandle
+from .http import HttpClient, HttpRequest, HttpResponse
+from .http.connector import Connected, NetConnector
+from .http.timeouts import Timeouts
+from .http.url import Url
+from .mixnet.addresses import Recipient
+from .mixnet.base58 import base58_decode, base58_encode
+from .mixnet.client import MixnetClient
+from .mixnet.directory import Resource
+from .mixnet.directory_query import DirectoryQuery
+from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
+from .mixnet.gateway.session import GatewaySession
+from .mixnet.keys import ClientKeys
+from .mixnet.topology import GatewayEndpoint, Topology
+from .mixnet.traffic import TrafficConfig
+from .netstack import StackConfig
+from .netstack.tcp.config import TcpConfig
+from .options import TunnelOptions
+from .sockets import Address, UdpSocket
+from .tls import check_roots
+from .websocket import WebSocketConnection
+from .websocket import connect as connect_websocket
+
+TOPOLOGY_REFRESH = 300.0  # s
+SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
+CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+
+OnChange = Callable[[dict[str, Any]], None]
+
+
+class Tunnel:
+    """One tunnel with one identity, used once: `start`, use, `close`.
+
+    `on_change(snapshot)` is called at every change of state or step. Keys live in memory and go with the tunnel.
+    """
+
+    def __init__(self, options: TunnelOptions, host: Host, *, on_change: OnChange | None = None) -> None:
+        self._options = options
+        self._host = host
+        self._on_change = on_change
+        self._crypto = load_crypto(options.crypto)
+        self._preferred_gateway = _identity(options.preferred_gateway)
+        self._preferred_exit = _recipient(options.preferred_ipr)
+        check_roots(options.ca_certificates)
+        self.state = "shutdown"
+        self.step: str | None = None
+        self.error: SmolmixError | None = None
+        self._started = False
+        self._endpoint: GatewayEndpoint | None = None
+        self._exit: ExitCandidate | None = None
+        self._engine: Engine | None = None
+        self._driver: Driver | None = None
+        self._resolver: Resolver | None = None
+        self._http: HttpClient | None = None
+        self._settled: asyncio.Future[None] | None = None
+        self._refresh_timer: TimerHandle | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect. Raises what made it fail; cancelling leaves nothing open."""
+        if self._started:
+            raise StateError("a tunnel starts once", phase="setup")
+        self._started = True
+        try:
+            limit = SETUP_TIMEOUT + self._options.connect_timeout_ms / 1000
+            async with Deadline(self._host, limit, "setup"):
+                await self._set_up()
+        except SmolmixError as error:
+            self._fail(error)
+            raise
+        except BaseException:
+            self._tear_down()
+            self._change("shutdown")
+            raise
+
+    async def _set_up(self) -> None:
+        self._change("connecting", "directory")
+        topology = await self._load_directory()
+        self._change("connecting", "gateway")
+        self._settled = asyncio.get_running_loop().create_future()
+        self._engine = self._make_engine(topology)
+        self._driver = Driver(self._host, self._engine, self._engine_changed)
+        assert self._endpoint is not None
+        self._driver.open(self._endpoint.url)
+        await self._settled
+        options = self._options
+        self._resolver = Resolver(
+            self._driver, options.primary_dns, options.fallback_dns, options.dns_timeout_ms / 1000, self._host.rng
+        )
+        self._http = HttpClient(
+            self._driver,
+            self._resolver,
+            extra_roots=options.ca_certificates,
+            max_redirects=options.max_redirects,
+            keepalive=options.tcp_keepalive_ms / 1000,
+        )
+        self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+        self._change("ready")
+
+    async def _load_directory(self) -> Topology:
+        options = self._options
+        lists, exits = DirectoryQuery.for_topology(), DirectoryQuery.for_exits()
+        base = await load(self._host, options.directory_urls, lists)
+        topology = Topology.from_query(lists)
+        # The exits come from the server that gave the topology, so that the two agree.
+        await load(self._host, [base], exits)
+        self._endpoint = topology.pick_gateway(self._host.rng, self._preferred_gateway, force_tls=options.force_tls)
+        described = exits.described.nodes
+        if self._preferred_exit is not None:
+            self._exit = pinned_exit(self._preferred_exit, described)
+            if not topology.knows(self._preferred_exit.gateway):
+                raise DirectoryError(
+                    "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
+                )
+        else:
+            all_nodes = exits.skimmed(Resource.ALL_NODES).nodes
+            self._exit = draw_exits(self._host.rng, exit_candidates(described, all_nodes, topology.knows))[0]
+        self._host.log(f"gateway {self._endpoint.url}, exit {self._exit.recipient} ({self._exit.version})")
+        return topology
+
+    def _make_engine(self, topology: Topology) -> Engine:
+        options, now, rng = self._options, self._host.now(), self._host.rng
+        assert self._endpoint is not None and self._exit is not None
+        keys = ClientKeys.generate(rng)
+        traffic = TrafficConfig.switched(
+            disable_poisson=options.disable_poisson_traffic, disable_cover=options.disable_cover_traffic
+        )
+        mixnet = MixnetClient(self._crypto, rng, keys, self._endpoint.identity, topology, traffic, now)
+        gateway = GatewaySession(self._crypto, rng, keys.identity(self._crypto), self._endpoint.identity)
+        exit_session = ExitSession(
+            rng,
+            versions=self._exit.protocols,
+            open_surbs=options.open_reply_surbs,
+            data_surbs=options.data_reply_surbs,
+            connect_timeout=options.connect_timeout_ms / 1000,
+        )
+        tcp = TcpConfig()
+        return Engine(
+            rng,
+            gateway=gateway,
+            mixnet=mixnet,
+            exit_address=self._exit.recipient,
+            exit_session=exit_session,
+            stack_config=StackConfig(tcp=tcp),
+        )
+
+    def _engine_changed(self) -> None:
+        """Called after every poll: cheap unless something happened."""
+        engine, settled = self._engine, self._settled
+        assert engine is not None and settled is not None
+        if engine.error is not None:
+            if not settled.done():
+                settled.set_exception(engine.error)
+            elif self.state in ("ready", "connecting"):
+                self._fail(engine.error)
+        elif not settled.done():
+            if engine.ready:
+                settled.set_result(None)
+            elif self.step == "gateway" and engine.gateway.ready:
+                self._change("connecting", "exit")
+
+    async def close(self) -> None:
+        """Say goodbye to the exit, close the gateway's connection. Idempotent."""
+        if self.state in ("shutting_down", "shutdown"):
+            return
+        failed = self.state == "failed"
+        self._change("shutting_down")
+        engine, driver = self._engine, self._driver
+        if self._http is not None:
+            self._http.close(TunnelError("the tunnel was closed", code="tunnel_closed"))
+        if engine is not None and driver is not None and not failed:
+            engine.disconnect(self._host.now())
+            driver.wake()
+            until = self._host.now() + CLOSE_TIMEOUT
+            while not engine.disconnected and self._host.now() < until:
+                await asyncio.sleep(0.02)
+        self._tear_down()
+        self._change("shutdown")
+
+    def _fail(self, error: SmolmixError) -> None:
+        self.error = error
+        if self._engine is not None:
+            self._engine.fail(error, self._host.now())
+        self._tear_down()
+        if self.state != "shutdown":
+            self._change("failed")
+
+    def _tear_down(self) -> None:
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
+            self._refresh_timer = None
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            self._refreshing = None
+        if self._http is not None:
+            self._http.close(self.error or TunnelError("the tunnel was closed", code="tunnel_closed"))
+        if self._driver is not None:
+            self._driver.close()
+        if self._settled is not None and not self._settled.done():
+            self._settled.cancel()
+
+    def _change(self, state: str, step: str | None = None) -> None:
+        self.state, self.step = state, step
+        self._host.log(f"tunnel {state}" + (f": {step}" if step else ""))
+        if self._on_change is not None:
+            self._on_change(self.snapshot())
+
+    def snapshot(self) -> dict[str, Any]:
+        """State for users: `state`, `step`, `error`, `gateway`, `exit`, `addresses`."""
+        return {
+            "state": self.state,
+            "step": self.step,
+            "error": self.error.to_dict() if self.error is not None else None,
+            "gateway": base58_encode(self._endpoint.identity) if self._endpoint is not None else None,
+            "exit": str(self._exit.recipient) if self._exit is not None else None,
+            "addresses": [str(address) for address in self._engine.addresses] if self._engine is not None else [],
+        }
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters; empty before the tunnel is connecting to its gateway."""
+        return self._engine.statistics() if self._engine is not None else {}
+
+    # -- the topology stays fresh -------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_topology())
+
+    async def _refresh_topology(self) -> None:
+        assert self._engine is not None
+        query = DirectoryQuery.for_topology()
+        try:
+            await load(self._host, self._options.directory_urls, query)
+            self._engine.mixnet.set_topology(Topology.from_query(query), self._host.now())
+        except SmolmixError as error:
+            # The old topology goes on; the network changes slowly.
+            self._host.log(f"topology refresh failed: {error}")
+        self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+
+    # -- use ----------------------------------------------------------------------------------------
+
+    def _net(self) -> Driver:
+        if self.state != "ready" or self._driver is None:
+            if self.error is not None:
+                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_failed")
+            raise StateError(f"the tunnel is not ready but {self.state}", code="not_connected")
+        return self._driver
+
+    async def fetch(self, request: HttpRequest) -> HttpResponse:
+        """HTTP over the tunnel, see `HttpClient.fetch`."""
+        self._net()
+        assert self._http is not None
+        return await self._http.fetch(request)
+
+    async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
+        """Addresses of a name, asked through the tunnel."""
+        self._net()
+        assert self._resolver is not None
+        return [answer.address for answer in await self._resolver.resolve(name, family=family)]
+
+    async def connect_websocket(
+        self,
+        url: str,
+        protocols: Sequence[str] = (),
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+        timeout: float | None = 120.0,
+    ) -> WebSocketConnection:
+        """Open a WebSocket over the tunnel, see `websocket.connect`."""
+        return await connect_websocket(
+            self._net(),
+            self._resolver,
+            url,
+            protocols,
+            headers,
+            timeout,
+            extra_roots=self._options.ca_certificates,
+            keepalive=self._options.tcp_keepalive_ms / 1000,
+        )
+
+    async def connect_tcp(self, host: str, port: int, *, tls: bool = False) -> Connected:
+        """A TCP connection, or TLS on it, to a name or address."""
+        if not 1 <= port <= 65535:
+            raise StateError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
+        connector = NetConnector(
+            self._net(),
+            self._resolver,
+            extra_roots=self._options.ca_certificates,
+            keepalive=self._options.tcp_keepalive_ms / 1000,
+        )
+        return await connector.connect(Url("https" if tls else "http", host, port), Timeouts(), alpn=())
+
+    def bind_udp(self, port: int = 0) -> UdpSocket:
+        """A UDP socket on the tunnel's address; port 0 picks a random one."""
+        return UdpSocket.bind(self._net(), port)
+
+
+def _identity(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base58_decode(text, 32, "identity")
+    except SmolmixError as error:
+        raise OptionError("preferredGateway", error.message) from None
+
+
+def _recipient(text: str | None) -> Recipient | None:
+    if text is None:
+        return None
+    try:
+        return Recipient.parse(text)
+    except SmolmixError as error:
+        raise OptionError("preferredIpr", error.message) from None
