@@ -16,27 +16,37 @@ from .common import TaskError
 # What the interpreter's C code and Pyodide's start import, and no source names.
 START = """
 _pyodide _pyodide._base _pyodide._core_docs _pyodide._future_helper _pyodide._importhook _pyodide.docs_argspec
-_pyodide.docstring _pyodide.jsbind _sysconfigdata__emscripten_wasm32-emscripten asyncio codecs encodings encodings.aliases
+_pyodide.docstring _pyodide.jsbind asyncio codecs encodings encodings.aliases
 encodings.utf_8 io os pyodide pyodide._package_loader pyodide.code pyodide.ffi pyodide.webloop site zipimport
 """.split()
 
 # Imported by name, by C code, or inside functions of the standard library that we call (time.strptime, socket
 # host names, str codecs, asyncio.to_thread, importlib.resources of certifi, formatting of exceptions ...).
 LAZY = """
-_compat_pickle _pydatetime _strptime calendar concurrent.futures.thread copy datetime encodings.ascii encodings.idna
+_strptime calendar concurrent.futures.thread copy datetime encodings.ascii encodings.cp437 encodings.idna
 encodings.latin_1 encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16_be
-encodings.utf_16_le encodings.utf_32_be hashlib importlib.metadata importlib.readers importlib.resources.abc
-importlib.resources.readers importlib.resources.simple importlib.simple pickle queue random stringprep textwrap traceback
+encodings.utf_16_le encodings.utf_32_be hashlib importlib.readers importlib.resources.abc
+importlib.resources._adapters importlib.resources.readers importlib.resources.simple importlib.simple queue random stringprep textwrap traceback
 """.split()
+
+# Imported under a condition that does not hold here (another platform, no C implementation), or for formats unused.
+CUT = {
+    "_py_abc", "_pydatetime", "asyncio.proactor_events", "asyncio.windows_events", "asyncio.windows_utils", "bz2",
+    "encodings._win_cp_codecs", "importlib.metadata", "lzma",
+}  # fmt: skip
 
 # Guarded imports of our code and the libraries for places that are not a page.
 ABSENT = {
     "_ssl", "aioquic", "anyio", "backports", "blake3", "cryptography", "curio", "httpcore", "httpx", "idna", "python_socks",
-    "sniffio", "trio", "uvloop", "wassima", "win32com", "winloop", "winreg", "wmi",
+    "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima", "websockets.speedups", "win32com", "winloop", "winreg", "wmi",
 }  # fmt: skip
 
 # Modules that Pyodide or the worker's JavaScript register.
 REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto"}
+
+
+# Modules of smolmix_web that a page has no use for and does not get.
+LEFT_OUT = {"smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.host.cpython"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ def needed_stdlib(
         for length in range(len(parts), 0, -1):
             module = ".".join(parts[:length])
             if module in stdlib:
+                if module in CUT:
+                    return True
                 for end in range(1, length + 1):
                     parent = ".".join(parts[:end])
                     if parent in stdlib and parent not in needed:
@@ -82,8 +94,11 @@ def needed_stdlib(
             complaints.append(f"buildtools/closure.py names {name}, which the standard library does not have")
     for imports in packages.values():
         for name in (*imports.top, *imports.deep):
-            root = name.split(".")[0]
-            if _provided(name, packages) or want(name) or root in builtin | ABSENT | REGISTERED:
+            if name in ABSENT or name.rpartition(".")[0] in ABSENT:
+                continue
+            if name.startswith("smolmix_web.") and not LEFT_OUT & {name, name.rpartition(".")[0]}:
+                continue  # of our own modules mypy says which do not exist
+            if _provided(name, packages) or want(name) or name.split(".")[0] in builtin | ABSENT | REGISTERED:
                 continue
             complaints.append(f"{imports.module} imports {name}, which is not shipped")
     while waiting:

@@ -9,7 +9,6 @@ from .common import DIST, NODE_MODULES, ROOT, TaskError, run
 
 # Entry in the source tree -> file in dist/. The page API finds the worker beside itself, the worker finds pyodide/.
 ENTRIES = {"worker/index.js": "index.js", "worker/worker.js": "worker.js"}
-SOURCES = (ROOT / "worker", ROOT / "package-lock.json")
 
 
 def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
@@ -24,7 +23,7 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
             "--target=es2022",
             "--minify",
             "--legal-comments=eof",
-            "--sourcemap=external",
+            "--sourcemap=linked",
             "--log-level=warning",
             f"--outfile={target}",
             *extra,

@@ -60,12 +60,14 @@ def adapt_rtls(files: Files) -> Files:
 RTLS_LOADER = b'''\
 """Added by the build of smolmix-web: loads the WASI build of rustls after the helper that gives it the symbols it needs."""
 
-import ctypes
+import _ctypes
 import importlib.machinery
 import importlib.util
 import os
 import sys
 import tempfile
+
+RTLD_NOW, RTLD_GLOBAL = 2, 0x100  # as Emscripten's dlfcn.h has them
 
 
 def _path(name):
@@ -80,12 +82,33 @@ def _path(name):
     return path
 
 
-helper = ctypes.CDLL(_path("_wasi_helper.wasm"), ctypes.RTLD_GLOBAL)
+helper = _ctypes.dlopen(_path("_wasi_helper.wasm"), RTLD_NOW | RTLD_GLOBAL)
 loader = importlib.machinery.ExtensionFileLoader("rtls._rustls", _path("_rustls.wasm"))
 _rustls = importlib.util.module_from_spec(importlib.util.spec_from_loader("rtls._rustls", loader))
 loader.exec_module(_rustls)
 sys.modules["rtls._rustls"] = _rustls
 '''
+
+
+def adapt_certifi(files: Files) -> Files:
+    """The certificates alone: the comments between them are as long, and hold fingerprints that do not compress."""
+    lines = files["certifi/cacert.pem"].splitlines(keepends=True)
+    files["certifi/cacert.pem"] = b"".join(line for line in lines if line.strip() and not line.startswith(b"#"))
+    return files
+
+
+def adapt_dnspython(files: Files) -> Files:
+    """`importlib.metadata` (and with it `email`) only where optional features are asked for: there are none here."""
+    _replace(files, "dns/_features.py", b"import importlib.metadata\n", b"")
+    _replace(files, "dns/_features.py", b"    try:\n        version = importlib",
+             b"    try:\n        import importlib.metadata\n\n        version = importlib")  # fmt: skip
+    return files
+
+
+def adapt_websockets(files: Files) -> Files:
+    """A release knows its version without `importlib.metadata`."""
+    _replace(files, "websockets/version.py", b"import importlib.metadata\n", b"")
+    return files
 
 
 def _replace(files: Files, name: str, old: bytes, new: bytes) -> None:
@@ -95,19 +118,28 @@ def _replace(files: Files, name: str, old: bytes, new: bytes) -> None:
 
 
 LIBRARIES = {
-    "certifi": Library("certifi", without=(r"certifi/__main__\.py$",)),
+    "certifi": Library("certifi", without=(r"certifi/__main__\.py$",), adapt=adapt_certifi),
+    # Of the record types those that a resolver for pages meets; dnspython gives others as opaque data.
     "dnspython": Library(
         "dns",
         without=(
             r"dns/(_asyncio_backend|_trio_backend|_ddr|async\w+|btree\w*|dnssec\w*|e164|namedict|nameserver)\.py$",
             r"dns/(query|resolver|reversename|tsigkeyring|update|versioned|win32util|xfr|zone\w*|node|grange|transaction)\.py$",
             r"dns/(quic|dnssecalgs)/",
+            r"dns/rdtypes/(ANY|IN|CH)/(?!(__init__|A|AAAA|CNAME|DNAME|HTTPS|MX|NS|OPT|PTR|SOA|SRV|SVCB|TSIG|TXT)\.py$)",
+            r"dns/rdtypes/(dnskeybase|dsbase|euibase|rrsigbase|tlsabase|nsec\w*)\.py$",
         ),
+        adapt=adapt_dnspython,
     ),
     "h11": Library("h11"),
     "rtls": Library("rtls", adapt=adapt_rtls, platform=NATIVE_PLATFORM, tag=BINARY),
     "websockets": Library(
-        "websockets", without=(r"websockets/(asyncio|legacy|sync|trio)/", r"websockets/(__main__|cli|auth|connection|http)\.py$")
+        "websockets",
+        without=(
+            r"websockets/(asyncio|legacy|sync|trio)/",
+            r"websockets/(__main__|auth|cli|connection|http|proxy|server)\.py$",
+        ),
+        adapt=adapt_websockets,
     ),
 }
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .closure import Imports, check, module_name, needed_stdlib, read_imports
+from .closure import LEFT_OUT, Imports, check, module_name, needed_stdlib, read_imports
 from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
-from .stamps import Stamp, fingerprint
+from .stamps import Stamp
 from .wheels import Files, own_files, read_folder, read_zip, write_folder, write_wheel, write_zip
 
 CORE = NODE_MODULES / "pyodide"
@@ -95,7 +95,7 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
         version, files = library_files(name, wheel)
         sources.append((name, version, LIBRARIES[name].tag, files, ()))
     own_name, own_version, files = own_files()
-    files = {name: data for name, data in files.items() if not name.endswith("py.typed")}
+    files = {k: v for k, v in files.items() if module_name(k) not in LEFT_OUT and not k.endswith("py.typed")}
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
     trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
     packages = [
@@ -166,17 +166,3 @@ def lock_entry(wheel: Path, package: Package) -> dict[str, object]:
         "depends": list(package.depends),
         "unvendored_tests": False,
     }
-
-
-def distribution_inputs() -> str:
-    """Fingerprint of everything the distribution is made of."""
-    return fingerprint(
-        [
-            ROOT / "smolmix_web",
-            ROOT / "buildtools",
-            ROOT / "pyproject.toml",
-            ROOT / "package-lock.json",
-            ROOT / "requirements" / "pyodide.lock",
-            ROOT / "README.md",
-        ]
-    )

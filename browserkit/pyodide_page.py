@@ -1,0 +1,105 @@
+"""`PyodidePage`: Python in a module worker of a real Chromium, driven from CPython.
+
+The worker starts exactly what ships (dist/pyodide and the crypto module of worker/). Values cross as JSON.
+
+    with PyodidePage() as page:
+        page.run("import sys; sys.version")                      # the last expression's value
+        page.run("result = [x * 2 for x in arguments]", [1, 2])  # or what it puts into `result`
+        page.put_file(Path("bench/x.py"), "/work/x.py")
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import sync_playwright
+
+from buildtools.common import DIST
+from buildtools.javascript import bundle
+
+from .chromium import launch_chromium
+from .server import StaticServer
+
+HERE = Path(__file__).resolve().parent
+
+
+class PageError(Exception):
+    """Python in the page raised; the message is its traceback. Or the worker could not start."""
+
+
+class PyodidePage:
+    """A started worker. `start_ms` is what starting took in the page (Pyodide and crypto, files from this machine)."""
+
+    def __init__(self, *, dist: Path = DIST, timeout: float = 120.0) -> None:
+        self._dist = dist
+        self._timeout = timeout
+        self._files = Path(tempfile.mkdtemp(prefix="pyodide-page-"))
+        self._count = 0
+        self.start_ms = 0.0
+        self.console: list[str] = []
+
+    def __enter__(self) -> PyodidePage:
+        bundle(HERE / "runner.js", self._files / "runner" / "runner.js")
+        shutil.copyfile(HERE / "runner.html", self._files / "index.html")
+        self.server = StaticServer({"/": self._files, "/dist/": self._dist}).start()
+        self._playwright = sync_playwright().start()
+        try:
+            self._browser = launch_chromium(self._playwright)
+            self.page = self._browser.new_page()
+            self.page.set_default_timeout(self._timeout * 1000)
+            self.page.on("console", lambda message: self.console.append(message.text))
+            self.page.goto(f"{self.server.url}/index.html")
+            self.start_ms = json.loads(self._evaluate("() => window.pythonStarted", None))
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._playwright.stop()
+        self.server.close()
+        shutil.rmtree(self._files, ignore_errors=True)
+
+    def _evaluate(self, expression: str, argument: Any) -> Any:
+        try:
+            return self.page.evaluate(expression, argument)
+        except PlaywrightError as error:
+            raise PageError(error.message) from None
+
+    def run(self, code: str | Path, arguments: Any = None) -> Any:
+        """Run Python source (or a file) as a fresh `__main__` that may `await` at top level; its JSON value.
+
+        `arguments` is any JSON value, visible under that name. `PageError` carries the Python traceback.
+        """
+        text = code.read_text() if isinstance(code, Path) else code
+        sent = [text, json.dumps(arguments)]
+        return json.loads(self._evaluate("([code, args]) => window.runPython(code, args)", sent))
+
+    def put_file(self, source: Path | bytes, path: str) -> None:
+        """Write a file into the worker's file system; folders are made."""
+        self._count += 1
+        name = f"file{self._count}"
+        (self._files / name).write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+        self._evaluate("([path, url]) => window.putFile(path, url)", [path, f"/{name}"])
+
+    def put_folder(self, folder: Path, path: str, pattern: str = "**/*.py") -> None:
+        """Write the files of a folder that match `pattern`, keeping their relative names; one transfer."""
+        import io
+        import zipfile
+
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.glob(pattern)):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    archive.write(file, file.relative_to(folder).as_posix())
+        self.put_file(packed.getvalue(), "/tmp/folder.zip")
+        self.run("import zipfile; zipfile.ZipFile('/tmp/folder.zip').extractall(arguments)", path)

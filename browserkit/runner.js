@@ -1,0 +1,64 @@
+// The module worker of PyodidePage: starts Python exactly as the product's worker does, then runs what it is sent.
+//
+// Messages in: {id, code, arguments}; out: {id, ok, value} or {id, ok: false, error}. `code` is Python: the body of a
+// module that may await; the value of its last expression, or what it puts into `result`, comes back as JSON.
+
+import { createCrypto } from "../worker/crypto/index.js";
+import { startPython } from "../worker/runtime.js";
+
+const base = new URL("/dist/pyodide/", self.location.href).href;
+
+const RUN = `
+import json as _json
+def _prepare(arguments):
+    return {"__name__": "__main__", "arguments": _json.loads(arguments), "result": None}
+def _finish(value, namespace):
+    return _json.dumps(namespace["result"] if value is None else value)
+`;
+
+async function start() {
+  const began = performance.now();
+  const pyodide = await startPython(base);
+  pyodide.registerJsModule("smolmix_crypto", await createCrypto());
+  pyodide.runPython(RUN);
+  return { pyodide, milliseconds: performance.now() - began };
+}
+
+/** @param {import("../worker/runtime.js").Pyodide} pyodide @param {string} code @param {string} argumentsText */
+async function execute(pyodide, code, argumentsText) {
+  const namespace = pyodide.globals.get("_prepare")(argumentsText);
+  const value = await pyodide.runPythonAsync(code, { globals: namespace, filename: "<page>" });
+  try {
+    return pyodide.globals.get("_finish")(value, namespace);
+  } finally {
+    value?.destroy?.();
+    namespace.destroy();
+  }
+}
+
+const started = start();
+started.then(
+  ({ milliseconds }) => self.postMessage({ id: 0, ok: true, value: JSON.stringify(milliseconds) }),
+  (error) => self.postMessage({ id: 0, ok: false, error: String(error?.stack ?? error) }),
+);
+
+/** @type {Promise<unknown>} */
+let queue = started.catch(() => {});
+self.addEventListener("message", ({ data }) => {
+  queue = queue.then(async () => {
+    try {
+      const { pyodide } = await started;
+      if (data.file) {
+        const { path, bytes } = data.file;
+        pyodide.FS.mkdirTree(path.replace(/\/[^/]*$/, ""));
+        pyodide.FS.writeFile(path, new Uint8Array(bytes));
+        self.postMessage({ id: data.id, ok: true, value: "null" });
+        return;
+      }
+      self.postMessage({ id: data.id, ok: true, value: await execute(pyodide, data.code, data.arguments) });
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      self.postMessage({ id: data.id, ok: false, error: text });
+    }
+  });
+});

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Every task of the project: `python3 build.py demo | test | build | localnet | bench | lint | lock`.
+
+Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
+lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+MINIMUM = (3, 11)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="build.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="run the demo page once in headless Chromium, then keep serving it")
+    demo.add_argument("--once", action="store_true", help="exit after the check")
+    demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.add_argument("--port", type=int, help="port of the demo site on 127.0.0.1")
+
+    test = commands.add_parser("test", help="lint, types and tests; arguments after -- go to pytest")
+    test.add_argument("groups", nargs="*", metavar="unit|integration|browser|interop", help="all by default")
+
+    build = commands.add_parser("build", help="make dist/ and print the size of every file")
+    build.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+    commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
+
+    bench = commands.add_parser("bench", help="measure; `bench packets` times Sphinx packets")
+    bench.add_argument("what", choices=["packets"])
+    bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+    commands.add_parser("lint", help="ruff, mypy and tsc only")
+    commands.add_parser("setup", help="make .venv and node_modules only")
+    commands.add_parser("lock", help="resolve pyproject.toml and package.json into the lock files anew")
+    return top
+
+
+def main(arguments: list[str]) -> int:
+    from buildtools import chromium, checks, common, dist, report, setup
+
+    own, passed_on = arguments, []
+    if "--" in arguments:
+        at = arguments.index("--")
+        own, passed_on = arguments[:at], arguments[at + 1 :]
+    if own[:1] == ["localnet"]:
+        setup.ensure_venv()
+        return common.call([common.PYTHON, "-m", "localnet", *own[1:], *passed_on], env=common.tool_environment())
+    options = parser().parse_args(own)
+    if passed_on and options.command != "test":
+        parser().error("arguments after -- are for pytest: only `test` takes them")
+    match options.command:
+        case "setup":
+            setup.ensure_venv()
+            setup.ensure_node()
+        case "lock":
+            setup.lock_dependencies()
+        case "lint":
+            outcomes = checks.lint()
+            return 0 if all(outcome.ok for outcome in outcomes) else 1
+        case "build":
+            dist.ensure_dist()
+            files = report.shipped_files()
+            print(report.table(files))
+            if options.json:
+                print(json.dumps(report.summary(files)))
+        case "test":
+            for group in options.groups:
+                if group not in checks.GROUPS:
+                    parser().error(f"no test group {group!r}: choose from {', '.join(checks.GROUPS)}")
+            return checks.test(options.groups, passed_on)
+        case "demo":
+            dist.ensure_dist()
+            command = [common.PYTHON, "-m", "demo.run", "--dist", common.DIST, "--chromium", chromium.ensure_chromium()]
+            command += ["--once"] if options.once else []
+            command += ["--json"] if options.json else []
+            command += ["--port", str(options.port)] if options.port is not None else []
+            return common.call(command, env=common.tool_environment())
+        case "bench":
+            dist.ensure_dist()
+            env = common.tool_environment(CHROMIUM=chromium.ensure_chromium())
+            command = [common.PYTHON, "-m", "bench.packets"] + (["--json"] if options.json else [])
+            return common.call(command, env=env)
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.version_info < MINIMUM:
+        sys.exit("build.py needs Python %d.%d or newer, this is %d.%d" % (*MINIMUM, *sys.version_info[:2]))
+    from buildtools.common import TaskError
+
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except TaskError as error:
+        sys.exit(f"build.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,68 @@
+"""Make dist/: what is not current is made anew beside the old one and then takes its place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .common import BUILD, DIST, ROOT, build_lock, say
+from .javascript import bundle_all
+from .pyodide_dist import write_distribution
+from .setup import ensure_node, ensure_venv
+from .stamps import Stamp
+from .wheels import own_files, write_wheel
+
+PYTHON_INPUTS = (
+    ROOT / "smolmix_web",
+    ROOT / "buildtools",
+    ROOT / "pyproject.toml",
+    ROOT / "package-lock.json",
+    ROOT / "requirements" / "pyodide.lock",
+    ROOT / "README.md",
+    ROOT / "LICENSE",
+)
+SCRIPT_INPUTS = (ROOT / "worker", ROOT / "buildtools" / "javascript.py", ROOT / "package-lock.json")
+
+
+def ensure_dist() -> None:
+    """Set-up and build, each part only when one of its inputs has changed."""
+    ensure_venv()
+    ensure_node()
+    with build_lock("dist"):
+        python = Stamp("dist-python", PYTHON_INPUTS)
+        scripts = Stamp("dist-scripts", SCRIPT_INPUTS)
+        fresh_python = not python.current(DIST / "pyodide")
+        fresh_scripts = not scripts.current(DIST / "index.js", DIST / "worker.js")
+        if not fresh_python and not fresh_scripts:
+            return
+        say("building dist/")
+        staging = BUILD / "dist"
+        shutil.rmtree(staging, ignore_errors=True)
+        if DIST.exists():
+            shutil.copytree(DIST, staging)
+        staging.mkdir(parents=True, exist_ok=True)
+        if fresh_python:
+            _remove(staging, "pyodide", "*.whl")
+            name, version, files = own_files()
+            write_wheel(staging, files, name=name, version=version, tag="py3-none-any")
+            write_distribution(staging / "pyodide")
+        if fresh_scripts:
+            _remove(staging, "*.js", "*.js.map")
+            bundle_all(staging)
+        old = BUILD / "dist-old"
+        shutil.rmtree(old, ignore_errors=True)
+        if DIST.exists():
+            DIST.rename(old)
+        staging.rename(DIST)
+        shutil.rmtree(old, ignore_errors=True)
+        python.write()
+        scripts.write()
+
+
+def _remove(folder: Path, *patterns: str) -> None:
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
