@@ -6,6 +6,7 @@
  */
 
 import { createCrypto } from "./crypto/index.js";
+import { startPython } from "./runtime.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
 
@@ -21,11 +22,7 @@ self.addEventListener("message", (event) => {
 
 async function boot() {
   const base = new URL("./pyodide/", import.meta.url).href;
-  const { loadPyodide } = await import(/* @vite-ignore */ `${base}pyodide.mjs`);
-  const [pyodide, crypto] = await Promise.all([
-    loadPyodide({ indexURL: base, lockFileURL: `${base}pyodide-lock.json`, packageBaseUrl: base, packages: ["smolmix-web"] }),
-    createCrypto(),
-  ]);
+  const [pyodide, crypto] = await Promise.all([startPython(base), createCrypto()]);
   pyodide.registerJsModule("smolmix_crypto", crypto);
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(self);
