@@ -1,11 +1,13 @@
 """Crypto provider on the package `cryptography`: CPython, and Pyodide where its distribution has that wheel.
 
 BLAKE3 comes from the package `blake3`, or from the function given where that package is missing (a browser has it in
-JavaScript). `header_secrets` is the plain chain of multiplications: the yardstick for the browser's shorter way.
+JavaScript). OpenSSL derives the public key whenever a secret is loaded, which costs as much as an exchange: the
+methods below load each secret once.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from ..errors import CryptoError
-from . import hashes
+from . import hashes, product
 
 try:
     from blake3 import blake3 as _blake3
@@ -50,17 +52,10 @@ class PycaCrypto:
         self._blake3 = function
 
     def x25519(self, scalar: bytes, point: bytes) -> bytes:
-        try:
-            return X25519PrivateKey.from_private_bytes(scalar).exchange(X25519PublicKey.from_public_bytes(point))
-        except ValueError as error:
-            code = "low_order_point" if len(scalar) == len(point) == 32 else "bad_length"
-            raise CryptoError(f"x25519: {error}", code=code) from None
+        return _exchange(_load(scalar), point)
 
     def x25519_base(self, scalar: bytes) -> bytes:
-        try:
-            return X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
-        except ValueError as error:
-            raise CryptoError(f"x25519_base: {error}", code="bad_length") from None
+        return _load(scalar).public_key().public_bytes_raw()
 
     def ed25519_public(self, seed: bytes) -> bytes:
         return self._signer(seed).public_key().public_bytes_raw()
@@ -123,19 +118,26 @@ class PycaCrypto:
 
     def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
         hashes.check_route(initial_secret, public_keys)
-        alpha = self.x25519_base(initial_secret)
+        initial = _load(initial_secret)
+        blinding: list[bytes] = []
+        factor = product.clamped(initial_secret) >> 3  # below l
         secrets: list[bytes] = []
-        scalars = [initial_secret]
         for point in public_keys:
-            for scalar in scalars:
+            scalar = product.ladder_scalar(factor) if blinding and product.is_on_curve(point) else None
+            if scalar is not None:
                 point = self.x25519(scalar, point)
+            else:  # the chain: also the first hop's, of one link
+                point = _exchange(initial, point)
+                for step in blinding:
+                    point = self.x25519(step, point)
             secret = hashes.expand_secret(point)
             secrets.append(secret)
-            scalars.append(secret[224:256])
-        return alpha, secrets
+            blinding.append(secret[224:256])
+            factor = factor * product.clamped(blinding[-1]) % product.L
+        return initial.public_key().public_bytes_raw(), secrets
 
     def node_secret(self, private_key: bytes, alpha: bytes) -> bytes:
-        return hashes.expand_secret(self.x25519(private_key, alpha))
+        return hashes.expand_secret(_exchange(_load_long_lived(private_key), alpha))
 
     def keystreams(self, keys: Sequence[bytes], length: int) -> list[bytes]:
         hashes.check_keystream_keys(keys)
@@ -167,11 +169,31 @@ class PycaCrypto:
         return left + right
 
     def seal_fragment(self, ephemeral_secret: bytes, recipient_key: bytes, plaintext: bytes) -> bytes:
-        key = hashes.hkdf_blake3(self.blake3, b"", self.x25519(ephemeral_secret, recipient_key), b"", 16)
-        return self.x25519_base(ephemeral_secret) + self.aes128_ctr(key, _ZERO16, plaintext)
+        ephemeral = _load(ephemeral_secret)
+        key = hashes.hkdf_blake3(self.blake3, b"", _exchange(ephemeral, recipient_key), b"", 16)
+        return ephemeral.public_key().public_bytes_raw() + self.aes128_ctr(key, _ZERO16, plaintext)
 
     def open_fragment(self, private_key: bytes, sealed: bytes) -> bytes:
         if len(sealed) < 32:
             raise CryptoError("sealed fragment: shorter than its 32-byte key", code="bad_length")
-        key = hashes.hkdf_blake3(self.blake3, b"", self.x25519(private_key, sealed[:32]), b"", 16)
-        return self.aes128_ctr(key, _ZERO16, sealed[32:])
+        shared = _exchange(_load_long_lived(private_key), sealed[:32])
+        return self.aes128_ctr(hashes.hkdf_blake3(self.blake3, b"", shared, b"", 16), _ZERO16, sealed[32:])
+
+
+def _load(scalar: bytes) -> X25519PrivateKey:
+    try:
+        return X25519PrivateKey.from_private_bytes(scalar)
+    except ValueError as error:
+        raise CryptoError(f"x25519: {error}", code="bad_length") from None
+
+
+# For the keys of nodes and clients, which open many packets.
+_load_long_lived = functools.lru_cache(maxsize=64)(_load)
+
+
+def _exchange(private_key: X25519PrivateKey, point: bytes) -> bytes:
+    try:
+        return private_key.exchange(X25519PublicKey.from_public_bytes(point))
+    except ValueError as error:
+        code = "low_order_point" if len(point) == 32 else "bad_length"
+        raise CryptoError(f"x25519: {error}", code=code) from None
