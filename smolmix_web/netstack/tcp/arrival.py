@@ -133,7 +133,7 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
             c.lifetime_at = now + c.config.time_wait
         return None
     blocks = segment.sack
-    blocks = _checked_blocks(blocks, sender.snd_una, sender.snd_nxt) if blocks and sender.sack_permitted else ()
+    blocks = _checked_blocks(c, blocks, ack) if blocks and sender.sack_permitted else ()
     sender.on_ack(seq, ack, window, blocks, bool(payload) or fin, now)
     if sender.writable():
         c.announce()
@@ -144,13 +144,21 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
     return None
 
 
-def _checked_blocks(blocks: Sequence[tuple[int, int]], una: int, nxt: int) -> list[tuple[int, int]]:
-    """As positions; blocks that make no sense, and D-SACKs of acknowledged data, are left out (RFC 2018, 2883)."""
+def _checked_blocks(c: TcpConnection, blocks: Sequence[tuple[int, int]], ack: int) -> list[tuple[int, int]]:
+    """As positions; blocks that make no sense are left out (RFC 2018). A first block of acknowledged data, or of data
+    that the second block covers too, is a D-SACK (RFC 2883 4)."""
+    sender = c.sender
+    una, nxt = sender.snd_una, sender.snd_nxt
     checked = []
     for left, right in blocks:
         start, end = unwrap(left, una), unwrap(right, una)
-        if una < end <= nxt and start < end and start >= una:
+        if una <= start < end <= nxt:
             checked.append((start, end))
+    start, end = unwrap(blocks[0][0], una), unwrap(blocks[0][1], una)
+    if start < end <= nxt:
+        second = checked[1] if len(checked) > 1 else None
+        if end <= ack or (second is not None and second[0] <= start and end <= second[1]):
+            sender.on_dsack()
     return checked
 
 

@@ -30,4 +30,5 @@ class TcpConfig:
     min_mss: int = 64  # a peer that announces less is not believed
     initial_window_segments: int = 10
     dup_thresh: int = 3
+    rack: bool = True  # loss detection by time (rack.py); False: by count (RFC 6675)
     congestion: CongestionFactory = NewReno

@@ -30,6 +30,10 @@ class CongestionControl(Protocol):
         """All data that was outstanding when recovery began is acknowledged."""
         ...
 
+    def undo(self) -> None:
+        """The latest reduction was for nothing: what seemed lost had arrived."""
+        ...
+
     def on_idle(self, now: float) -> None:
         """Nothing was sent for longer than one RTO (RFC 5681 4.1)."""
         ...
@@ -43,13 +47,14 @@ CongestionFactory = Callable[[int, int], CongestionControl]  # (mss, initial win
 class NewReno:
     """Slow start, congestion avoidance and halving."""
 
-    __slots__ = ("_credit", "_initial", "cwnd", "mss", "ssthresh")
+    __slots__ = ("_before", "_credit", "_initial", "cwnd", "mss", "ssthresh")
 
     def __init__(self, mss: int, initial_window: int) -> None:
         self.mss = mss
         self.cwnd = initial_window
         self.ssthresh = 1 << 62
         self._initial = initial_window
+        self._before: tuple[int, int] | None = None  # cwnd and ssthresh before the latest reduction
         self._credit = 0  # bytes acknowledged since the last step of congestion avoidance
 
     def on_ack(self, acked: int, in_flight: int, now: float, srtt: float | None) -> None:
@@ -64,12 +69,14 @@ class NewReno:
                 self.cwnd += self.mss
 
     def on_loss(self, in_flight: int, now: float) -> None:
+        self._before = (self.cwnd, self.ssthresh)
         self.ssthresh = max(in_flight // 2, 2 * self.mss)
         self.cwnd = self.ssthresh
         self._credit = 0
 
     def on_timeout(self, in_flight: int, now: float, first: bool) -> None:
         if first:
+            self._before = (self.cwnd, self.ssthresh)
             self.ssthresh = max(in_flight // 2, 2 * self.mss)
         self.cwnd = self.mss
         self._credit = 0
@@ -77,6 +84,12 @@ class NewReno:
     def on_recovery_exit(self, in_flight: int, now: float) -> None:
         # RFC 6582 3.2 step 3, option 2: what may burst out is bounded by the caller's poll limit.
         self.cwnd = self.ssthresh
+
+    def undo(self) -> None:
+        if self._before is not None:
+            self.cwnd = max(self.cwnd, self._before[0])
+            self.ssthresh = max(self.ssthresh, self._before[1])
+            self._before = None
 
     def on_idle(self, now: float) -> None:
         self.cwnd = min(self.cwnd, self._initial)

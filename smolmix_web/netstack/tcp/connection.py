@@ -335,7 +335,15 @@ class TcpConnection:
     @property
     def deadline(self) -> float:
         """When `on_timers` must run; infinity for never."""
-        return min(self.sender.timer_at, self.receiver.ack_at, self.handshake_at, self.keepalive_at, self.lifetime_at)
+        sender = self.sender
+        return min(
+            sender.timer_at,
+            sender.reorder_at,
+            self.receiver.ack_at,
+            self.handshake_at,
+            self.keepalive_at,
+            self.lifetime_at,
+        )
 
     def on_timers(self, now: float) -> None:
         if self.lifetime_at <= now:
@@ -354,6 +362,8 @@ class TcpConnection:
         if self.sender.timer_at <= now and not self.sender.on_timer(now):
             self._give_up("transfer_timeout", "no acknowledgement within the limit")
             return
+        if self.sender.reorder_at <= now:
+            self.sender.on_reorder_timer(now)
         if self.keepalive_at <= now:
             self._keep_alive(now)
 

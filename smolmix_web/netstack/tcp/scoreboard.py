@@ -1,8 +1,8 @@
 """What is in flight: one record per transmitted segment, and what the peer's SACKs say about it (RFC 6675 3, 4).
 
 Records are kept in sequence order. Byte counts (`sacked`, `lost`) are kept up to date as records change, so that
-`pipe` costs nothing. Loss detection is `detect`: a segment is lost when `dup_thresh` segments' worth of data above it
-was SACKed (IsLost of RFC 6675 4). The rule stands alone so that another can take its place.
+`pipe` costs nothing. Loss detection by count is `detect`: a segment is lost when `dup_thresh` segments' worth of data
+above it was SACKed (IsLost of RFC 6675 4). Detection by time stands in rack.py.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ class Scoreboard:
         self._lost_below = 0  # everything under this position was judged already
         self._lost_from = 0  # no lost record stands before this index
 
-    def sent(self, seq: int, end: int, now: float) -> None:
-        self.records.append(Sent(seq, end, now))
+    def sent(self, seq: int, end: int, now: float) -> Sent:
+        record = Sent(seq, end, now)
+        self.records.append(record)
+        return record
 
     def acknowledge(self, ack: int) -> list[Sent]:
-        """Remove what `ack` covers, splitting a record it cuts; returns the records that are wholly covered."""
+        """Remove what `ack` covers, cutting a record it ends in; returns the records that are wholly covered."""
         records = self.records
         count = 0
         for record in records:
@@ -71,27 +73,25 @@ class Scoreboard:
             first.seq = ack
         return gone
 
-    def sack(self, blocks: Sequence[tuple[int, int]]) -> int:
-        """Mark what the blocks cover; returns the bytes newly SACKed. Edges are positions, already checked."""
+    def sack(self, blocks: Sequence[tuple[int, int]]) -> list[Sent]:
+        """Mark what the blocks cover; returns the records newly SACKed. Edges are positions, already checked."""
         records = self.records
-        fresh = 0
+        fresh: list[Sent] = []
         for start, end in blocks:
-            at = bisect_left(records, start, key=_seq)
-            while at < len(records):
+            if end > self.high_sacked:
+                self.high_sacked = end
+            for at in range(bisect_left(records, start, key=_seq), len(records)):
                 record = records[at]
                 if record.end > end:
                     break
                 if not record.sacked:
                     record.sacked = True
+                    fresh.append(record)
                     size = record.end - record.seq
-                    fresh += size
+                    self.sacked += size
                     if record.lost:
                         record.lost = False
                         self.lost -= size
-                at += 1
-            if end > self.high_sacked:
-                self.high_sacked = end
-        self.sacked += fresh
         return fresh
 
     def detect(self, dup_thresh: int, mss: int) -> int:
@@ -120,14 +120,15 @@ class Scoreboard:
             if record.end <= low:
                 break
             if not record.sacked and not record.lost and record.transmissions == 1:
-                marked += self._mark(record)
+                marked += self.mark(record)
             at -= 1
         self._lost_below = threshold
-        self._lost_from = 0 if marked else self._lost_from
         return marked
 
-    def _mark(self, record: Sent) -> int:
+    def mark(self, record: Sent) -> int:
+        """This record is lost; returns its size."""
         record.lost = True
+        self._lost_from = 0
         size = record.end - record.seq
         self.lost += size
         return size
@@ -136,8 +137,7 @@ class Scoreboard:
         """The first record is lost by other evidence (duplicate ACKs, a partial ACK); bytes newly marked."""
         if not self.records or self.records[0].lost or self.records[0].sacked:
             return 0
-        self._lost_from = 0
-        return self._mark(self.records[0])
+        return self.mark(self.records[0])
 
     def mark_all(self, forget_sacks: bool) -> None:
         """A timeout: all that is not SACKed is lost (RFC 6675 5.1). With `forget_sacks` even what is, since a
@@ -147,15 +147,13 @@ class Scoreboard:
                 record.sacked = False
                 self.sacked -= record.end - record.seq
             if not record.sacked and not record.lost:
-                self._mark(record)
-        self._lost_from = 0
+                self.mark(record)
 
     def mark_larger(self, mss: int) -> None:
         """The path takes at most `mss`: larger segments cannot have arrived."""
         for record in self.records:
             if record.end - record.seq > mss and not record.sacked and not record.lost:
-                self._mark(record)
-        self._lost_from = 0
+                self.mark(record)
 
     def next_lost(self) -> int | None:
         """Index of the first record to send again."""

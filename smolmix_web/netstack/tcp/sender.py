@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from .config import TcpConfig
 from .congestion import CongestionControl, initial_window
+from .rack import Rack
 from .rtt import RttEstimator
 from .scoreboard import Scoreboard, Sent
 
@@ -48,6 +49,7 @@ class Sender:
         "_peer_mss",
         "_progress_at",
         "_recovery_point",
+        "_resent",
         "_rtt_mark",
         "_sent_at",
         "_timeouts",
@@ -62,7 +64,9 @@ class Sender:
         "mss",
         "phase",
         "probe_due",
+        "rack",
         "recoveries",
+        "reorder_at",
         "retransmits",
         "rtt",
         "sack_permitted",
@@ -83,6 +87,7 @@ class Sender:
         self._peer_mss = mss
         self.congestion: CongestionControl = config.congestion(mss, initial_window(mss, config.initial_window_segments))
         self.board = Scoreboard()
+        self.rack = Rack()
         self.snd_una = self.snd_nxt = self.snd_max = start
         self.snd_wnd = 0
         self.max_window = 0
@@ -91,6 +96,7 @@ class Sender:
         self.fin_queued = False
         self.fin_at: int | None = None  # position of the FIN once it was sent
         self.timer_at = INFINITY
+        self.reorder_at = INFINITY  # a missing segment will have been waited for long enough
         self.probe_due = False
         self.want_space = False  # a write was cut short
         self.duplicate_acks = 0
@@ -104,6 +110,7 @@ class Sender:
         self._duplicate_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self._force = False  # the next retransmission passes the congestion window (RFC 6675 5, step 4.3)
         self._timeouts = 0  # in a row
+        self._resent = 0  # retransmissions of the present recovery that no D-SACK has called needless
         self._rtt_mark = start  # the next sample is taken from data at or behind this position
         self._progress_at = 0.0
         self._sent_at = -INFINITY
@@ -134,7 +141,8 @@ class Sender:
         self._buffer = bytearray()
         self._buffer_at = self.snd_nxt
         self.board = Scoreboard()
-        self.timer_at = INFINITY
+        self.rack = Rack()
+        self.timer_at = self.reorder_at = INFINITY
         self.probe_due = False
 
     @property
@@ -244,6 +252,8 @@ class Sender:
             return None
         self._force = False
         record = board.resend(at, self.mss, now)
+        self.rack.sent(record)
+        self._resent += 1
         self.retransmits += 1
         self._sent_at = now
         self._arm(now)
@@ -264,7 +274,7 @@ class Sender:
         end = seq + length
         if self.fin_queued and end > self._buffer_at + len(self._buffer):
             self.fin_at = end - 1
-        self.board.sent(seq, end, now)
+        self.rack.sent(self.board.sent(seq, end, now))
         self.snd_nxt = end
         if end > self.snd_max:
             self.snd_max = end
@@ -330,6 +340,8 @@ class Sender:
             board.mark_all(forget_sacks=True)
         self._recovery_point = self.snd_nxt
         self.phase = Phase.LOSS
+        self._resent = 0
+        self.reorder_at = INFINITY
         return True
 
     # -- arriving ACKs
@@ -352,10 +364,9 @@ class Sender:
                 self.max_window = window
             self._wl1, self._wl2 = seq, ack
         acked = ack - una if ack > una else 0
-        if acked:
-            self._advance(ack, now)
+        delivered = self._advance(ack, now) if acked else []
         if blocks:
-            self.board.sack(blocks)
+            delivered += self.board.sack(blocks)
         if acked:
             self._on_progress(acked, in_flight, now)
         elif self.snd_nxt == una or not self.snd_wnd:
@@ -364,20 +375,57 @@ class Sender:
             self._progress_at = now
         elif not self.sack_permitted and ack == una and not has_text and not window_changed:
             self._on_duplicate(in_flight, now)
-        if blocks and self.board.detect(self._config.dup_thresh, self.mss) and self.phase is Phase.OPEN:
-            self._enter_recovery(in_flight, now)
+        if self.sack_permitted and delivered:
+            self._detect(delivered, in_flight, now)
         self.update_timer(now)
         return acked
 
-    def _advance(self, ack: int, now: float) -> None:
+    def _detect(self, delivered: list[Sent], in_flight: int, now: float) -> None:
+        """Loss detection after an ACK that said something new."""
+        board = self.board
+        if self._config.rack:
+            self.rack.delivered(delivered, now, self.rtt.min_rtt)
+            if board.sacked or self.phase is not Phase.OPEN:
+                self._detect_by_time(in_flight, now)
+            else:
+                self.reorder_at = INFINITY
+        elif board.detect(self._config.dup_thresh, self.mss) and self.phase is Phase.OPEN:
+            self._enter_recovery(in_flight, now)
+
+    def _detect_by_time(self, in_flight: int, now: float) -> None:
+        rtt, board = self.rtt, self.board
+        srtt = rtt.srtt if rtt.srtt is not None else rtt.base_rto
+        sure = self.phase is not Phase.OPEN or board.sacked >= self._config.dup_thresh * self.mss
+        window = self.rack.window(min(rtt.min_rtt, srtt), srtt, sure)
+        marked, self.reorder_at = self.rack.detect(board, self.snd_una, window, now)
+        if marked and self.phase is Phase.OPEN:
+            self._enter_recovery(in_flight, now)
+
+    def on_reorder_timer(self, now: float) -> None:
+        self.reorder_at = INFINITY
+        if self.snd_nxt > self.snd_una:
+            self._detect_by_time(self.in_flight, now)
+
+    def on_dsack(self) -> None:
+        """The peer got something twice. When every retransmission of a recovery was needless, so was the recovery."""
+        self.rack.spurious(self.rtt.srtt or self.rtt.base_rto)
+        if self._resent:
+            self._resent -= 1
+            if not self._resent:
+                self.congestion.undo()
+
+    def _advance(self, ack: int, now: float) -> list[Sent]:
+        """Take an ACK of new data in; returns the records that it, not an earlier SACK, shows delivered."""
         if ack > self.snd_nxt:  # the probe was taken after all
             if self.fin_queued and self.fin_at is None and ack > self._buffer_at + len(self._buffer):
                 self.fin_at = ack - 1
             self.snd_nxt = ack
-        self._sample(self.board.acknowledge(ack), now)
+        gone = self.board.acknowledge(ack)
+        self._sample(gone, now)
         del self._buffer[: ack - self._buffer_at]
         self._buffer_at = ack if self.fin_at is None else min(ack, self.fin_at)
         self.snd_una = ack
+        return [record for record in gone if not record.sacked]
 
     def _sample(self, gone: list[Sent], now: float) -> None:
         """One sample in a round trip, of a segment that was sent once (RFC 6298 3, 4)."""
@@ -431,4 +479,5 @@ class Sender:
         self.phase = Phase.RECOVERY
         self._recovery_point = self.snd_nxt
         self._force = True
+        self._resent = 0
         self.congestion.on_loss(in_flight, now)
