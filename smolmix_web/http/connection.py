@@ -7,7 +7,8 @@ whether it may carry another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import h11
@@ -120,9 +121,10 @@ class HttpConnection:
     async def _send_body(self, body: bytes | AsyncIterator[bytes]) -> None:
         """Runs beside the reading: a server may answer, or refuse, before it has everything."""
         try:
-            async for piece in _pieces(body, self._watchdog):
-                self._watchdog.start(self._timeouts.request, "request")
-                await self.stream.write(self._h11.send(h11.Data(data=piece)) or b"")
+            async with aclosing(_pieces(body, self._watchdog)) as pieces:
+                async for piece in pieces:
+                    self._watchdog.start(self._timeouts.request, "request")
+                    await self.stream.write(self._h11.send(h11.Data(data=piece)) or b"")
             await self.stream.write(self._h11.send(h11.EndOfMessage()) or b"")
             self._watchdog.start(self._timeouts.response, "response")
         except NetworkError:
@@ -160,9 +162,7 @@ class HttpConnection:
                     [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers],
                     bytes(event.http_version).decode("ascii"),
                 )
-            raise HttpError(
-                "the server closed the connection without an answer", code="empty_response", phase="response"
-            )
+            raise HttpError("the response has no header", code="malformed_response", phase="response")
 
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
@@ -213,7 +213,11 @@ class HttpConnection:
             if data:
                 self.received_any = True
                 self._watchdog.touch()
-            elif getattr(self.stream, "truncated", False) and self._h11.their_state is h11.SEND_BODY:
+            elif self._h11.their_state is h11.SEND_RESPONSE and not self.received_any:
+                raise HttpError(
+                    "the server closed the connection without an answer", code="empty_response", phase=phase
+                )
+            elif getattr(self.stream, "truncated", False):
                 raise HttpError("TLS ended without close_notify inside the body", code="truncated_body", phase=phase)
             try:
                 self._h11.receive_data(data)
@@ -223,10 +227,6 @@ class HttpConnection:
     def _malformed(self, error: h11.RemoteProtocolError, phase: str) -> HttpError:
         text = str(error)
         if "closed connection" in text:
-            if not self.received_any:
-                return HttpError(
-                    "the server closed the connection without an answer", code="empty_response", phase=phase
-                )
             return HttpError(f"the response ends too early: {text}", code="truncated_body", phase=phase)
         if error.error_status_hint == 431:
             return HttpError(
@@ -257,7 +257,7 @@ class HttpConnection:
             self.stream.abort(error)
 
 
-async def _pieces(body: bytes | AsyncIterator[bytes], watchdog: Watchdog) -> AsyncIterator[bytes]:
+async def _pieces(body: bytes | AsyncIterator[bytes], watchdog: Watchdog) -> AsyncGenerator[bytes, None]:
     if isinstance(body, bytes):
         for start in range(0, len(body), _PIECE):
             yield body[start : start + _PIECE]

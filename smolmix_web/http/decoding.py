@@ -55,7 +55,8 @@ class _Zlib:
         self._coding = coding
         self._inflate: Any = zlib.decompressobj(31) if coding == "gzip" else None
         self._begun = False
-        self._head = b""
+        self._over = False
+        self._head = b""  # too little to tell what follows
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         if self._inflate is None:
@@ -66,13 +67,17 @@ class _Zlib:
             data, self._head = self._head, b""
             is_zlib = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
             self._inflate = zlib.decompressobj(15 if is_zlib else -15)
-        while data:
+        while data and not self._over:
             if self._inflate.eof:
-                if self._coding != "gzip":
-                    return  # trailing bytes after deflate are ignored, as everywhere
-                if not data.startswith(b"\x1f\x8b"):
-                    return  # padding or junk after the last member
-                self._inflate = zlib.decompressobj(31)  # RFC 1952 2.2: members may follow one another
+                # RFC 1952 2.2: members may follow one another. Anything else after the end is ignored, as everywhere.
+                data, self._head = self._head + data, b""
+                if self._coding != "gzip" or not b"\x1f\x8b".startswith(data[:2]):
+                    self._over = True
+                    return
+                if len(data) < 2:
+                    self._head = data
+                    return
+                self._inflate = zlib.decompressobj(31)
                 self._begun = False
             self._begun = True
             try:
@@ -95,7 +100,7 @@ class _Zlib:
             yield out
 
     def finish(self) -> None:
-        if self._head or (self._begun and not self._inflate.eof):
+        if self._head if self._inflate is None else self._begun and not self._inflate.eof:
             raise _bad(self._coding, "it ends too early")
 
 

@@ -73,7 +73,6 @@ class WebSocketConnection:
         self._close: Close | None = None
         self._failed: str | None = None  # why we, or the network, ended it
         self.error: SmolmixError | None = None
-        self._take_events()  # frames that came with the handshake
         self._reader = asyncio.create_task(self._run())
 
     @property
@@ -159,22 +158,24 @@ class WebSocketConnection:
 
     async def _run(self) -> None:
         try:
+            eof = False
             while True:
+                self._take_events()  # at first: frames that came with the handshake
+                await self._writer.flush(wait=False)
+                if eof or self._protocol.state.name == "CLOSED":
+                    break
+                if self._protocol.close_expected():
+                    self._closing()
                 while self._full() and self._protocol.state.name == "OPEN":
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                     self._room = None
                 data = await self._stream.read(READ_SIZE)
-                if data:
-                    self._protocol.receive_data(data)
-                else:
+                eof = not data
+                if eof:
                     self._protocol.receive_eof()
-                self._take_events()
-                await self._writer.flush(wait=False)
-                if not data or self._protocol.state.name == "CLOSED":
-                    break
-                if self._protocol.close_expected():
-                    self._closing()
+                else:
+                    self._protocol.receive_data(data)
             await self._stream.close()
         except SmolmixError as error:
             self.error = self.error or error
@@ -195,20 +196,18 @@ class WebSocketConnection:
     def _closing(self) -> None:
         """A close frame went out: the peer has this long to end the connection."""
         self._watchdog.start(self._close_timeout, "close")
-        if self._protocol.close_rcvd is not None:
+        if self._protocol.close_rcvd is not None or self.error is not None:
             self._finish()
 
     def _finish(self) -> None:
         if self._close is not None:
             return
         protocol = self._protocol
-        if protocol.close_rcvd is not None and protocol.close_sent is not None:
+        if protocol.close_rcvd is not None and protocol.close_sent is not None and self.error is None:
             code = int(protocol.close_rcvd.code)
             self._close = Close(code, protocol.close_rcvd.reason, True)
         else:
-            sent = protocol.close_sent
-            reason = self._failed or (sent.reason if sent is not None and protocol.parser_exc is not None else "")
-            self._close = Close(ABNORMAL, reason or "the connection ended without a close frame", False)
+            self._close = Close(ABNORMAL, self._failed or "the connection ended without a close frame", False)
         _fire(self._changed)
         _fire(self._room)
         _fire(self._ended)
@@ -224,7 +223,7 @@ class WebSocketConnection:
                 continue  # ping and pong are answered by the protocol, close shows in its state
             if frame.fin:
                 self._complete()
-        if self._protocol.parser_exc is not None and self.error is None and self._protocol.close_rcvd is None:
+        if self._protocol.parser_exc is not None and self.error is None:
             self.error = _typed(self._protocol.parser_exc)
             self._failed = self.error.message
 

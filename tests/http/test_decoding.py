@@ -1,0 +1,117 @@
+"""Content codings: each whole, byte by byte, truncated at every length, damaged, and as a bomb."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zlib
+
+import pytest
+
+from smolmix_web.errors import HttpError
+from smolmix_web.http.decoding import CHUNK, accept_encoding, decode_through, decoders
+
+TEXT = b"The quick brown fox. " * 40 + bytes(random.Random(1).randbytes(600))
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
+
+
+def zstd_compress(data: bytes) -> bytes:
+    if "zstd" not in accept_encoding():
+        pytest.skip("no zstd in this runtime")
+    try:
+        from compression import zstd  # type: ignore[import-not-found]
+    except ImportError:
+        from backports import zstd
+    return bytes(zstd.compress(data))
+
+
+CODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": raw_deflate, "zstd": zstd_compress}
+
+
+def decode(coding: str, blob: bytes, step: int = 1 << 30) -> bytes:
+    chain = decoders([{"raw": "deflate"}.get(coding, coding)])
+    assert chain is not None
+    out = b""
+    for start in range(0, len(blob), step):
+        for piece in decode_through(chain, blob[start : start + step]):
+            assert 0 < len(piece) <= CHUNK
+            out += piece
+    for decoder in chain:
+        decoder.finish()
+    return out
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("step", [1, 7, 1 << 30])
+def test_round_trip(coding: str, step: int) -> None:
+    for data in (b"", b"x", TEXT, TEXT * 300):
+        if step == 1 and len(data) > 10_000:
+            continue
+        assert decode(coding, CODINGS[coding](data), step) == data
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_truncated_at_every_length(coding: str) -> None:
+    blob = CODINGS[coding](TEXT)
+    for size in range(1, len(blob)):
+        with pytest.raises(HttpError) as caught:
+            decode(coding, blob[:size])
+        assert caught.value.code == "bad_content_encoding"
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_an_empty_body_is_empty(coding: str) -> None:
+    assert decode(coding, b"") == b""
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_several_members(coding: str) -> None:
+    compress = CODINGS[coding]
+    blob = compress(TEXT[:100]) + compress(TEXT[100:])
+    for step in (1, 1 << 30):
+        assert decode(coding, blob, step) == TEXT
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw"])
+def test_bytes_after_the_end_are_ignored(coding: str) -> None:
+    assert decode(coding, CODINGS[coding](TEXT) + b"\0\0padding") == TEXT
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+def test_damage(coding: str) -> None:
+    with pytest.raises(HttpError):
+        decode(coding, b"\x1f\x8bnot compressed at all, and long enough to tell")
+
+
+def test_a_flipped_bit_is_found_by_the_checksum() -> None:
+    blob = bytearray(gzip.compress(TEXT))
+    blob[-6] ^= 1
+    with pytest.raises(HttpError):
+        decode("gzip", bytes(blob))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+def test_a_bomb_comes_in_pieces(coding: str) -> None:
+    blob = CODINGS[coding](bytes(30_000_000))
+    chain = decoders([coding])
+    assert chain is not None
+    pieces = decode_through(chain, blob)
+    assert len(next(pieces)) <= CHUNK  # and nothing more was unpacked than asked for
+    assert sum(len(piece) for piece in pieces) > 29_000_000
+
+
+def test_names() -> None:
+    assert decoders([]) == []
+    assert decoders(["identity"]) == []
+    assert decoders(["br"]) is None
+    assert decoders(["gzip", "unknown"]) is None
+    chain = decoders(["deflate, X-GZIP"])
+    assert chain is not None
+    assert b"".join(decode_through(chain, gzip.compress(zlib.compress(TEXT)))) == TEXT
+    with pytest.raises(HttpError):
+        decoders(["gzip"] * 4)
+    assert accept_encoding().startswith("gzip, deflate")

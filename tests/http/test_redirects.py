@@ -1,0 +1,104 @@
+"""The decision of one redirect, as a table from the Fetch standard."""
+
+from __future__ import annotations
+
+import pytest
+
+from smolmix_web.errors import HttpError
+from smolmix_web.http.connection import ResponseHead
+from smolmix_web.http.redirects import is_redirect, next_request
+from smolmix_web.http.url import parse_url
+
+HEADERS = [
+    ("Accept", "*/*"),
+    ("Authorization", "secret"),
+    ("Cookie", "c=1"),
+    ("Content-Type", "text/plain"),
+    ("X-Own", "1"),
+]
+
+
+def head(status: int, *locations: str) -> ResponseHead:
+    return ResponseHead(status, "", [("location", location) for location in locations], "1.1")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
+def test_method_and_body(status: int, method: str) -> None:
+    body = b"data" if method in ("POST", "PUT") else None
+    following = next_request(head(status, "/next"), method, parse_url("https://a.test/"), HEADERS, body)
+    becomes_get = (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
+    assert following.method == ("GET" if becomes_get else method)
+    assert following.body == (None if becomes_get else body)
+    assert ("Content-Type", "text/plain") not in following.headers or not becomes_get
+    assert ("Authorization", "secret") in following.headers
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        ("https://a.test/x", True),
+        ("https://a.test:443/x", True),
+        ("https://a.test:8443/x", False),
+        ("https://b.test/x", False),
+        ("https://sub.a.test/x", False),
+        ("//b.test", False),
+    ],
+)
+def test_credentials_stay_with_their_origin(target: str, kept: bool) -> None:
+    following = next_request(head(307, target), "GET", parse_url("https://a.test/"), HEADERS, None)
+    names = {name for name, _ in following.headers}
+    assert ("Authorization" in names, "Cookie" in names) == (kept, kept)
+    assert "X-Own" in names
+
+
+def test_fragment_is_inherited() -> None:
+    url = parse_url("https://a.test/#part")
+    assert str(next_request(head(301, "/b"), "GET", url, [], None).url) == "https://a.test/b#part"
+    assert str(next_request(head(301, "/b#own"), "GET", url, [], None).url) == "https://a.test/b#own"
+
+
+def test_bytes_beyond_ascii_in_the_location_are_utf8() -> None:
+    location = "/\u00e4".encode().decode("latin-1")
+    assert str(next_request(head(301, location), "GET", parse_url("https://a.test/"), [], None).url).endswith("/%C3%A4")
+
+
+@pytest.mark.parametrize("location", ["ftp://a.test/", "https://u:p@a.test/", "https://", "javascript:alert(1)"])
+def test_bad_locations(location: str) -> None:
+    with pytest.raises(HttpError) as caught:
+        next_request(head(302, location), "GET", parse_url("https://a.test/"), [], None)
+    assert (caught.value.code, caught.value.phase) == ("bad_redirect", "redirect")
+
+
+def test_two_different_locations() -> None:
+    with pytest.raises(HttpError):
+        next_request(head(302, "/a", "/b"), "GET", parse_url("https://a.test/"), [], None)
+    assert next_request(head(302, "/a", "/a"), "GET", parse_url("https://a.test/"), [], None).url.path == "/a"
+
+
+def test_never_from_https_to_http_unless_allowed() -> None:
+    url = parse_url("https://a.test/")
+    with pytest.raises(HttpError) as caught:
+        next_request(head(302, "http://a.test/"), "GET", url, [], None)
+    assert caught.value.code == "insecure_redirect"
+    assert next_request(head(302, "http://a.test/"), "GET", url, [], None, allow_insecure=True).url.scheme == "http"
+    assert next_request(head(302, "https://b.test/"), "GET", parse_url("http://a.test/"), [], None).url.secure
+
+
+def test_a_stream_cannot_be_sent_twice() -> None:
+    async def stream():  # type: ignore[no-untyped-def]
+        yield b""
+
+    for status in (301, 302, 307, 308):
+        with pytest.raises(HttpError) as caught:
+            next_request(head(status, "/b"), "PUT", parse_url("https://a.test/"), [], stream())
+        assert caught.value.code == "body_not_replayable"
+    assert next_request(head(303, "/b"), "PUT", parse_url("https://a.test/"), [], stream()).body is None
+
+
+def test_what_is_a_redirect() -> None:
+    assert is_redirect(head(302, "/a"))
+    assert not is_redirect(head(302))
+    assert not is_redirect(head(300, "/a"))
+    assert not is_redirect(head(304, "/a"))
+    assert not is_redirect(head(200, "/a"))

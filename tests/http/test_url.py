@@ -1,0 +1,125 @@
+"""URLs against the cases of the WHATWG URL standard that a fetch meets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmix_web.errors import HttpError
+from smolmix_web.http.url import join_url, parse_url
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://EXAMPLE.com", "http://example.com/"),
+        ("HTTPS://example.com:443/", "https://example.com/"),
+        ("https://example.com:80/", "https://example.com:80/"),
+        ("https://example.com/a/../b/./c?x=<y>#z z", "https://example.com/b/c?x=%3Cy%3E#z%20z"),
+        ("https://example.com/%2e%2E/a%2fb", "https://example.com/a%2fb"),
+        ("https://example.com/a/..", "https://example.com/"),
+        ("https://example.com/a/b/.", "https://example.com/a/b/"),
+        ("https://example.com?q", "https://example.com/?q"),
+        ("https://example.com#f", "https://example.com/#f"),
+        ("https://example.com/?", "https://example.com/?"),
+        ("https:///example.com/a", "https://example.com/a"),
+        ("https:example.com/a", "https://example.com/a"),
+        ("http:\\\\example.com\\a?\\", "http://example.com/a?\\"),
+        (" \thttps://exa\nmple.com/\tb\n", "https://example.com/b"),
+        ("http://127.1:8080/", "http://127.0.0.1:8080/"),
+        ("http://0x7f.0.0.1/", "http://127.0.0.1/"),
+        ("http://017700000001/", "http://127.0.0.1/"),
+        ("http://3232235777/", "http://192.168.1.1/"),
+        ("http://[2001:DB8::0:1]:80/", "http://[2001:db8::1]/"),
+        ("http://m\u00fcnchen.de/\u00e4?\u00fc", "http://xn--mnchen-3ya.de/%C3%A4?%C3%BC"),
+        ("http://ex%41mple.com/", "http://example.com/"),
+        ("http://0xg/", "http://0xg/"),
+        ("http://a_b.example.com./", "http://a_b.example.com/"),
+        ("http://example.com/'()*!$&+,;=:@", "http://example.com/'()*!$&+,;=:@"),
+        ("http://example.com/?'", "http://example.com/?%27"),
+        ("http://example.com/\ud800", "http://example.com/%3F"),
+    ],
+)
+def test_parse(text: str, expected: str) -> None:
+    assert str(parse_url(text)) == expected
+    assert str(parse_url(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "example.com", "/path", "//example.com/", "ftp://example.com/", "ws://example.com/", "data:,x",
+        "http://", "http:///", "https://:80/", "http://a b/", "http://user:pw@example.com/", "http://user@example.com/",
+        "http://example.com:99999/", "http://example.com:0/", "http://example.com:x/", "http://example.com:-1/",
+        "http://example.com:\u0663/", "http://[::1/", "http://[::1]x/", "http://[fe80::1%25eth0]/", "http://[1.2.3.4]/",
+        "http://1.2.3.4.5/", "http://256.1.1.1/", "http://1.2.3.08/", "http://4294967296/", "http://a.1/",
+        "http://fa\u00df.de/", "http://a..b/", "http://.a/", "http://-a/", "http://%zz/", "http://%00/", "http://%ff/",
+        "http://ex%2fample/", "http://" + "a" * 64 + ".com/", "http://" + ".".join(["a" * 60] * 5) + "/",
+        "http://x/" + "a" * 70_000,
+    ],
+)  # fmt: skip
+def test_refused(text: str) -> None:
+    with pytest.raises(HttpError) as caught:
+        parse_url(text)
+    assert caught.value.code == "bad_url"
+    assert len(caught.value.message) < 400
+
+
+def test_not_text() -> None:
+    with pytest.raises(HttpError):
+        parse_url(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        # RFC 3986 5.4 against http://a/b/c/d;p?q
+        ("g:h", None), ("g", "http://a/b/c/g"), ("./g", "http://a/b/c/g"), ("g/", "http://a/b/c/g/"),
+        ("/g", "http://a/g"), ("//g", "http://g/"), ("?y", "http://a/b/c/d;p?y"), ("g?y", "http://a/b/c/g?y"),
+        ("#s", "http://a/b/c/d;p?q#s"), ("g#s", "http://a/b/c/g#s"), ("g?y#s", "http://a/b/c/g?y#s"),
+        (";x", "http://a/b/c/;x"), ("g;x", "http://a/b/c/g;x"), ("", "http://a/b/c/d;p?q"), (".", "http://a/b/c/"),
+        ("./", "http://a/b/c/"), ("..", "http://a/b/"), ("../", "http://a/b/"), ("../g", "http://a/b/g"),
+        ("../..", "http://a/"), ("../../g", "http://a/g"), ("../../../g", "http://a/g"), ("/./g", "http://a/g"),
+        ("/../g", "http://a/g"), ("g.", "http://a/b/c/g."), ("..g", "http://a/b/c/..g"), ("./../g", "http://a/b/g"),
+        ("g/../h", "http://a/b/c/h"), ("g?y/../x", "http://a/b/c/g?y/../x"), ("http:g", "http://a/b/c/g"),
+        ("https:g", "https://g/"), ("\\x", "http://a/x"), ("\\\\x", "http://x/"), ("http://x/y", "http://x/y"),
+        ("mailto:x", None), ("http://u:p@x/", None), ("//", None),
+    ],
+)  # fmt: skip
+def test_join(reference: str, expected: str | None) -> None:
+    base = parse_url("http://a/b/c/d;p?q")
+    if expected is None:
+        with pytest.raises(HttpError):
+            join_url(base, reference)
+    else:
+        assert str(join_url(base, reference)) == expected
+
+
+def test_parts() -> None:
+    url = parse_url("https://[2001:db8::1]:8443/a?b#c")
+    assert (url.authority, url.target, url.secure) == ("[2001:db8::1]:8443", "/a?b", True)
+    assert str(url.address) == "2001:db8::1"
+    assert url.origin == ("https", "2001:db8::1", 8443)
+    assert parse_url("wss://a/", ("ws", "wss")).port == 443
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    for candidate in (text, "http://" + text, "http://h/" + text):
+        try:
+            url = parse_url(candidate)
+        except HttpError:
+            continue
+        assert str(url).isascii()
+        assert not set(url.target) & set(" \r\n\t\0")
+        assert parse_url(str(url)) == url
+
+
+@given(st.text(max_size=40))
+def test_any_reference_is_joined_or_refused(text: str) -> None:
+    try:
+        url = join_url(parse_url("http://a/b/c?d"), text)
+    except HttpError:
+        return
+    assert parse_url(str(url)) == url
