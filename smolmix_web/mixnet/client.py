@@ -1,0 +1,402 @@
+"""The mixnet client without I/O: messages in, mix packets out, and back (client-behaviour 1 to 5).
+
+The owner calls `send` and `receive`, hands what `poll` returns to the gateway at once, polls at `next_deadline`, and
+takes what arrived with `take_messages`. Nothing here knows what the messages mean.
+
+    send, send_reply -> lanes -> poll: one packet per tick of the main stream, else cover -> gateway
+    gateway -> receive: ack -> its timer stops | fragment -> message -> take_messages, SURBs -> the stock of their peer
+
+Everything is bounded: lanes by `room`, packets in flight by `max_pending`, deliveries by dropping what nobody takes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from ..crypto.provider import Crypto
+from ..errors import CryptoError, MessageError, SphinxError
+from ..rand import RandomSource
+from ..sphinx.constants import ACK, EXTENDED32, KEY_PART
+from .acks import decrypt_ack
+from .addresses import Recipient
+from .body import open_body
+from .factory import PacketFactory
+from .fragments import COVER_IDENTIFIER, plan_fragments
+from .jobs import OutgoingMessage
+from .keys import ClientKeys
+from .lanes import Lane
+from .messages import (
+    REPLIABLE_OVERHEAD,
+    ContentKind,
+    PlainMessage,
+    RepliableMessage,
+    ReplyMessage,
+    SurbRequest,
+    decode_message,
+    surb_length,
+)
+from .mix_packet import MixPacket
+from .outbox import DeliveryFailure, Outbox, unknown_gateway
+from .preparer import PreparedPacket
+from .reassembly import Reassembler
+from .replies import ReplySender
+from .reply_keys import Accounts, ReplyKeys, SurbAccount
+from .statistics import MixnetStatistics
+from .surb_giver import SurbGiver
+from .topology import Topology
+from .traffic import DelayMultiplier, ExponentialStream, TrafficConfig
+
+LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
+
+__all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
+
+
+class ReceivedMessage(NamedTuple):
+    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
+
+    data: bytes
+    sender_tag: bytes | None
+    source: Recipient | None = None
+
+
+class MixnetClient:
+    """See the module. `gateway_identity`: Ed25519 identity (32) of our entry gateway, the third part of `address`."""
+
+    def __init__(
+        self,
+        crypto: Crypto,
+        rng: RandomSource,
+        keys: ClientKeys,
+        gateway_identity: bytes,
+        topology: Topology | None,
+        config: TrafficConfig | None = None,
+        now: float = 0.0,
+    ) -> None:
+        self.config = config = config or TrafficConfig()
+        self.statistics = statistics = MixnetStatistics()
+        self._crypto = crypto
+        self._keys = keys
+        self._topology: Topology | None = None
+        self._usable = False
+        self._paused_since: float | None = None
+        self._now = now
+        public = crypto.x25519_base(keys.encryption_secret)
+        address = Recipient(keys.identity(crypto).public, public, gateway_identity)
+        self._factory = PacketFactory(crypto, rng, keys, address, config)
+        self._accounts = Accounts(rng)
+        self._reply_keys = ReplyKeys(crypto, config)
+        self._outbox = Outbox(rng, self._factory, self._reply_keys, config, statistics)
+        self._giver = SurbGiver(config, self._outbox, statistics, now)
+        self._replies = ReplySender(rng, config, self._outbox, statistics)
+        self._reassembler = Reassembler()
+        self._main = ExponentialStream(rng, config.main_interval, now)
+        self._cover = ExponentialStream(rng, config.cover_interval, now)
+        self._multiplier = DelayMultiplier(now)
+        self._messages: deque[ReceivedMessage] = deque()
+        self._message_bytes = 0
+        self.set_topology(topology, now)
+
+    # -- state --------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> Recipient:
+        return self._factory.address
+
+    @property
+    def topology(self) -> Topology | None:
+        return self._topology
+
+    @property
+    def queue_length(self) -> int:
+        """Real packets that wait for their turn."""
+        return len(self._outbox)
+
+    @property
+    def in_flight(self) -> int:
+        """Fragments sent and not acknowledged yet."""
+        return len(self._outbox.acks)
+
+    @property
+    def ack_excess(self) -> float | None:
+        """Smoothed seconds that acks take beyond the delays in the mix nodes; None before the first one."""
+        return self._outbox.acks.clock.excess
+
+    def room(self, lane: Lane) -> int:
+        """Packets that `send` still takes on this lane."""
+        return self._outbox.room(lane)
+
+    def surb_account(self, recipient: Recipient) -> SurbAccount | None:
+        """What we gave this peer and believe it holds; not to be changed."""
+        return self._accounts.find(recipient)
+
+    def set_topology(self, topology: Topology | None, now: float) -> None:
+        """A new snapshot. Without one, or when it lacks our gateway, packets wait."""
+        previous, was_usable = self._topology, self._usable
+        self._now = now
+        self._topology = topology
+        self._usable = topology is not None and topology.knows(self.address.gateway)
+        if self._usable and not was_usable:
+            self._restart_streams(now)
+        if topology is None:
+            return
+        if previous is not None and previous.rotation_id != topology.rotation_id:
+            self._outdate_surbs()
+        self._replies.rotate(self.address, topology, now)
+        for account in self._accounts:
+            self._giver.top_up(account)
+
+    def move_to_gateway(self, gateway_identity: bytes, now: float) -> None:
+        """Our gateway, and so our address, is another one now: peers need new SURBs, replies by old ones are lost."""
+        if gateway_identity == self.address.gateway:
+            return
+        self._factory.address = self.address._replace(gateway=gateway_identity)
+        self._outdate_surbs()
+        self.set_topology(self._topology, now)
+
+    def pause(self, now: float) -> None:
+        """There is no gateway: nothing leaves, and no ack is waited for, until `resume`."""
+        self._now = now
+        if self._paused_since is None:
+            self._paused_since = now
+
+    def resume(self, now: float) -> None:
+        """Go on where `pause` stopped, without a burst."""
+        self._now = now
+        if self._paused_since is not None:
+            self._outbox.acks.postpone(now - self._paused_since)
+            self._paused_since = None
+            self._restart_streams(now)
+
+    def note_backlog(self, waiting: int, now: float) -> None:
+        """Tell how many packets stand in front of the gateway's socket: the main stream slows down for it (C4)."""
+        self._multiplier.note(waiting, now)
+
+    def _restart_streams(self, now: float) -> None:
+        self._main.restart(now)
+        self._cover.restart(now)
+
+    def _outdate_surbs(self) -> None:
+        self._reply_keys.outdate()
+        self._accounts.outdate()
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        recipient: Recipient,
+        data: bytes,
+        *,
+        surbs: int = 0,
+        fill: bool = False,
+        lane: Lane = Lane.CONTROL,
+        max_retransmissions: int | None = None,
+        lifetime: float | None = None,
+        label: object = None,
+        now: float,
+    ) -> None:
+        """Queue a repliable message under our sender tag for this recipient.
+
+        `surbs`: reply SURBs to attach; `fill`: as many more as fit into its last packet for free, unless the peer has
+        plenty. `max_retransmissions` per fragment, None for no limit within `lifetime` seconds (default of the config).
+        `label` comes back in a `DeliveryFailure`. Raises `StateError` `queue_full` when the lane has no room;
+        `DirectoryError` `gateway_unknown` when no route leads to the recipient.
+        """
+        self._now = now
+        if self._topology is not None and not self._topology.knows(recipient.gateway):
+            raise unknown_gateway(recipient.gateway)
+        account = self._accounts.get(recipient)
+        plan = plan_fragments(REPLIABLE_OVERHEAD + surbs * surb_length() + len(data) + 1)
+        if fill:
+            wanted = self.config.surb_fill_ceiling - account.expected - surbs
+            surbs += max(0, min(plan.unused // surb_length(), wanted))
+        lifetime = self.config.message_lifetime if lifetime is None else lifetime
+        self._outbox.push(
+            OutgoingMessage(
+                account, ContentKind.DATA, surbs, data, lane, plan.fragments, max_retransmissions, lifetime, label
+            )
+        )
+
+    def send_reply(
+        self,
+        sender_tag: bytes,
+        data: bytes,
+        *,
+        lane: Lane = Lane.BULK,
+        max_retransmissions: int | None = None,
+        label: object = None,
+        now: float,
+    ) -> None:
+        """Reply to whoever is behind a sender tag; each packet costs a SURB, and waits for one if need be.
+
+        `max_retransmissions`: None for the default of 10. Raises `StateError`: `unknown_sender_tag`, `queue_full`.
+        """
+        self._now = now
+        self._replies.send(self.address, sender_tag, data, lane, max_retransmissions, label, now)
+
+    def reply_room(self, sender_tag: bytes) -> int:
+        """Fragments that `send_reply` still takes for this tag; 0 for an unknown one."""
+        return self._replies.room(sender_tag)
+
+    def surbs_held(self, sender_tag: bytes) -> int:
+        """SURBs we hold of a sender tag."""
+        return self._replies.available(sender_tag)
+
+    def keep_stock(self, recipient: Recipient, low: int, high: int, now: float) -> None:
+        """From now on give SURBs unasked: up to `high` whenever the peer should hold fewer than `low`; 0, 0 ends it."""
+        self._now = now
+        account = self._accounts.get(recipient)
+        account.low, account.high = low, high
+        self._giver.top_up(account)
+
+    def forget_recipient(self, recipient: Recipient) -> None:
+        """The next message to it comes from a new sender tag, and nothing is known of the SURBs it holds."""
+        self._accounts.forget(recipient)
+
+    def take_failures(self) -> list[DeliveryFailure]:
+        """Messages given up since the last call."""
+        return self._outbox.take_failures()
+
+    # -- packets out ----------------------------------------------------------------------------------------
+
+    def poll(self, now: float, limit: int = 32) -> list[MixPacket]:
+        """What is due now, at most `limit` packets, in the order to send them; also runs all timers."""
+        if self._paused_since is not None:
+            return []
+        self._notice_sleep(now)
+        self._now = now
+        self._run_timers(now)
+        topology = self._topology
+        if topology is None or not self._usable:
+            return []
+        out: list[MixPacket] = []
+        while len(out) < limit:
+            prepared = self._next_due(topology, now)
+            if prepared is None:
+                break
+            self.statistics.packets_sent += 1
+            out.append(prepared.mix_packet())
+        return out
+
+    def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
+        main_due = self.config.main_stream and self._main.due(now)
+        cover_due = self.config.cover_stream and self._cover.due(now)
+        # Two independent processes: the earlier deadline goes first.
+        if cover_due and not (main_due and self._main.deadline <= self._cover.deadline):
+            self._cover.advance(now)
+            self.statistics.loop_cover_sent += 1
+            return self._factory.cover(topology)
+        if self.config.main_stream:
+            if not main_due:
+                return None
+            self._main.advance(now, self._multiplier.value)
+            prepared = self._outbox.next_packet(topology, now)
+            if prepared is None:
+                self.statistics.main_cover_sent += 1
+                prepared = self._factory.cover(topology)
+            return prepared
+        return self._outbox.next_packet(topology, now)
+
+    def next_deadline(self) -> float | None:
+        """When to poll although nothing happened; not later than the last call while packets could leave at once."""
+        if self._paused_since is not None:
+            return None
+        times = self._deadlines()
+        if self._usable and not self.config.main_stream and self._outbox.has_packets:
+            times.append(self._now)
+        return min(times, default=None)
+
+    def _deadlines(self) -> list[float]:
+        times = [self._outbox.acks.next_deadline(), self._replies.next_deadline()]
+        if self._usable:
+            times.append(self._main.deadline if self.config.main_stream else None)
+            times.append(self._cover.deadline if self.config.cover_stream else None)
+        return [time for time in times if time is not None]
+
+    def _notice_sleep(self, now: float) -> None:
+        lateness = now - min(self._deadlines(), default=now)
+        if lateness > LATE_TICK:
+            # Acks could not arrive meanwhile: they get the time back instead of all expiring at once.
+            self.statistics.late_ticks += 1
+            self._outbox.acks.postpone(lateness)
+
+    def _run_timers(self, now: float) -> None:
+        starved = self._outbox.expire(now, usable=self._usable)
+        self._replies.starved(self.address, starved, now)
+        self._replies.inspect(self.address, now)
+        self._reply_keys.expire(now)
+
+    # -- bodies in --------------------------------------------------------------------------------------------
+
+    def receive(self, body: bytes, now: float) -> None:
+        """One payload that the gateway pushed. Never raises: what is malformed is counted."""
+        self._now = now
+        self.statistics.bodies_received += 1
+        try:
+            if len(body) == ACK.plaintext:
+                self._receive_ack(body, now)
+            else:
+                self._receive_part(body, now)
+        except (MessageError, SphinxError, CryptoError):
+            self.statistics.bad_bodies += 1
+
+    def take_messages(self) -> list[ReceivedMessage]:
+        """Messages that became whole since the last call, in the order they did."""
+        messages = list(self._messages)
+        self._messages.clear()
+        self._message_bytes = 0
+        return messages
+
+    def _receive_ack(self, body: bytes, now: float) -> None:
+        identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
+        if identifier == COVER_IDENTIFIER:
+            self.statistics.acks_for_cover += 1
+        elif self._outbox.acknowledge(identifier, now):
+            self.statistics.acks_received += 1
+        else:
+            self.statistics.acks_unknown += 1
+
+    def _receive_part(self, body: bytes, now: float) -> None:
+        if len(body) > EXTENDED32.body:
+            raise MessageError(f"body: {len(body)} bytes, at most {EXTENDED32.body}", code="bad_body")
+        if self._reply_keys.was_used(body[:KEY_PART]):
+            # Without its key it would be opened as something else, and that is noise.
+            self.statistics.duplicates += 1
+            return
+        opened = open_body(self._crypto, self._keys.encryption_secret, self._reply_keys.take, body)
+        if opened is None:
+            self.statistics.cover_received += 1
+            return
+        self.statistics.fragments_received += 1
+        account = opened.source if isinstance(opened.source, SurbAccount) else None
+        if account is not None:
+            self.statistics.surbs_used += 1
+            self._giver.top_up(account)
+        duplicates = self._reassembler.statistics.duplicates
+        whole = self._reassembler.insert(opened.source, opened.data, now)
+        self.statistics.duplicates += self._reassembler.statistics.duplicates - duplicates
+        if whole is not None:
+            self._receive_message(whole, account, now)
+
+    def _receive_message(self, whole: bytes, account: SurbAccount | None, now: float) -> None:
+        match decode_message(whole):
+            case PlainMessage(data):
+                self._deliver(ReceivedMessage(data, None))
+            case RepliableMessage(tag, kind, surbs, data):
+                self._replies.received(self.address, tag, surbs, kind is ContentKind.ADDITIONAL_SURBS, now)
+                if kind is ContentKind.DATA:
+                    self._deliver(ReceivedMessage(data, tag))
+            case ReplyMessage(data):
+                self._deliver(ReceivedMessage(data, None, account.recipient if account else None))
+            case SurbRequest() as request:
+                self._giver.answer(request, account, now)
+
+    def _deliver(self, message: ReceivedMessage) -> None:
+        self.statistics.messages_received += 1
+        self.statistics.bytes_received += len(message.data)
+        full = len(self._messages) >= self.config.max_messages
+        if full or self._message_bytes + len(message.data) > self.config.max_message_bytes:
+            self.statistics.messages_dropped += 1
+            return
+        self._messages.append(message)
+        self._message_bytes += len(message.data)

@@ -1,0 +1,78 @@
+"""Ready packets of one client over one topology: data, replies, loop cover, reply SURBs.
+
+Everything is Sphinx version 259 in the regular size, cover like data, so that no hop can tell them apart.
+"""
+
+from __future__ import annotations
+
+from ..crypto.provider import Crypto
+from ..rand import RandomSource
+from ..sphinx.surb import ReplySurb, build_surb
+from .acks import AckPath
+from .addresses import Recipient
+from .cover import build_cover_packet
+from .fragments import Fragment
+from .keys import ClientKeys
+from .preparer import PreparedPacket, build_fragment_packet, build_reply_packet, exponential_delays
+from .topology import Topology
+from .traffic import TrafficConfig
+
+
+class PacketFactory:
+    """Fresh routes, delays, keys and ack for each packet. `topology` must know our gateway and the recipient's."""
+
+    def __init__(
+        self, crypto: Crypto, rng: RandomSource, keys: ClientKeys, address: Recipient, config: TrafficConfig
+    ) -> None:
+        self._crypto = crypto
+        self._rng = rng
+        self._keys = keys
+        self._config = config
+        self.address = address
+
+    def _ack_path(self, topology: Topology) -> AckPath:
+        route = topology.random_route(self._rng, self.address.gateway)
+        delays = exponential_delays(self._rng, len(route), self._config.ack_delay)
+        return AckPath(route, delays, self.address.identity, self._keys.ack_key)
+
+    def data(self, topology: Topology, recipient: Recipient, fragment: Fragment) -> PreparedPacket:
+        """Raises `DirectoryError` `gateway_unknown`; `MessageError` for an unusable recipient key."""
+        route = topology.random_route(self._rng, recipient.gateway)
+        return build_fragment_packet(
+            self._crypto,
+            self._rng,
+            recipient,
+            fragment,
+            route=route,
+            delays_ns=exponential_delays(self._rng, len(route), self._config.packet_delay),
+            rotation=topology.rotation,
+            ack=self._ack_path(topology),
+        )
+
+    def reply(self, topology: Topology, surb: ReplySurb, fragment: Fragment) -> PreparedPacket:
+        """Raises `MessageError` or `SphinxError` when the SURB is of no use."""
+        return build_reply_packet(
+            self._crypto,
+            self._rng,
+            surb,
+            fragment,
+            ack=self._ack_path(topology),
+            average_delay=self._config.packet_delay,
+        )
+
+    def cover(self, topology: Topology) -> PreparedPacket:
+        route = topology.random_route(self._rng, self.address.gateway)
+        return build_cover_packet(
+            self._crypto,
+            self._rng,
+            self.address,
+            route=route,
+            delays_ns=exponential_delays(self._rng, len(route), self._config.packet_delay),
+            rotation=topology.rotation,
+            ack=self._ack_path(topology),
+        )
+
+    def surb(self, topology: Topology) -> ReplySurb:
+        route = topology.random_route(self._rng, self.address.gateway)
+        delays = exponential_delays(self._rng, len(route), self._config.packet_delay)
+        return build_surb(self._crypto, self._rng, route, delays, self.address.identity, topology.rotation)

@@ -1,0 +1,248 @@
+"""From queued messages to packets, and again when acks stay out: lanes, pending fragments, giving up.
+
+The outbox decides which packet is next and makes it; when packets leave is the matter of the client's streams.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..errors import DirectoryError, MessageError, SphinxError, StateError
+from ..rand import RandomSource
+from ..sphinx.surb import ReplySurb
+from .base58 import base58_encode
+from .factory import PacketFactory
+from .fragments import Fragment, FragmentIdentifier, split_message
+from .jobs import OutgoingJob, OutgoingMessage, Owner, ReplyFragment, Retransmission
+from .lanes import Lane, LaneQueue
+from .messages import encode_repliable
+from .preparer import PreparedPacket
+from .reply_keys import ReplyKeys
+from .reply_stock import PeerStock
+from .retransmission import AckController, PendingFragment
+from .statistics import MixnetStatistics
+from .topology import Topology
+from .traffic import TrafficConfig
+
+MAX_FAILURES = 256
+
+_ALL_LANES = tuple(Lane)
+_ONLY_RETRANSMISSIONS = (Lane.RETRANSMISSION,)
+
+
+class DeliveryFailure(NamedTuple):
+    """A message given up: its `label`, its lane, and why: `not_acknowledged`, `unroutable` or `no_surbs`."""
+
+    label: object
+    lane: Lane
+    reason: str
+
+
+def unknown_gateway(identity: bytes) -> DirectoryError:
+    return DirectoryError(
+        f"gateway {base58_encode(identity)} of the recipient is not listed", code="gateway_unknown", phase="route"
+    )
+
+
+class Outbox:
+    """All that waits to leave and all that waits for its ack."""
+
+    def __init__(
+        self,
+        rng: RandomSource,
+        factory: PacketFactory,
+        reply_keys: ReplyKeys,
+        config: TrafficConfig,
+        statistics: MixnetStatistics,
+    ) -> None:
+        self._rng = rng
+        self._factory = factory
+        self._reply_keys = reply_keys
+        self._config = config
+        self._statistics = statistics
+        self._lanes: LaneQueue[OutgoingJob] = LaneQueue()
+        self.acks: AckController[Owner] = AckController(config)
+        self._failures: deque[DeliveryFailure] = deque(maxlen=MAX_FAILURES)
+
+    # -- in -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Packets queued."""
+        return len(self._lanes)
+
+    def room(self, lane: Lane) -> int:
+        return max(0, self._config.lane_limit - self._lanes.length(lane))
+
+    def push(self, message: OutgoingMessage) -> None:
+        """Queue a message. `StateError` `queue_full` when its lane has no room."""
+        length = self._lanes.length(message.lane)
+        # A message larger than the lane may enter an empty one, or it never could.
+        if length and length + message.remaining > self._config.lane_limit:
+            raise StateError(f"lane {message.lane.value} has {length} packets queued", code="queue_full", phase="send")
+        message.account.queued += message.surbs
+        self._lanes.push(message.lane, message)
+
+    def push_reply(self, reply: ReplyFragment, surb: ReplySurb) -> None:
+        """Queue a reply that has its SURB; the SURBs bound these."""
+        reply.surb = surb
+        self._lanes.push(reply.lane, reply)
+
+    def push_again(self, pending: PendingFragment[Owner], surb: ReplySurb | None = None) -> None:
+        """Queue a retransmission, for a reply with its new SURB."""
+        self._lanes.push(Lane.RETRANSMISSION, Retransmission(pending, surb))
+
+    # -- out ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_packets(self) -> bool:
+        """Would `next_packet` find something?"""
+        return any(self._lanes.length(lane) for lane in self._open_lanes())
+
+    def _open_lanes(self) -> tuple[Lane, ...]:
+        # What is in flight may be repeated, but nothing is added beyond the bound.
+        return _ALL_LANES if len(self.acks) < self._config.max_pending else _ONLY_RETRANSMISSIONS
+
+    def next_packet(self, topology: Topology, now: float) -> PreparedPacket | None:
+        """The packet to send now, entered among the pending ones with its timer running; None when nothing waits."""
+        while (job := self._lanes.pop(self._open_lanes())) is not None:
+            try:
+                prepared = (
+                    self._again(job, topology, now)
+                    if isinstance(job, Retransmission)
+                    else self._first(job, topology, now)
+                )
+            except (DirectoryError, MessageError, SphinxError):
+                # The gateway is not listed any more, or a key or SURB is of no use whatever the topology.
+                self._discard(job)
+            else:
+                if prepared is not None:
+                    return prepared
+        return None
+
+    def _first(self, job: OutgoingMessage | ReplyFragment, topology: Topology, now: float) -> PreparedPacket:
+        if isinstance(job, ReplyFragment):
+            fragment = job.fragment
+            prepared = self._reply(topology, job.surb, fragment)
+        else:
+            if not topology.knows(job.account.recipient.gateway):
+                raise unknown_gateway(job.account.recipient.gateway)
+            if job.fragments is None:
+                self._open(job, topology, now)
+            assert job.fragments is not None
+            fragment = job.fragments.popleft()
+            prepared = self._factory.data(topology, job.account.recipient, fragment)
+        pending: PendingFragment[Owner] = PendingFragment(fragment, job, job.max_retransmissions, now + job.lifetime)
+        self.acks.enter(pending)
+        self.acks.left(pending, prepared.expected_delay, now)
+        self._statistics.real_sent += 1
+        return prepared
+
+    def _open(self, job: OutgoingMessage, topology: Topology, now: float) -> None:
+        surbs = [self._factory.surb(topology) for _ in range(job.surbs)]
+        job.account.queued -= job.surbs
+        for surb in surbs:
+            self._reply_keys.add(surb, job.account, now)
+        message = encode_repliable(job.account.tag, job.kind, surbs, job.data)
+        self._statistics.surbs_given += job.surbs
+        self._statistics.messages_sent += 1
+        self._statistics.bytes_sent += len(job.data)
+        job.fragments = deque(split_message(self._rng, message))
+        job.data = b""
+
+    def _reply(self, topology: Topology, surb: ReplySurb | None, fragment: Fragment) -> PreparedPacket:
+        assert surb is not None
+        self._statistics.surbs_spent += 1
+        return self._factory.reply(topology, surb, fragment)
+
+    def _again(self, job: Retransmission, topology: Topology, now: float) -> PreparedPacket | None:
+        pending = job.pending
+        owner = pending.owner
+        if pending.acknowledged or owner.given_up:
+            if job.surb is not None and isinstance(owner, ReplyFragment):
+                owner.peer.fresh.appendleft((job.surb, now))
+            return None
+        if isinstance(owner, ReplyFragment):
+            prepared = self._reply(topology, job.surb, pending.fragment)
+        else:
+            prepared = self._factory.data(topology, owner.account.recipient, pending.fragment)
+        pending.retransmissions += 1
+        self.acks.left(pending, prepared.expected_delay, now)
+        self._statistics.retransmitted += 1
+        return prepared
+
+    # -- acks and their absence -----------------------------------------------------------------------------
+
+    def acknowledge(self, identifier: FragmentIdentifier, now: float) -> bool:
+        """An ack came; False when nobody waits for it."""
+        pending = self.acks.acknowledge(identifier, now)
+        if pending is None:
+            return False
+        if isinstance(pending.owner, ReplyFragment):
+            pending.owner.peer.waiting.pop(identifier, None)
+        return True
+
+    def expire(self, now: float, *, usable: bool) -> list[PeerStock]:
+        """Repeat or give up what is overdue. Returns peers whose replies lack SURBs to be repeated with.
+
+        `usable`: packets can be made now; if not, the timers run once more.
+        """
+        starved: list[PeerStock] = []
+        for pending in self.acks.expired(now):
+            owner = pending.owner
+            limit = pending.max_retransmissions
+            if owner.given_up:
+                self.acks.forget(pending)
+            elif now >= pending.give_up_at or (limit is not None and pending.retransmissions >= limit):
+                self._statistics.abandoned += 1
+                self.acks.forget(pending)
+                self.give_up(owner, "not_acknowledged")
+            elif not usable:
+                self.acks.again(pending, now)
+            elif isinstance(owner, OutgoingMessage):
+                self.push_again(pending)
+            else:
+                # A request for SURBs may use the last one; data leaves the reserve, less the one it takes.
+                surb = owner.peer.take(0 if owner.is_request else self._config.surb_reserve - 1)
+                if surb is not None:
+                    self.push_again(pending, surb)
+                else:
+                    owner.peer.waiting[pending.identifier] = pending
+                    starved.append(owner.peer)
+        return starved
+
+    def give_up(self, owner: Owner, reason: str) -> None:
+        """A message cannot become whole any more: nothing of it is sent or repeated."""
+        if owner.given_up:
+            return
+        owner.given_up = True
+        self._failures.append(DeliveryFailure(owner.label, owner.lane, reason))
+        if isinstance(owner, OutgoingMessage):
+            if owner.fragments is None:
+                owner.account.queued -= owner.surbs
+            else:
+                # Its SURBs will hardly have arrived; their keys are kept in case only the ack was lost.
+                owner.account.held = max(0, owner.account.held - owner.surbs)
+            self._lanes.drop(owner)
+
+    def abandon(self, pendings: Iterable[PendingFragment[Owner]], reason: str) -> None:
+        """Forget fragments that wait for something that will not come."""
+        for pending in pendings:
+            self.acks.forget(pending)
+            self.give_up(pending.owner, reason)
+
+    def _discard(self, job: OutgoingJob) -> None:
+        owner: Owner
+        if isinstance(job, Retransmission):
+            owner = job.pending.owner
+            self.acks.forget(job.pending)
+        else:
+            owner = job
+        self._statistics.unroutable += 1 + job.remaining
+        self.give_up(owner, "unroutable")
+
+    def take_failures(self) -> list[DeliveryFailure]:
+        failures = list(self._failures)
+        self._failures.clear()
+        return failures

@@ -1,0 +1,154 @@
+"""Acks and retransmission: which fragments wait for an ack, and how long (client-behaviour 3; C5, C6, C7).
+
+The wait is `1.5 x D + addition`, D being the delays there and back that the packet itself carries. The addition starts
+at 1.5 s and grows with what acks are measured to take beyond D (mean plus four mean deviations, as RFC 6298 does for
+round trips); every retransmission of a fragment multiplies the wait by 1.5, up to 30 s. Acks of retransmitted
+fragments are not measured, since they do not say which packet they confirm; instead the longest back-off so far holds
+for new fragments too until one of them is measured, or a network slower than the first guess would never be known.
+
+A fragment is entered before its packet leaves, and its timer starts when it does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .fragments import Fragment, FragmentIdentifier
+from .traffic import TrafficConfig
+
+_GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
+_BACKOFF_MAX = 6  # steps that new fragments take over
+
+
+class AckClock:
+    """How long an ack may take."""
+
+    def __init__(self, config: TrafficConfig) -> None:
+        self._config = config
+        self.excess: float | None = None  # smoothed seconds that acks take beyond their delays
+        self._deviation = 0.0
+        self._backoff = 0
+
+    def measure(self, excess: float) -> None:
+        self._backoff = 0
+        excess = max(0.0, excess)
+        if self.excess is None:
+            self.excess, self._deviation = excess, excess / 2
+        else:
+            self._deviation += _DEVIATION_GAIN * (abs(excess - self.excess) - self._deviation)
+            self.excess += _GAIN * (excess - self.excess)
+
+    def overdue(self, retransmissions: int) -> None:
+        """A fragment sent 1 + `retransmissions` times waited in vain."""
+        self._backoff = max(self._backoff, min(retransmissions + 1, _BACKOFF_MAX))
+
+    def wait(self, expected_delay: float, retransmissions: int) -> float:
+        """Seconds until a packet counts as lost; `expected_delay`: D, `retransmissions`: made so far."""
+        config = self._config
+        addition = config.ack_addition
+        if self.excess is not None:
+            addition = max(addition, self.excess + 4 * self._deviation)
+        wait = config.ack_multiplier * expected_delay + addition
+        # The exponent is bounded only to keep the power finite: 1.5^16 is far beyond any cap.
+        exponent = max(min(retransmissions, 16), self._backoff)
+        return min(wait * config.ack_backoff**exponent, max(config.ack_wait_max, wait))
+
+
+Owner = TypeVar("Owner")
+
+
+@dataclass(slots=True, eq=False)
+class PendingFragment(Generic[Owner]):
+    """A fragment on its way. `owner`: the message it belongs to."""
+
+    fragment: Fragment
+    owner: Owner
+    max_retransmissions: int | None
+    give_up_at: float
+    retransmissions: int = 0
+    sent_at: float = 0.0
+    expected_delay: float = 0.0
+    deadline: float | None = None  # None while the packet waits to leave
+    acknowledged: bool = False
+
+    @property
+    def identifier(self) -> FragmentIdentifier:
+        return self.fragment.identifier
+
+
+class AckController(Generic[Owner]):
+    """All pending fragments and their timers."""
+
+    def __init__(self, config: TrafficConfig) -> None:
+        self.clock = AckClock(config)
+        self._pending: dict[FragmentIdentifier, PendingFragment[Owner]] = {}
+        self._timers: list[tuple[float, int, PendingFragment[Owner]]] = []
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def enter(self, pending: PendingFragment[Owner]) -> None:
+        """Before the packet leaves."""
+        self._pending[pending.identifier] = pending
+
+    def left(self, pending: PendingFragment[Owner], expected_delay: float, now: float) -> None:
+        """The packet leaves now: start its timer."""
+        pending.sent_at = now
+        pending.expected_delay = expected_delay
+        self._set(pending, now + self.clock.wait(expected_delay, pending.retransmissions))
+
+    def acknowledge(self, identifier: FragmentIdentifier, now: float) -> PendingFragment[Owner] | None:
+        """The fragment that this ack confirms; None for one that is not waited for."""
+        pending = self._pending.pop(identifier, None)
+        if pending is None:
+            return None
+        pending.acknowledged = True
+        if pending.retransmissions == 0:
+            self.clock.measure(now - pending.sent_at - pending.expected_delay)
+        pending.deadline = None
+        return pending
+
+    def forget(self, pending: PendingFragment[Owner]) -> None:
+        if self._pending.get(pending.identifier) is pending:
+            del self._pending[pending.identifier]
+        pending.deadline = None
+
+    def expired(self, now: float) -> list[PendingFragment[Owner]]:
+        """Fragments whose ack is overdue; their timers stand still until `left` or `again`."""
+        overdue = []
+        while self._timers and self._timers[0][0] <= now:
+            deadline, _, pending = heapq.heappop(self._timers)
+            if pending.deadline == deadline:
+                pending.deadline = None
+                self.clock.overdue(pending.retransmissions)
+                overdue.append(pending)
+        return overdue
+
+    def again(self, pending: PendingFragment[Owner], now: float) -> None:
+        """Wait once more without sending: the packet could not be made now."""
+        self._set(pending, now + self.clock.wait(pending.expected_delay, pending.retransmissions))
+
+    def postpone(self, seconds: float) -> None:
+        """All running timers ring later by that much: time went by in which no ack could arrive."""
+        running = [(deadline, pending) for deadline, _, pending in self._timers if pending.deadline == deadline]
+        self._timers = []
+        for deadline, pending in running:
+            # The gap counts neither as waiting nor as the time an ack took.
+            pending.sent_at += seconds
+            self._set(pending, deadline + seconds)
+
+    def next_deadline(self) -> float | None:
+        while self._timers and self._timers[0][2].deadline != self._timers[0][0]:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def _set(self, pending: PendingFragment[Owner], deadline: float) -> None:
+        pending.deadline = deadline
+        self._sequence += 1
+        heapq.heappush(self._timers, (deadline, self._sequence, pending))
+        if len(self._timers) > 64 + 4 * len(self._pending):
+            self._timers = [timer for timer in self._timers if timer[2].deadline == timer[0]]
+            heapq.heapify(self._timers)

@@ -1,0 +1,65 @@
+"""Giving reply SURBs: on request, within a rate, and unasked to keep a peer's pile up (client-behaviour 5.7, 5.8)."""
+
+from __future__ import annotations
+
+from ..errors import StateError
+from .fragments import packets_needed
+from .jobs import OutgoingMessage
+from .lanes import Lane
+from .messages import REPLIABLE_OVERHEAD, ContentKind, SurbRequest, surb_length
+from .outbox import Outbox
+from .reply_keys import LOW_PILE, SurbAccount, TokenBucket
+from .statistics import MixnetStatistics
+from .traffic import TrafficConfig
+
+
+class SurbGiver:
+    """Queues messages of additional SURBs. They are repeated without limit within the lifetime of a message."""
+
+    def __init__(self, config: TrafficConfig, outbox: Outbox, statistics: MixnetStatistics, now: float) -> None:
+        self._config = config
+        self._outbox = outbox
+        self._statistics = statistics
+        self._tokens = TokenBucket(config.surb_answer_rate, config.surb_answer_max, now)
+
+    def answer(self, request: SurbRequest, account: SurbAccount | None, now: float) -> None:
+        """A SURB request came by a SURB of `account`; None: not by one of ours."""
+        self._statistics.surb_requests_received += 1
+        if account is None or request.recipient.identity != account.recipient.identity:
+            self._statistics.surb_requests_refused += 1
+            return
+        # Whoever asks holds few, whatever our mirror says.
+        account.held = min(account.held, LOW_PILE)
+        # What is queued already is part of the answer: a peer that waits long asks again.
+        wanted = min(request.amount, self._config.surb_answer_max) - account.queued
+        granted = self._tokens.take(wanted, now) if wanted > 0 else 0
+        if wanted > 0 and self.give(account, granted) == 0:
+            self._statistics.surb_requests_refused += 1
+
+    def top_up(self, account: SurbAccount) -> None:
+        """Give unasked what keeps the pile between the marks of `MixnetClient.keep_stock`."""
+        if account.expected < account.low:
+            self.give(account, account.high - account.expected)
+
+    def give(self, account: SurbAccount, count: int) -> int:
+        """Queue `count` SURBs in small messages, so that the work of building them is spread; returns how many."""
+        given = 0
+        while given < count:
+            batch = min(count - given, self._config.surb_batch)
+            packets = packets_needed(REPLIABLE_OVERHEAD + batch * surb_length())
+            message = OutgoingMessage(
+                account,
+                ContentKind.ADDITIONAL_SURBS,
+                batch,
+                b"",
+                Lane.SURBS,
+                packets,
+                None,
+                self._config.message_lifetime,
+            )
+            try:
+                self._outbox.push(message)
+            except StateError:
+                break
+            given += batch
+        return given
