@@ -62,6 +62,8 @@ class NetworkConfig:
 
     resolvers: tuple[str, ...] = ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9")
     """Addresses that answer DNS behind the exits, on port 53 over UDP and TCP."""
+    exit_cover: bool = True
+    """The exits' clients send loop cover packets, as real ones do."""
     exit_options: dict[str, object] = field(default_factory=dict)
     """Settings handed to the exit service as they are."""
     ca_directory: str | None = None

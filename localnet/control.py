@@ -9,6 +9,7 @@
     POST   /control/epochs                {"count": 1}
     POST   /control/nodes/<name>          {"action": "stop" | "start" | "drop_clients" | "forget_clients"}
                                           {"listed": false, "performance": "0.4", "version": "1.36.0", "protocol": 7}
+    POST   /control/exits/<name>          {"action": "restart" | "forget_clients", "faults": {"drop": 0.1}}
     POST   /control/faults                {"path": "v1/nym-nodes/rewarded-set", "status": 500, "delay": 1, "times": 2}
     DELETE /control/faults                all of them
 
@@ -79,6 +80,8 @@ class Control:
                 return _epoch(await network.advance_epochs(count))
             case "POST", ["control", "nodes", name]:
                 return await self._node(name, _object(request))
+            case "POST", ["control", "exits", name]:
+                return self._exit(name, _object(request))
             case "POST", ["control", "faults"]:
                 return self._fault(_object(request))
             case "DELETE", ["control", "faults"]:
@@ -118,6 +121,21 @@ class Control:
             result["sessions"] = len(node.sessions)
         return result
 
+    def _exit(self, name: str, wanted: dict[str, Any]) -> object:
+        host = self._network.exit(name)
+        for key, value in wanted.items():
+            match key, value:
+                case "action", "restart":
+                    host.restart()
+                case "action", "forget_clients":
+                    host.service.forget_clients()
+                case "faults", dict():
+                    for fault, setting in value.items():
+                        _set_fault(host.service.faults, fault, setting)
+                case _:
+                    raise BadRequest(f"{key}: {value!r} is not possible")
+        return {"name": name, "flows": host.service.flows}
+
     def _fault(self, wanted: dict[str, Any]) -> object:
         path = wanted.pop("path", None)
         if not isinstance(path, str):
@@ -135,6 +153,22 @@ class Control:
                 raise BadRequest(f"{key}: not a whole number from {low} to {high}")
         self._network.directory.state.faults[path.strip("/")] = Fault(delay, status, body, times)
         return {"path": path.strip("/")}
+
+
+def _set_fault(faults: object, name: str, value: object) -> None:
+    """Switches and numbers; the other faults of an exit are set from Python only."""
+    present = getattr(faults, name, None)
+    if isinstance(present, bool) and isinstance(value, bool):
+        setattr(faults, name, value)
+    elif (
+        isinstance(present, float)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= 600
+    ):
+        setattr(faults, name, float(value))
+    else:
+        raise BadRequest(f"faults.{name}: {value!r} is not possible")
 
 
 def _object(request: Request) -> dict[str, Any]:

@@ -111,9 +111,12 @@ class Gateway(MixNode):
         return len(sessions)
 
     # -- clients ------------------------------------------------------------------------------------
-    def embed(self, identity: bytes, receive: Callable[[bytes], None]) -> None:
-        """A client in this process: payloads for `identity` go to `receive`."""
-        self._embedded[identity] = receive
+    def embed(self, identity: bytes, receive: Callable[[bytes], None] | None) -> None:
+        """A client in this process: payloads for `identity` go to `receive`; None ends it."""
+        if receive is None:
+            self._embedded.pop(identity, None)
+        else:
+            self._embedded[identity] = receive
 
     def forward(self, packet: MixPacket) -> bool:
         """Send a client's packet to its first hop at once (gateway 5.3); False if no such node exists."""

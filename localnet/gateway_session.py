@@ -96,7 +96,7 @@ class ClientSession(asyncio.Protocol):
                 self._frame(event)
         if self.state is not State.CLOSED:
             self._collect()
-            if ws.parser_exc is not None:
+            if ws.parser_exc is not None or (self.state is State.UPGRADING and ws.handshake_exc is not None):
                 self.gateway.counters.add("bad.websocket")
                 self._close_after_flush()
 

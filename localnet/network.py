@@ -112,7 +112,7 @@ class Network:
                 self.exits.append(host)
         # Only now do the exits see a directory that lists them all.
         for host in self.exits:
-            await host.start()
+            host.start()
         await self._start_http()
 
     async def _start_workers(self) -> list[dict[str, int]]:
@@ -163,7 +163,7 @@ class Network:
             if server is not None:
                 await server.close()
         for host in self.exits:
-            await host.stop()
+            host.stop()
         nodes: NodeGroup | None = getattr(self, "nodes", None)
         if nodes is not None:
             await nodes.stop()
@@ -187,6 +187,13 @@ class Network:
         if not isinstance(node, Gateway):
             raise LocalnetError(f"{name} is not a gateway", code="unknown_node")
         return node
+
+    def exit(self, name: str) -> ExitHost:
+        """An exit by name: its client, its service and their faults."""
+        for host in self.exits:
+            if host.name == name:
+                return host
+        raise LocalnetError(f"no exit named {name!r}", code="unknown_node")
 
     def entry(self, name: str) -> Entry:
         """A node's line in the directory, which may be changed."""
@@ -275,6 +282,8 @@ class Network:
         epoch = self.clock.advance(count, time.time())
         for worker in self._workers:
             await worker.command("clock", clock=self.clock.state())
+        for host in self.exits:
+            host.refresh()
         return epoch
 
     async def rotate_keys(self) -> Epoch:
