@@ -17,7 +17,7 @@ from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .errors import SmolmixError, StateError
+from .errors import DirectoryError, SmolmixError, StateError
 from .exit.events import ExitConnected, ExitDenied, ExitDisconnected, OutgoingMessage, PolicyDenied
 from .exit.session import ExitSession
 from .exit.session import State as ExitState
@@ -55,6 +55,8 @@ class Engine:
         self._stack_config = stack_config
         self._stack: Stack | None = None
         self._held_back = False
+        self.messages_dropped = 0
+        self.strangers = 0
 
     @property
     def stack(self) -> Stack:
@@ -87,8 +89,22 @@ class Engine:
         for body in self.gateway.take_bodies():
             self.mixnet.receive(body, now)
         for message in self.mixnet.take_messages():
-            self.exit.receive(message.data, now)
+            # Anybody may write to our address; only replies by the SURBs we gave the exit come from the exit.
+            if message.source == self.exit_address:
+                self.exit.receive(message.data, now)
+            else:
+                self.strangers += 1
+        self._mirror_surbs()
         self._take_exit(now)
+
+    def _mirror_surbs(self) -> None:
+        """The mixnet client answers the exit's SURB requests by itself; the session's account must know."""
+        account = self.mixnet.surb_account(self.exit_address)
+        if account is not None:
+            unseen = account.given + account.queued - self.exit.surbs.given
+            if unseen > 0:
+                self.exit.surbs_requested()
+                self.exit.surbs_given(unseen)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -124,15 +140,21 @@ class Engine:
             lane = Lane.CONTROL
         else:
             lane = Lane.SMALL if len(message.data) <= SMALL_MESSAGE else Lane.BULK
-        self.mixnet.send(
-            self.exit_address,
-            message.data,
-            surbs=message.surbs,
-            fill=message.fill,
-            lane=lane,
-            max_retransmissions=message.max_retransmissions,
-            now=now,
-        )
+        lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
+        try:
+            self.mixnet.send(
+                self.exit_address,
+                message.data,
+                surbs=message.surbs,
+                lane=lane,
+                max_retransmissions=message.max_retransmissions,
+                lifetime=lifetime,
+                now=now,
+            )
+        except DirectoryError as error:
+            self.fail(error, now)  # the exit's gateway left the network
+        except StateError:
+            self.messages_dropped += 1  # the lane is full: TCP and our own retries repair it
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing arrived; in the past when there is something to send."""
