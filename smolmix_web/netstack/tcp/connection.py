@@ -258,15 +258,12 @@ class TcpConnection:
         sender = self.sender
         if sender.fin_queued or self.state not in MAY_SEND:
             return
-        if self.state is State.SYN_SENT and not sender.queued:
-            self.finish(None)
-        else:
-            sender.fin_queued = True
-            if self.state not in OPENING:
-                self.move(Event.CLOSE)
-                sender.update_timer(now)
-            self._host.changed(self)
-            self._host.notify(self)
+        sender.fin_queued = True
+        if self.state not in OPENING:  # else when the handshake is over
+            self.move(Event.CLOSE)
+            sender.update_timer(now)
+        self._host.changed(self)
+        self._host.notify(self)
         self._host.settle()
 
     def release(self, now: float) -> None:
@@ -276,6 +273,9 @@ class TcpConnection:
         if self.state is State.CLOSED or self.released:
             return
         self.released = True
+        if self.state is State.SYN_SENT and not self.sender.queued:
+            self.finish(None)  # nothing was asked of the peer yet (RFC 9293 3.10.4)
+            return
         if self.receiver.available and self.state is not State.TIME_WAIT:
             self.abort(now)
             return

@@ -8,7 +8,7 @@
          │                     └──RECV_FIN──> CLOSING ──RECV_ACK_OF_FIN──> TIME_WAIT
          └──RECV_FIN──> CLOSE_WAIT ──CLOSE──> LAST_ACK ──RECV_ACK_OF_FIN──> CLOSED
 
-RST, abort and timeouts lead from every state to CLOSED and are not in the table. LISTEN is the state of a
+RST, abort, timeouts and giving up in SYN_SENT lead from every state to CLOSED and are not in the table. LISTEN is the state of a
 `TcpListener`, which makes a new connection for each SYN.
 """
 
@@ -50,7 +50,6 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.SYN_SENT: {
         Event.RECV_SYN_ACK: State.ESTABLISHED,
         Event.RECV_SYN: State.SYN_RECEIVED,
-        Event.CLOSE: State.CLOSED,
     },
     State.SYN_RECEIVED: {Event.RECV_ACK_OF_SYN: State.ESTABLISHED},
     State.ESTABLISHED: {Event.CLOSE: State.FIN_WAIT_1, Event.RECV_FIN: State.CLOSE_WAIT},
