@@ -48,6 +48,7 @@ from .topology import Topology
 from .traffic import DelayMultiplier, ExponentialStream, TrafficConfig
 
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
+WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
 
 __all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
 
@@ -164,7 +165,7 @@ class MixnetClient:
         """Go on where `pause` stopped, without a burst."""
         self._now = now
         if self._paused_since is not None:
-            self._outbox.acks.postpone(now - self._paused_since)
+            self._outbox.acks.postpone(now - self._paused_since + WAKING)
             self._paused_since = None
             self._restart_streams(now)
 
@@ -318,7 +319,7 @@ class MixnetClient:
         if lateness > LATE_TICK:
             # Acks could not arrive meanwhile: they get the time back instead of all expiring at once.
             self.statistics.late_ticks += 1
-            self._outbox.acks.postpone(lateness)
+            self._outbox.acks.postpone(lateness + WAKING)
 
     def _run_timers(self, now: float) -> None:
         starved = self._outbox.expire(now, usable=self._usable)

@@ -20,6 +20,7 @@ from .traffic import TrafficConfig
 
 _GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
 _BACKOFF_MAX = 6  # steps that new fragments take over
+_EXPONENT_MAX = 16  # far beyond any cap; keeps the power finite
 
 
 class AckClock:
@@ -40,19 +41,21 @@ class AckClock:
             self._deviation += _DEVIATION_GAIN * (abs(excess - self.excess) - self._deviation)
             self.excess += _GAIN * (excess - self.excess)
 
-    def overdue(self, retransmissions: int) -> None:
-        """A fragment sent 1 + `retransmissions` times waited in vain."""
-        self._backoff = max(self._backoff, min(retransmissions + 1, _BACKOFF_MAX))
+    def overdue(self, exponent: int) -> None:
+        """A packet that was given this much back-off waited in vain."""
+        self._backoff = max(self._backoff, min(exponent + 1, _BACKOFF_MAX))
 
-    def wait(self, expected_delay: float, retransmissions: int) -> float:
-        """Seconds until a packet counts as lost; `expected_delay`: D, `retransmissions`: made so far."""
+    def exponent(self, retransmissions: int) -> int:
+        """The back-off of a packet that leaves now, `retransmissions` of its fragment having left before."""
+        return max(min(retransmissions, _EXPONENT_MAX), self._backoff)
+
+    def wait(self, expected_delay: float, exponent: int) -> float:
+        """Seconds until a packet counts as lost; `expected_delay`: D."""
         config = self._config
         addition = config.ack_addition
         if self.excess is not None:
             addition = max(addition, self.excess + 4 * self._deviation)
         wait = config.ack_multiplier * expected_delay + addition
-        # The exponent is bounded only to keep the power finite: 1.5^16 is far beyond any cap.
-        exponent = max(min(retransmissions, 16), self._backoff)
         return min(wait * config.ack_backoff**exponent, max(config.ack_wait_max, wait))
 
 
@@ -70,6 +73,7 @@ class PendingFragment(Generic[Owner]):
     retransmissions: int = 0
     sent_at: float = 0.0
     expected_delay: float = 0.0
+    exponent: int = 0
     deadline: float | None = None  # None while the packet waits to leave
     acknowledged: bool = False
 
@@ -98,7 +102,8 @@ class AckController(Generic[Owner]):
         """The packet leaves now: start its timer."""
         pending.sent_at = now
         pending.expected_delay = expected_delay
-        self._set(pending, now + self.clock.wait(expected_delay, pending.retransmissions))
+        pending.exponent = self.clock.exponent(pending.retransmissions)
+        self._set(pending, now + self.clock.wait(expected_delay, pending.exponent))
 
     def acknowledge(self, identifier: FragmentIdentifier, now: float) -> PendingFragment[Owner] | None:
         """The fragment that this ack confirms; None for one that is not waited for."""
@@ -123,16 +128,18 @@ class AckController(Generic[Owner]):
             deadline, _, pending = heapq.heappop(self._timers)
             if pending.deadline == deadline:
                 pending.deadline = None
-                self.clock.overdue(pending.retransmissions)
+                self.clock.overdue(pending.exponent)
                 overdue.append(pending)
         return overdue
 
     def again(self, pending: PendingFragment[Owner], now: float) -> None:
         """Wait once more without sending: the packet could not be made now."""
-        self._set(pending, now + self.clock.wait(pending.expected_delay, pending.retransmissions))
+        self._set(pending, now + self.clock.wait(pending.expected_delay, pending.exponent))
 
     def postpone(self, seconds: float) -> None:
-        """All running timers ring later by that much: time went by in which no ack could arrive."""
+        """All timers and lifetimes end later by that much: time went by in which no ack could arrive."""
+        for pending in self._pending.values():
+            pending.give_up_at += seconds
         running = [(deadline, pending) for deadline, _, pending in self._timers if pending.deadline == deadline]
         self._timers = []
         for deadline, pending in running:
