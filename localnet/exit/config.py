@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from smolmix_web.exit.messages import VERSIONS, BuildInfo, ConnectReason
 
@@ -45,8 +46,8 @@ class ExitConfig:
     """TCP and UDP flows of one client, each."""
     echo_delay: float = 0.01
     """After which an address of the map answers an ICMP echo."""
-    relay_buffer: int = 262_144
-    """Bytes of a TCP relay that wait per direction."""
+    relay_buffer: int = 524_288
+    """Bytes of a TCP flow that wait in the exit, per direction."""
     tun: bool = False
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class ExitConfig:
             ("max_clients", 1, 65533),
             ("last_address", FIRST, LAST),
             ("max_flows", 1, 65535),
-            ("relay_buffer", 2048, 1 << 24),
+            ("relay_buffer", 65_536, 1 << 24),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -112,3 +113,4 @@ class ExitFaults:
     delay: float = 0.0  # of every reply
     jitter: float = 0.0  # up to this much more, so that replies overtake each other
     drop_uplink: float = 0.0  # of packets from clients
+    black_holes: set[IPv4Address | IPv6Address] = field(default_factory=set)  # nothing to these comes back

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from smolmix_web.errors import PacketError
-from smolmix_web.netstack import ip
-from smolmix_web.netstack.checksum import checksum, pseudo_sum, word_sum
+from smolmix_web.netstack import icmp, ip, ipv4
+from smolmix_web.netstack.icmp import ErrorKind
 
 Address = IPv4Address | IPv6Address
 
@@ -20,7 +20,6 @@ EXIT_IPV4, EXIT_IPV6 = IPv4Address("10.0.0.1"), IPv6Address("fc00::1")
 _IPV6_EXTENSIONS = {0, 43, 60}  # hop-by-hop, routing, destination options
 _IPV6_FRAGMENT = 44
 _SMALLEST = {ip.TCP: 20, ip.UDP: 8, ip.ICMP: 8, ip.ICMPV6: 8}
-_MAX_QUOTE4, _MAX_QUOTE6 = 548, 1232  # with headers at most 576 and 1280 bytes
 
 
 @dataclass(frozen=True)
@@ -79,28 +78,33 @@ def _port(protocol: int, packet: bytes, start: int, end: int) -> int:
     return int.from_bytes(packet[start + 2 : start + 4], "big") if protocol in (ip.TCP, ip.UDP) else 0
 
 
-def port_unreachable(packet: bytes) -> bytes:
-    """What a firewall that rejects sends back: ICMP 3/3 or ICMPv6 1/4 from the exit's own address."""
-    return _icmp_error(packet, (3, 3), (1, 4))
+def icmp_error(kind: ErrorKind, packet: bytes) -> bytes | None:
+    """An ICMP error from the exit's own address; None for what must not be answered with one."""
+    if not icmp.may_be_answered(packet):
+        return None
+    source = EXIT_IPV4 if packet[0] >> 4 == 4 else EXIT_IPV6
+    return icmp.build_error(kind, packet, source.packed, 0)
 
 
-def host_unreachable(packet: bytes) -> bytes:
-    """ICMP 3/1 or ICMPv6 1/3."""
-    return _icmp_error(packet, (3, 1), (1, 3))
-
-
-def time_exceeded(packet: bytes) -> bytes:
-    """The hop limit ended at the exit: ICMP 11/0 or ICMPv6 3/0."""
-    return _icmp_error(packet, (11, 0), (3, 0))
-
-
-def _icmp_error(packet: bytes, kind4: tuple[int, int], kind6: tuple[int, int]) -> bytes:
-    if packet[0] >> 4 == 4:
-        body = bytes((*kind4, 0, 0, 0, 0, 0, 0)) + packet[:_MAX_QUOTE4]
-        source, destination, protocol, total = EXIT_IPV4.packed, packet[12:16], ip.ICMP, word_sum(body)
-    else:
-        body = bytes((*kind6, 0, 0, 0, 0, 0, 0)) + packet[:_MAX_QUOTE6]
-        source, destination, protocol = EXIT_IPV6.packed, packet[8:24], ip.ICMPV6
-        total = word_sum(body) + pseudo_sum(source, destination, protocol) + len(body)
-    body = body[:2] + checksum(total).to_bytes(2, "big") + body[4:]
-    return ip.build(source, destination, protocol, body, 0)
+def fragments(packet: bytes, mtu: int) -> list[bytes]:
+    """An IPv4 packet without options cut for a link of this MTU, as the exit's kernel does when DF is clear."""
+    if len(packet) <= mtu:
+        return [packet]
+    header, payload = ipv4.parse(packet), packet[ipv4.HEADER_SIZE :]
+    room = (mtu - ipv4.HEADER_SIZE) // 8 * 8
+    out = []
+    for at in range(0, len(payload), room):
+        piece = payload[at : at + room]
+        more = ipv4.FLAG_MF if at + room < len(payload) else 0
+        out.append(
+            ipv4.header(
+                header.source,
+                header.destination,
+                header.protocol,
+                ipv4.HEADER_SIZE + len(piece),
+                header.identification,
+                more | at // 8,
+            )
+            + piece
+        )
+    return out

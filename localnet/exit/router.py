@@ -14,6 +14,7 @@ from smolmix_web.errors import ExitError, PacketError
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bundles import split
 from smolmix_web.exit.lp_frame import DATA, LpFrame, is_stream_frame
+from smolmix_web.netstack.icmp import ErrorKind
 from smolmix_web.rand import RandomSource
 
 from ..counters import Counters
@@ -246,14 +247,21 @@ class ExitRouter:
             host = f"[{info.destination}]" if info.destination.version == 6 else str(info.destination)
             refusal = m.PolicyRefusal(f"{host}:{info.port}")
             self._reply(_origin(client), m.InfoResponse(0, refusal, m.InfoLevel.WARN))
+        elif info.destination in self.faults.black_holes:
+            self.counters.add("faults.black_holed")
         elif info.ttl <= 1:
             self.counters.add("refused.ttl")
-            self.deliver(client, packets.time_exceeded(packet), now)
+            self._icmp(client, ErrorKind.TTL_EXCEEDED, packet, now)
         elif self._firewall is not None and not self._firewall.allows(info.destination, info.port):
             self.counters.add("refused.firewall")
-            self.deliver(client, packets.port_unreachable(packet), now)
+            self._icmp(client, ErrorKind.PORT_UNREACHABLE, packet, now)
         else:
             self._on_packet(client, packet, now)
+
+    def _icmp(self, client: ConnectedClient, kind: ErrorKind, packet: bytes, now: float) -> None:
+        error = packets.icmp_error(kind, packet)
+        if error is not None:
+            self.deliver(client, error, now)
 
     # -- replies and the end ------------------------------------------------------------------------------------------
 

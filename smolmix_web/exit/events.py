@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from ..errors import ExitError, TimeoutExpired
 from .messages import BuildInfo, InfoLevel
 
+SMALL_MESSAGE = 661  # bytes: a bundle of 639, beside which two SURBs still fit into the packet
+
 Lane: TypeAlias = Literal["control", "data"]
 
 
@@ -16,7 +18,7 @@ Lane: TypeAlias = Literal["control", "data"]
 class OutgoingMessage:
     """One mixnet message to the exit.
 
-    `surbs` is the exact number to attach: the session fills packets itself, so `fill` stays False.
+    `surbs` is the exact number to attach, unless `fill` leaves the free room of the last packet to the mixnet client.
     `max_retransmissions` None means until acknowledged; after `deadline` it is not worth sending at all.
     """
 
@@ -26,6 +28,11 @@ class OutgoingMessage:
     max_retransmissions: int | None
     deadline: float | None = None
     fill: bool = False
+
+    @property
+    def is_small(self) -> bool:
+        """Acknowledgements, look-ups and the like: what somebody waits for. Bulk is everything else."""
+        return self.lane == "control" or len(self.data) <= SMALL_MESSAGE
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,9 @@ class ExitSession:
     they must exceed the 10 that the exit keeps in reserve. `data_surbs`: at least so many on small data messages; free
     room is filled anyway. `connect_timeout`: s, over all versions. `buffer_timeout`: ms the exit may wait to fill a
     bundle. `bundle_delay`: s that a packet of ours waits for company. `reorder_window` (frames) and `reorder_hold` (s):
-    see downlink.py. `max_queued`: packets that wait for `poll`. The last four: see liveness.py.
+    see downlink.py. `client_fills`: the mixnet client keeps the SURB account (`MixnetClient.keep_stock`), so messages
+    ask it to fill them and nothing is topped up here. `max_queued`: packets that wait for `poll`. The last four: see
+    liveness.py.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class ExitSession:
         reorder_window: int = 0,
         reorder_hold: float = 0.1,
         data_retransmissions: int = 1,
+        client_fills: bool = False,
         max_queued: int = 256,
         keepalive: float = liveness.KEEPALIVE,
         suspicion: float = liveness.SUSPICION,
@@ -144,6 +147,7 @@ class ExitSession:
         self._buffer_timeout = buffer_timeout
         self._reorder = (reorder_window, reorder_hold)
         self._data_retransmissions = data_retransmissions
+        self._client_fills = client_fills
         self._new_liveness = functools.partial(
             Liveness, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
         )
@@ -285,7 +289,8 @@ class ExitSession:
             times.append(self._close_deadline)
         elif self.state is State.CONNECTED:
             assert self._liveness is not None
-            for due in (self._liveness.next_deadline(), self.surbs.next_deadline()):
+            top_up = None if self._client_fills else self.surbs.next_deadline()
+            for due in (self._liveness.next_deadline(), top_up):
                 if due is not None:
                     times.append(due)
         for due in (self._uplink.next_deadline(), self._downlink.next_deadline()):
@@ -407,16 +412,19 @@ class ExitSession:
                 surbs=max(2, self._data_surbs),
                 deadline=self._liveness.next_deadline(),
             )
-        if count := self.surbs.top_up(now):
+        if not self._client_fills and (count := self.surbs.top_up(now)):
             # An Open of the present stream is no request: the exit stores its SURBs and answers nothing.
             self._queue_open(count, None)
 
     def _data_message(self, bundle: bytes) -> OutgoingMessage:
         data = self._frame(messages.DataRequest(bundle))
+        small = len(bundle) <= SMALL_BUNDLE
+        if self._client_fills:
+            surbs = self._data_surbs if small else 0
+            return OutgoingMessage(data, surbs, "data", self._data_retransmissions, fill=True)
         surbs = 0
         if self.surbs.wants_fill:
-            at_least = self._data_surbs if len(bundle) <= SMALL_BUNDLE else 0
-            surbs = budget.surbs_for_free(len(data), at_least)
+            surbs = budget.surbs_for_free(len(data), self._data_surbs if small else 0)
         return OutgoingMessage(data, surbs, "data", self._data_retransmissions)
 
     def _receive_data(self, sequence: int, bundle: bytes, packets: int, now: float) -> None:
@@ -576,9 +584,9 @@ class ExitSession:
 
     def _queue_control(self, data: bytes, surbs: int, deadline: float | None) -> None:
         lane: Lane = "control"
-        if surbs and self.surbs.wants_fill:
+        if surbs and not self._client_fills and self.surbs.wants_fill:
             surbs = budget.surbs_for_free(len(data), surbs)
-        self._control.append(OutgoingMessage(data, surbs, lane, None, deadline))
+        self._control.append(OutgoingMessage(data, surbs, lane, None, deadline, fill=self._client_fills))
 
     def _alive(self) -> None:
         if self._liveness is not None:

@@ -593,3 +593,18 @@ def test_a_flood_of_packets_is_bounded(script: Script) -> None:
     for _ in range(50):
         script.reply(m.DataResponse(join((b"p",) * 100)))
     assert len(script.session.take_packets()) == 4096
+
+
+def test_the_mixnet_client_may_keep_the_account() -> None:
+    script = Script(client_fills=True)
+    opened, connect = script.start()
+    assert [(message.surbs, message.fill) for message, *_ in (opened, connect)] == [(10, True), (10, True)]
+    assert isinstance(connect[2], m.ConnectRequest)
+    script.success(connect[2].request_id)
+    for size, surbs, small in ((40, 2, True), (630, 2, True), (1400, 0, False)):
+        script.session.send_packets([b"x" * size], script.now)
+        ((message, *_),) = script.run(0.01)
+        assert (message.surbs, message.fill, message.is_small) == (surbs, True, small)
+    for sequence in range(1, 60):
+        script.reply(m.DataResponse(join((b"p",))), sequence=sequence)
+    assert script.run(10.0) == [], "no top-up of our own"
