@@ -45,7 +45,14 @@ class Raw:
     # -- in
 
     def packet(
-        self, flags: int, seq: int = 0, ack: int = 0, *, window: int = WINDOW, payload: bytes = b"", options: bytes = b""
+        self,
+        flags: int,
+        seq: int = 0,
+        ack: int = 0,
+        *,
+        window: int = WINDOW,
+        payload: bytes = b"",
+        options: bytes = b"",
     ) -> bytes:
         builder = SegmentBuilder(self.remote, self.local, repeat(7))
         ack_field = (self.base + ack) & 0xFFFFFFFF if flags & ACK else 0
@@ -92,7 +99,9 @@ class Raw:
 
     # -- whole steps
 
-    def connect(self, *, mss: int = 1380, scale: int | None = None, sack: bool = True, window: int = WINDOW, **options: object) -> TcpConnection:
+    def connect(
+        self, *, mss: int = 1380, scale: int | None = None, sack: bool = True, window: int = WINDOW, **options: object
+    ) -> TcpConnection:
         """Active open by the stack, answered after 100 ms."""
         connection = self.stack.tcp_connect(self.remote, self.now, **options)  # type: ignore[arg-type]
         (syn,) = self.take()

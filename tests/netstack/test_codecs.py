@@ -282,7 +282,18 @@ def test_tcp_window_scale_above_14_counts_as_14() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    ["02000000", "02030000", "0205ffff", "03020000", "0801ffff", "05090000", "04030000", "fd00ffff", "010101fd", "01010105"],
+    [
+        "02000000",
+        "02030000",
+        "0205ffff",
+        "03020000",
+        "0801ffff",
+        "05090000",
+        "04030000",
+        "fd00ffff",
+        "010101fd",
+        "01010105",
+    ],
 )
 def test_tcp_malformed_options_are_refused(options: str) -> None:
     with pytest.raises(PacketError) as caught:

@@ -51,7 +51,14 @@ def test_any_order_with_duplicates(body: bytes, size: int, random) -> None:  # t
 
 
 def test_every_overlap_drops_the_datagram() -> None:
-    for offset, size, more in [(0, 16, True), (8, 16, True), (16, 8, True), (8, 8, False), (0, 40, False), (0, 24, True)]:
+    for offset, size, more in [
+        (0, 16, True),
+        (8, 16, True),
+        (16, 8, True),
+        (8, 8, False),
+        (0, 40, False),
+        (0, 24, True),
+    ]:
         reassembler = made()
         insert(reassembler, fragment(8, b"a" * 16, True))
         with pytest.raises(PacketError) as caught:
@@ -73,7 +80,9 @@ def test_two_ends_and_pieces_behind_the_end_are_refused() -> None:
         insert(reassembler, fragment(16, b"e" * 8, False))
 
 
-@pytest.mark.parametrize("packet", [fragment(0, b"", True), fragment(0, b"123", True), fragment(65_528, b"12345678", False)])
+@pytest.mark.parametrize(
+    "packet", [fragment(0, b"", True), fragment(0, b"123", True), fragment(65_528, b"12345678", False)]
+)
 def test_malformed_pieces(packet: bytes) -> None:
     with pytest.raises(PacketError) as caught:
         insert(made(), packet)

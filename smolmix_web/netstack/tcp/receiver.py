@@ -183,6 +183,7 @@ class Receiver:
         if payload:
             self.out_of_order += 1
             self._insert(seq, payload)
+        if payload or fin:
             self._acknowledge_at_once()
         return False
 

@@ -318,7 +318,7 @@ class Sender:
     def on_timer(self, now: float) -> bool:
         """The timer fired. False when the connection must be given up."""
         self.timer_at = INFINITY
-        if now - self._progress_at >= self._config.user_timeout or self._timeouts >= self._config.retries:
+        if now >= self._progress_at + self._config.user_timeout or self._timeouts >= self._config.retries:
             return False
         self._timeouts += 1
         self.rtt.back_off()
