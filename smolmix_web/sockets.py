@@ -132,12 +132,13 @@ class TcpStream:
 
         Errors: `NetworkError` kinds (refused, unreachable, reset), `TimeoutExpired`; all with phase `connect`.
         """
-        connection = net.stack.tcp_connect(
-            Endpoint(address, port), net.now(), connect_timeout=timeout, keepalive=keepalive
-        )
-        stream = cls(net, connection)
-        net.wake()
+        stream: TcpStream | None = None
         try:
+            connection = net.stack.tcp_connect(
+                Endpoint(address, port), net.now(), connect_timeout=timeout, keepalive=keepalive
+            )
+            stream = cls(net, connection)
+            net.wake()
             while connection.state in OPENING:
                 await stream._writable.wait()
             stream._check()
@@ -147,7 +148,8 @@ class TcpStream:
             error.phase = "connect"
             raise
         except BaseException:
-            stream.abort()
+            if stream is not None:
+                stream.abort()
             raise
         return stream
 

@@ -47,7 +47,11 @@ class HttpServer:
     async def serve(self, stream: ByteStream) -> None:
         self.connections += 1
         with contextlib.suppress(SmolmixError):
-            await self._serve(stream)
+            try:
+                await self._serve(stream)
+            except h11.RemoteProtocolError:
+                await stream.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+                await stream.close()
 
     async def _serve(self, stream: ByteStream) -> None:
         connection = h11.Connection(h11.SERVER)

@@ -6,6 +6,7 @@ A loop in which every task waits and no timer is set would hang for ever; here t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -57,13 +58,14 @@ def run_virtual(main: Coroutine[Any, Any, T], *, strict: bool = True) -> T:
     try:
         asyncio.set_event_loop(loop)
         result = loop.run_until_complete(main)
-        left = {task for task in asyncio.all_tasks(loop) if not task.done()}
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
         if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
+            with contextlib.suppress(Deadlock):
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()
     if strict and problems:

@@ -183,7 +183,8 @@ async def test_an_answer_before_the_body_is_sent() -> None:
 
 @virtual
 async def test_informational_responses_are_skipped() -> None:
-    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    data += b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     client, _ = raw_client(canned(data))
     assert await get(client) == (200, b"ok")
     client, _ = raw_client(canned(b"HTTP/1.1 100 Continue\r\n\r\n" * 40))
@@ -276,7 +277,7 @@ async def test_the_body_is_fetched_no_faster_than_it_is_read() -> None:
 
 @virtual
 async def test_read_limit() -> None:
-    client, connector = client_for(HttpServer(lambda _: Answer(body=bytes(100_000))))
+    client, _connector = client_for(HttpServer(lambda _: Answer(body=bytes(100_000))))
     response = await client.fetch(HttpRequest("http://a.test/"))
     with pytest.raises(HttpError) as caught:
         await response.read(50_000)

@@ -1,0 +1,86 @@
+"""Host names: what is asked, what is refused, and that refusing sends nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmix_web.dns.names import check_public, parse_address, to_ascii
+from smolmix_web.errors import DnsError
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Example.COM", "example.com"),
+        ("example.com.", "example.com"),
+        ("single", "single"),
+        ("_dns.resolver.arpa", "_dns.resolver.arpa"),
+        ("xn--mnchen-3ya.de", "xn--mnchen-3ya.de"),
+        ("M\u00dcNCHEN.de", "xn--mnchen-3ya.de"),
+        ("\u4f8b\u3048\u3002\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"),
+        ("a" * 63 + ".test", "a" * 63 + ".test"),
+    ],
+)
+def test_ascii_form(name: str, expected: str) -> None:
+    assert to_ascii(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "a..b", ".a", "a b", "a/b", "a\0b", "-a.test", "a-.test", "a" * 64 + ".test", "a.%", "fa\u00df.de",
+     ".".join(["a" * 63] * 4), "\u00e4" * 64, "a\u200db.test", "x@y", "\ud800.test"],
+)  # fmt: skip
+def test_bad_names(name: str) -> None:
+    with pytest.raises(DnsError) as caught:
+        to_ascii(name)
+    assert (caught.value.code, caught.value.phase) == ("bad_name", "dns")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("localhost", "special_name"),
+        ("a.localhost", "special_name"),
+        ("printer.local", "special_name"),
+        ("expyuzz4wqqyqhjn.onion", "special_name"),
+        ("nothing.invalid", "nxdomain"),
+        ("1.2.3.4.5", "bad_name"),
+        ("host.123", "bad_name"),
+    ],
+)
+def test_names_that_never_leave(name: str, code: str) -> None:
+    with pytest.raises(DnsError) as caught:
+        check_public(name)
+    assert caught.value.code == code
+
+
+def test_names_that_may_leave() -> None:
+    for name in ("origin.test", "example.com", "local.example", "onion", "single"):
+        if name != "onion":
+            check_public(name)
+
+
+@pytest.mark.parametrize("text", ["1.2.3.4", "::1", "[2001:db8::1]", "::ffff:1.2.3.4"])
+def test_literals(text: str) -> None:
+    address = parse_address(text)
+    assert address is not None
+    assert address.compressed == text.strip("[]") or address.compressed.startswith("::ffff")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1.2.3", "1.2.3.4.5", "01.2.3.4", "fe80::1%eth0", "[1.2.3.4]", "a:b", "example.com"]
+)
+def test_not_literals(text: str) -> None:
+    assert parse_address(text) is None
+
+
+@given(st.text(max_size=70))
+def test_any_text(text: str) -> None:
+    try:
+        name = to_ascii(text)
+    except DnsError:
+        return
+    assert to_ascii(name) == name
+    assert name.isascii() and 0 < len(name) <= 253

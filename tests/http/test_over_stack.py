@@ -1,0 +1,305 @@
+"""The whole edge at once: names, TCP, TLS, HTTP and WebSocket from one IP stack to another, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+import trustme
+from websockets.server import ServerProtocol
+
+from smolmix_web.dns import Resolver
+from smolmix_web.errors import ConnectionRefused, DnsError, SmolmixError, TimeoutExpired, TlsError
+from smolmix_web.http import HttpClient, HttpRequest, Timeouts
+from smolmix_web.netstack import Endpoint
+from smolmix_web.rand import SeededRandom
+from smolmix_web.sockets import TcpStream
+from smolmix_web.websocket import Close, connect
+from tests.http_server import Answer, HttpServer, Request
+from tests.tls_server import TlsServer, server_context
+from tests.virtual_loop import virtual
+from tests.wire import Wire
+
+LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+PAGE = hashlib.sha256(b"page").digest() * 4000  # 128 000 bytes
+HOSTS = {
+    "origin.test.": "192.0.2.80",
+    "wrong.test.": "192.0.2.80",
+    "old.test.": "192.0.2.81",
+    "self.test.": "192.0.2.82",
+}
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+class World:
+    """Name server, HTTP and HTTPS servers behind the wire, and a client with all it needs."""
+
+    def __init__(self, authority: trustme.CA, handler: Callable[[Request], Any], **options: Any) -> None:
+        self.wire = Wire()
+        self.http = HttpServer(handler)
+        self.wire.udp(53, self._names)
+        self.wire.listen(80, self.http.serve)
+        self.wire.listen(443, self._https)
+        before = LONG_AGO - datetime.timedelta(days=30)
+        self.contexts = {
+            "192.0.2.80": server_context(authority.issue_cert("origin.test", "192.0.2.80")),
+            "192.0.2.81": server_context(authority.issue_cert("old.test", not_before=before, not_after=LONG_AGO)),
+            "192.0.2.82": server_context(trustme.CA().issue_cert("self.test")),
+        }
+        self.after_tls: Callable[[TlsServer], Awaitable[None]] = self.http.serve  # type: ignore[assignment]
+        net = self.wire.client
+        self.root = authority.cert_pem.bytes().decode()
+        self.resolver = Resolver(net, ("192.0.2.1", 53), None, 30, SeededRandom("resolver"))
+        self.client = HttpClient(net, self.resolver, extra_roots=[self.root], **options)
+
+    def _names(self, data: bytes, source: Endpoint) -> list[bytes]:
+        message = dns.message.from_wire(data)
+        response = dns.message.make_response(message)
+        name = str(message.question[0].name)
+        if name in HOSTS:
+            response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", HOSTS[name]))
+        else:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        return [response.to_wire()]
+
+    async def _https(self, stream: TcpStream) -> None:
+        tls = TlsServer(stream, self.contexts[str(stream.local.address)])
+        try:
+            await tls.handshake()
+        except OSError:  # ssl.SSLError: the client refused us
+            await stream.close()
+            return
+        await self.after_tls(tls)
+
+    async def get(self, url: str, **kwargs: Any) -> tuple[int, bytes]:
+        response = await self.client.fetch(HttpRequest(url, **kwargs))
+        return response.status, await response.read()
+
+    def connections(self) -> int:
+        return self.wire.client.open_connections()
+
+
+def pages(request: Request) -> Answer:
+    if request.target == "/gzip":
+        return Answer(headers=[("Content-Encoding", "gzip")], body=gzip.compress(PAGE))
+    if request.target == "/moved":
+        return Answer(302, [("Location", "https://origin.test/page")])
+    return Answer(body=PAGE)
+
+
+@virtual
+async def test_https_page(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    response = await world.client.fetch(HttpRequest("https://origin.test/page"))
+    assert response.tls is not None
+    assert (response.status, response.tls.version, response.tls.alpn) == (200, "TLSv1.3", "http/1.1")
+    assert await response.read() == PAGE
+    assert await world.get("https://origin.test/gzip") == (200, PAGE)
+    assert await world.get("https://192.0.2.80/") == (200, PAGE)
+    assert world.http.connections == 2
+    world.client.close()
+    await asyncio.sleep(100)
+    assert not world.wire.client.stack.connections
+
+
+@virtual
+async def test_a_round_trip_each_for_name_tcp_tls_and_page(authority: trustme.CA) -> None:
+    """One second of round trip: a first small page takes four, the next on the same connection one."""
+    world = World(authority, lambda _: Answer(body=b"small"))
+    clock = world.wire.client
+    for url, seconds in (("https://origin.test/1", 4), ("https://origin.test/2", 1), ("http://origin.test/", 2)):
+        before = clock.now()
+        assert await world.get(url) == (200, b"small")
+        assert clock.now() - before == pytest.approx(seconds, abs=0.01)
+
+
+@virtual
+async def test_from_http_to_https(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    response = await world.client.fetch(HttpRequest("http://origin.test/moved"))
+    assert (response.url, response.redirected) == ("https://origin.test/page", True)
+    assert await response.read() == PAGE
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("wrong.test", "certificate_wrong_host"),
+        ("old.test", "certificate_expired"),
+        ("self.test", "certificate_unknown_issuer"),
+    ],
+)
+def test_certificates_that_are_refused(authority: trustme.CA, host: str, code: str) -> None:
+    @virtual
+    async def run() -> None:
+        world = World(authority, pages)
+        with pytest.raises(TlsError) as caught:
+            await world.get(f"https://{host}/")
+        assert (caught.value.code, caught.value.phase) == (code, "tls")
+        await asyncio.sleep(70)
+        assert world.connections() == 0 and world.client.connection_count == 0
+        assert not world.http.requests
+
+    run()
+
+
+@virtual
+async def test_errors_by_phase(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    with pytest.raises(DnsError) as unknown:
+        await world.get("https://unknown.test/")
+    assert (unknown.value.code, unknown.value.phase) == ("nxdomain", "dns")
+    with pytest.raises(ConnectionRefused) as refused:
+        await world.get("https://origin.test:444/")
+    assert refused.value.phase == "connect"
+    with pytest.raises(SmolmixError):
+        await world.get("https://localhost/")
+    with pytest.raises(TlsError) as plain:
+        await world.get("https://origin.test:80/")
+    assert plain.value.code == "protocol"
+    await asyncio.sleep(70)
+    assert world.connections() == 0 and world.client.connection_count == 0
+
+
+@pytest.mark.parametrize(("phase", "seconds"), [("dns", 3), ("connect", 5), ("tls", 7)])
+def test_deadlines_by_phase(authority: trustme.CA, phase: str, seconds: float) -> None:
+    @virtual
+    async def run() -> None:
+        world = World(authority, pages, timeouts=Timeouts(dns=3, connect=5, tls=7))
+        if phase == "dns":
+            world.wire.client.deliver = False
+        else:
+            await world.resolver.resolve("origin.test")
+            if phase == "connect":
+                world.wire.client.deliver = False
+            else:
+                world.wire.listen(444, lambda stream: asyncio.sleep(1000))
+        before = world.wire.client.now()
+        with pytest.raises(TimeoutExpired) as caught:
+            await world.get("https://origin.test:444/" if phase == "tls" else "https://origin.test/")
+        assert caught.value.phase == phase
+        passed = world.wire.client.now() - before
+        assert passed == pytest.approx(seconds + (1 if phase == "tls" else 0))
+        assert world.connections() == 0 and world.client.connection_count == 0
+
+    run()
+
+
+@virtual
+async def test_a_body_until_close_must_end_with_close_notify(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    cut = False
+
+    async def until_close(tls: TlsServer) -> None:
+        await tls.read()
+        await tls.write(b"HTTP/1.1 200 OK\r\n\r\nall that there is")
+        await (tls.cut() if cut else tls.close())
+
+    world.after_tls = until_close
+    assert await world.get("https://origin.test/") == (200, b"all that there is")
+    cut = True
+    response = await world.client.fetch(HttpRequest("https://origin.test/"))
+    with pytest.raises(SmolmixError) as caught:
+        await response.read()
+    assert caught.value.code == "truncated_body"
+    assert world.client.connection_count == 0
+
+
+@pytest.mark.parametrize("url", ["http://origin.test/", "https://origin.test/"])
+@pytest.mark.parametrize("moment", [0.3, 1.3, 2.3, 3.3, 6.0])
+def test_aborting_at_any_moment_frees_everything(authority: trustme.CA, url: str, moment: float) -> None:
+    @virtual
+    async def run() -> None:
+        world = World(authority, lambda _: Answer(body=bytes(20_000_000)))
+        task = asyncio.create_task(world.get(url))
+        await asyncio.sleep(moment)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert world.connections() == 0 and world.client.connection_count == 0
+        await asyncio.sleep(5)
+        assert world.wire.server.open_connections() == 0
+
+    run()
+
+
+@virtual
+async def test_a_stale_connection_is_replaced(authority: trustme.CA) -> None:
+    """The server's FIN is still under way when the second request leaves."""
+    world = World(authority, lambda _: Answer(body=b"x"))
+
+    async def once(tls: TlsServer) -> None:
+        await tls.read()
+        world.http.requests.append(Request("GET", "", {}))
+        await tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        await asyncio.sleep(1.2)  # the client sends its next request 1 s after this answer, we close before it comes
+        await tls.close()
+
+    world.after_tls = once
+    assert await world.get("https://origin.test/") == (200, b"x")
+    await asyncio.sleep(0.5)
+    assert await world.get("https://origin.test/") == (200, b"x")
+    assert world.client.statistics.retried == 1 and len(world.http.requests) == 2
+
+
+@virtual
+async def test_many_at_once(authority: trustme.CA) -> None:
+    world = World(authority, lambda request: Answer(body=request.target.encode() * 2000))
+    answers = await asyncio.gather(*(world.get(f"https://origin.test/{index}") for index in range(30)))
+    assert answers == [(200, f"/{index}".encode() * 2000) for index in range(30)]
+    assert world.http.connections == 6
+    world.client.close()
+    await asyncio.sleep(100)
+    assert not world.wire.client.stack.connections
+
+
+@virtual
+async def test_upload(authority: trustme.CA) -> None:
+    world = World(authority, lambda request: Answer(body=hashlib.sha256(request.body).hexdigest().encode()))
+    body = bytes(range(256)) * 8000
+    status, text = await world.get("https://origin.test/", method="POST", body=body)
+    assert (status, text.decode()) == (200, hashlib.sha256(body).hexdigest())
+
+
+@virtual
+async def test_secure_websocket(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+
+    async def echo(tls: TlsServer) -> None:
+        protocol = ServerProtocol(subprotocols=["chat"])  # type: ignore[list-item]
+        while data := await tls.read():
+            protocol.receive_data(data)
+            for event in protocol.events_received():
+                if hasattr(event, "path"):
+                    protocol.send_response(protocol.accept(event))
+                elif event.opcode == 1:
+                    protocol.send_text(event.data)
+            for out in protocol.data_to_send():
+                await (tls.write(out) if out else tls.close())
+
+    world.after_tls = echo
+    socket = await connect(
+        world.wire.client, world.resolver, "wss://origin.test/ws", ["chat"], extra_roots=[world.root]
+    )
+    assert socket.subprotocol == "chat" and socket.tls is not None
+    for message in ("hello", "y" * 200_000):
+        await socket.send(message)
+        assert await socket.receive() == message
+    assert await socket.close(1000, "bye") == Close(1000, "bye", True)
+    await asyncio.sleep(70)
+    assert world.connections() == 0
+    with pytest.raises(TlsError):
+        await connect(world.wire.client, world.resolver, "wss://old.test/", extra_roots=[world.root])
