@@ -13,7 +13,7 @@ from .echo import EchoServers
 from .http_server import HttpServer
 from .origin import Origin
 
-ECHO_PORT = 7
+ECHO_PORTS = (7, 50_007)  # the exits' standard policy refuses the first
 ALT_HTTP, ALT_HTTPS = 8080, 8443
 
 
@@ -54,8 +54,9 @@ class World:
             add_name(name, "tcp", 443, (host, server.port))
         add_name(names.WEBSOCKET, "tcp", 80, (host, self.echo.ws_port))
         add_name(names.WEBSOCKET, "tcp", 443, (host, self.echo.wss_port))
-        add_name(names.ECHO, "tcp", ECHO_PORT, (host, self.echo.tcp_port))
-        add_name(names.ECHO, "udp", ECHO_PORT, (host, self.echo.udp_port))
+        for port in ECHO_PORTS:
+            add_name(names.ECHO, "tcp", port, (host, self.echo.tcp_port))
+            add_name(names.ECHO, "udp", port, (host, self.echo.udp_port))
         for port in (80, 443):
             add_name(names.CLOSED, "tcp", port, (host, self._closed_port.getsockname()[1]))
         for resolver in self._resolvers:

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 from .errors import OptionError
@@ -49,8 +50,14 @@ def _integer(low: int, high: int) -> Callable[[str, Any], int]:
 def _resolver(name: str, value: Any) -> tuple[str, int]:
     match = _HOST_PORT.match(_text(name, value))
     if match is None or not 1 <= int(match[2]) <= 65535:
-        raise OptionError(name, f"expected host:port, got {value!r}")
-    return match[1].strip("[]"), int(match[2])
+        raise OptionError(name, f"expected address:port, got {value!r}")
+    host = match[1].strip("[]")
+    try:
+        ip_address(host)
+    except ValueError:
+        # A name would have to be resolved first, and there is nobody to ask but the clear net.
+        raise OptionError(name, f"expected an IP address and port, got {value!r}") from None
+    return host, int(match[2])
 
 
 def _urls(name: str, value: Any) -> tuple[str, ...]:

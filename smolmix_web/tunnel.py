@@ -239,6 +239,12 @@ class Tunnel:
             "addresses": [str(address) for address in self._engine.addresses] if self._engine is not None else [],
         }
 
+    @property
+    def exit_version(self) -> int | None:
+        """Version of the IP packet router protocol in use, once connected."""
+        connection = self._engine.exit.connection if self._engine is not None else None
+        return connection.version if connection is not None else None
+
     def statistics(self) -> dict[str, Any]:
         """Counters; empty before the tunnel is connecting to its gateway."""
         return self._engine.statistics() if self._engine is not None else {}
@@ -246,18 +252,24 @@ class Tunnel:
     # -- the topology stays fresh -------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_topology())
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_by_time())
 
-    async def _refresh_topology(self) -> None:
-        assert self._engine is not None
-        query = DirectoryQuery.for_topology()
+    async def _refresh_by_time(self) -> None:
         try:
-            await load(self._host, self._options.directory_urls, query)
-            self._engine.mixnet.set_topology(Topology.from_query(query), self._host.now())
+            await self.refresh_topology()
         except SmolmixError as error:
             # The old topology goes on; the network changes slowly.
             self._host.log(f"topology refresh failed: {error}")
         self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+
+    async def refresh_topology(self) -> None:
+        """Ask the directory now; it is asked every `TOPOLOGY_REFRESH` seconds anyway."""
+        engine, driver = self._engine, self._net()
+        assert engine is not None
+        query = DirectoryQuery.for_topology()
+        await load(self._host, self._options.directory_urls, query)
+        engine.mixnet.set_topology(Topology.from_query(query), self._host.now())
+        driver.wake()
 
     # -- use ----------------------------------------------------------------------------------------
 

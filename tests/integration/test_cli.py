@@ -1,0 +1,87 @@
+"""The command line as a user starts it, against a local network of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from localnet import Network
+from localnet.origin import body_bytes, body_sha256
+
+pytestmark = pytest.mark.timeout(90)
+
+
+async def smolmix(network: Network, *arguments: str, stdin: bytes = b"", common: bool = True) -> tuple[int, bytes, str]:
+    """Exit code, stdout, stderr of `python -m smolmix_web`."""
+    tunnel = ["--directory", network.directory_url, "--no-tls", "--no-poisson", "--ca", str(network.ca_path)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "smolmix_web",
+        *arguments,
+        *(tunnel if common else ()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+    assert process.returncode is not None
+    return process.returncode, out, err.decode()
+
+
+async def json_of(network: Network, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+    code, out, err = await smolmix(network, *arguments, "--json", stdin=stdin)
+    assert code == 0, err
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+async def test_fetch(localnet: Network) -> None:
+    code, out, err = await smolmix(localnet, "fetch", "https://origin.test/bytes/50000")
+    assert (code, out) == (0, body_bytes(50_000))
+    assert "tunnel ready" in err
+
+    result = await json_of(localnet, "fetch", "https://origin.test/bytes/50000")
+    assert (result["status"], result["bytes"], result["sha256"]) == (200, 50_000, body_sha256(50_000))
+    assert result["tls"] == "TLSv1.3" and result["setup_ms"] > 0
+
+    result = await json_of(localnet, "fetch", "http://http.test/echo", "-d", "posted", "-H", "X-Test: 1")
+    assert "posted" in result["text"]
+
+
+async def test_dns_ws_udp_tcp(localnet: Network) -> None:
+    answers = await asyncio.gather(
+        json_of(localnet, "dns", "origin.test"),
+        json_of(localnet, "ws", "wss://ws.test/", "-m", "one", "-m", "two"),
+        json_of(localnet, "udp", "echo.test:50007", "datagram"),
+        json_of(localnet, "tcp", "echo.test:50007", stdin=b"stream"),
+    )
+    dns, ws, udp, tcp = answers
+    assert dns["addresses"] == ["203.0.114.10"]
+    assert (ws["received"], ws["close"]) == (["one", "two"], [1000, ""])
+    assert udp["text"] == "datagram"
+    assert (tcp["sent"], tcp["received"], tcp["base64"]) == (6, 6, "c3RyZWFt")
+
+
+async def test_a_chosen_gateway_and_exit(localnet: Network) -> None:
+    network = localnet.describe()
+    gateway, exit_address = network["gateways"][1]["identity"], network["exits"][1]["address"]
+    await json_of(localnet, "fetch", "http://http.test/text", "--gateway", gateway, "--ipr", exit_address)
+
+
+async def test_mistakes_end_with_one_clear_line(localnet: Network) -> None:
+    cases = [
+        (("udp", "echo.test", "text"), 2, "bad_endpoint"),
+        (("fetch", "ftp://origin.test/"), 1, "bad_url"),
+        (("fetch", "http://nowhere.test/"), 1, "nxdomain"),
+        (("dns", "origin.test", "--ipr", "nonsense"), 2, "bad_option"),
+    ]
+    for arguments, expected, code_name in cases:
+        code, out, err = await smolmix(localnet, *arguments, "--quiet", "--json")
+        assert code == expected, err
+        assert code_name in err and len(err.splitlines()) == 1
+        assert json.loads(out)["error"]["code"] == code_name

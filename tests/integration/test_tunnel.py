@@ -1,0 +1,171 @@
+"""The CPython client against a whole local network: everything a user does, through real packets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from ipaddress import IPv4Address
+
+import pytest
+
+from localnet import Network
+from localnet.origin import body_sha256
+from smolmix_web.errors import HttpError, SmolmixError, TlsError
+from smolmix_web.http import HttpRequest
+from tests.integration.tunnels import get, open_tunnel, tunnel_to
+
+pytestmark = pytest.mark.timeout(90)
+
+
+async def test_everything_over_one_tunnel_with_the_standard_traffic(localnet: Network) -> None:
+    snapshots: list[tuple[str, str | None]] = []
+    tunnel = tunnel_to(
+        localnet,
+        disablePoissonTraffic=False,
+        on_change=lambda snapshot: snapshots.append((snapshot["state"], snapshot["step"])),
+    )
+    await tunnel.start()
+    try:
+        assert await tunnel.resolve("origin.test") == [IPv4Address("203.0.114.10")]
+
+        response = await tunnel.fetch(HttpRequest(url="https://origin.test/bytes/200000"))
+        body = await response.read()
+        assert (response.status, len(body)) == (200, 200_000)
+        assert hashlib.sha256(body).hexdigest() == body_sha256(200_000)
+        assert response.tls is not None and response.tls.version == "TLSv1.3"
+
+        socket = await tunnel.connect_websocket("wss://ws.test/")
+        await socket.send("text")
+        assert await socket.receive() == "text"
+        await socket.send(b"\x00\x01binary")
+        assert await socket.receive() == b"\x00\x01binary"
+        assert (await socket.close()).clean
+
+        udp = tunnel.bind_udp()
+        udp.send_to(b"datagram", IPv4Address("203.0.114.13"), 50_007)
+        assert (await udp.receive(20))[0] == b"datagram"
+        udp.close()
+
+        tcp = await tunnel.connect_tcp("echo.test", 50_007)
+        await tcp.stream.write(b"stream")
+        assert await tcp.stream.read() == b"stream"
+        await tcp.stream.close()
+        assert await tcp.stream.read() == b""
+    finally:
+        await tunnel.close()
+    assert snapshots == [
+        ("connecting", "directory"),
+        ("connecting", "gateway"),
+        ("connecting", "exit"),
+        ("ready", None),
+        ("shutting_down", None),
+        ("shutdown", None),
+    ]
+    statistics = tunnel.statistics()
+    assert statistics["main_cover_sent"] > 0 and statistics["loop_cover_sent"] > 0
+    assert statistics["retransmitted"] <= statistics["real_sent"] // 10
+    assert localnet.violations() == {}
+
+
+@pytest.mark.parametrize("localnet", [{"gateway_protocol": version} for version in (4, 5, 6, 7)], indirect=True)
+async def test_gateways_of_every_protocol(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        assert (await get(tunnel, "http://http.test/bytes/5000"))[0] == 200
+    assert localnet.violations() == {}
+
+
+@pytest.mark.parametrize(
+    ("localnet", "version"),
+    [({"exit_versions": ("1.38.0",)}, 10), ({"exit_versions": ("1.36.0",)}, 9)],
+    indirect=["localnet"],
+)
+async def test_exits_of_both_versions(localnet: Network, version: int) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        assert tunnel.exit_version == version
+        assert (await get(tunnel, "https://origin.test/bytes/5000"))[0] == 200
+
+
+@pytest.mark.parametrize("localnet", [{"exit_options": {"versions": (8, 9), "announce_mismatch": True}}], indirect=True)
+async def test_an_exit_that_announces_v10_but_speaks_v9(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        assert tunnel.exit_version == 9
+
+
+async def test_http_the_way_applications_use_it(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        status, body = await get(
+            tunnel, "https://origin.test/echo", method="POST", headers=[("x-test", "yes")], body=b"posted"
+        )
+        echoed = json.loads(body)
+        assert status == 200 and echoed["method"] == "POST" and "posted" in json.dumps(echoed)
+
+        response = await tunnel.fetch(HttpRequest(url="https://origin.test/redirect/3"))
+        assert response.status == 200 and response.redirected
+        await response.read()
+        for coding in ("gzip", "deflate", "zstd"):
+            status, body = await get(tunnel, f"https://origin.test/{coding}")
+            assert status == 200 and len(body) > 0, coding
+
+        bodies = await asyncio.gather(*(get(tunnel, f"https://origin.test/bytes/20000?seed={i}") for i in range(8)))
+        assert [hashlib.sha256(body).hexdigest() for _, body in bodies] == [
+            body_sha256(20_000, str(i)) for i in range(8)
+        ]
+
+
+async def test_failures_are_typed_and_leave_the_tunnel_usable(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        cases = {
+            "http://nowhere.test/": ("nxdomain", "dns"),
+            "http://closed.test/": ("connection_refused", "connect"),
+            "http://203.0.113.9/": ("exit_policy", "connect"),
+            "http://origin.test:25/": ("exit_policy", "connect"),
+            "https://wrong-name.test/": ("certificate_wrong_host", "tls"),
+            "https://self-signed.test/": ("certificate_unknown_issuer", "tls"),
+            "https://expired.test/": ("certificate_expired", "tls"),
+        }
+        for url, expected in cases.items():
+            with pytest.raises(SmolmixError) as raised:
+                await get(tunnel, url)
+            assert (raised.value.code, raised.value.phase) == expected, url
+        for bad in ("ftp://origin.test/", "https:///", "https://origin.test:99999/"):
+            with pytest.raises(HttpError):
+                await get(tunnel, bad)
+        assert (await get(tunnel, "https://origin.test/text"))[0] == 200
+
+
+async def test_only_given_roots_are_trusted(localnet: Network) -> None:
+    async with open_tunnel(localnet, caCertificates=None) as tunnel:
+        with pytest.raises(TlsError) as raised:
+            await get(tunnel, "https://origin.test/text")
+        assert raised.value.code == "certificate_unknown_issuer"
+
+
+async def test_aborting_a_download_frees_its_flow(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        response = await tunnel.fetch(HttpRequest(url="http://origin.test/bytes/3000000"))
+        await response.read_chunk()
+        response.abort()
+        task = asyncio.create_task(get(tunnel, "http://origin.test/bytes/3000000"))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await get(tunnel, "http://origin.test/bytes/1000"))[0] == 200
+
+
+async def test_a_bad_network_only_costs_time(localnet: Network) -> None:
+    await localnet.set_links("*", latency=0.01, jitter=0.02, loss=0.01)
+    async with open_tunnel(localnet) as tunnel:
+        status, body = await get(tunnel, "https://origin.test/bytes/150000")
+        assert status == 200 and hashlib.sha256(body).hexdigest() == body_sha256(150_000)
+
+
+async def test_a_key_rotation_during_a_download(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        task = asyncio.create_task(get(tunnel, "https://origin.test/bytes/600000"))
+        await asyncio.sleep(0.5)
+        await localnet.rotate_keys()
+        await tunnel.refresh_topology()
+        status, body = await task
+        assert status == 200 and hashlib.sha256(body).hexdigest() == body_sha256(600_000)

@@ -1,0 +1,90 @@
+"""The table of options: names, defaults and ranges of the official client, refusals by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smolmix_web.errors import OptionError
+from smolmix_web.options import TunnelOptions, option_table
+
+# docs/protocol/ipr.md 6.3
+OFFICIAL: dict[str, Any] = {
+    "clientId": "smolmix-wasm",
+    "preferredIpr": None,
+    "preferredGateway": None,
+    "forceTls": True,
+    "disablePoissonTraffic": False,
+    "disableCoverTraffic": False,
+    "openReplySurbs": 10,
+    "dataReplySurbs": 2,
+    "primaryDns": ("8.8.8.8", 53),
+    "fallbackDns": ("1.1.1.1", 53),
+    "storagePassphrase": None,
+    "connectTimeoutMs": 60_000,
+    "dnsTimeoutMs": 30_000,
+    "tcpKeepaliveMs": 10_000,
+    "tcpBufferSize": 65_535,
+    "maxRedirects": 5,
+    "debug": False,
+}
+
+
+def test_all_options_of_the_official_client_with_their_defaults() -> None:
+    defaults = {row["name"]: row["default"] for row in option_table()}
+    assert {name: defaults[name] for name in OFFICIAL} == OFFICIAL
+
+
+def test_given_values_arrive_and_none_means_not_given() -> None:
+    options = TunnelOptions.from_mapping(
+        {
+            "maxRedirects": 3.0,
+            "primaryDns": "[2001:db8::1]:5353",
+            "clientId": None,
+            "directoryUrls": ["https://d.test/api"],
+        }
+    )
+    assert options.max_redirects == 3 and isinstance(options.max_redirects, int)
+    assert options.primary_dns == ("2001:db8::1", 5353)
+    assert options.client_id == "smolmix-wasm"
+    assert options.directory_urls == ("https://d.test/api/",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("forceTLS", True),
+        ("", 1),
+        ("forceTls", 1),
+        ("debug", "true"),
+        ("maxRedirects", True),
+        ("maxRedirects", 1.5),
+        ("maxRedirects", -1),
+        ("maxRedirects", 51),
+        ("connectTimeoutMs", float("nan")),
+        ("connectTimeoutMs", float("inf")),
+        ("connectTimeoutMs", "60000"),
+        ("tcpBufferSize", 10),
+        ("clientId", ""),
+        ("clientId", 7),
+        ("primaryDns", "8.8.8.8"),
+        ("primaryDns", "8.8.8.8:0"),
+        ("primaryDns", "8.8.8.8:65536"),
+        ("primaryDns", "dns.example:53"),
+        ("primaryDns", ["8.8.8.8", 53]),
+        ("directoryUrls", "https://d.test/"),
+        ("directoryUrls", []),
+        ("directoryUrls", ["https://d.test/?q"]),
+        ("directoryUrls", ["javascript:alert(1)"]),
+        ("caCertificates", 5),
+        ("caCertificates", ["text"]),
+        ("crypto", "openssl"),
+    ],
+)
+def test_a_bad_option_is_refused_with_its_name(name: str, value: Any) -> None:
+    with pytest.raises(OptionError) as raised:
+        TunnelOptions.from_mapping({name: value})
+    assert raised.value.option == name
+    assert raised.value.to_dict()["option"] == name
+    assert raised.value.code == "bad_option" and raised.value.phase == "setup"
