@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from smolmix_web.exit.messages import VERSIONS, BuildInfo, ConnectReason
+from smolmix_web.exit.messages import V8, V9, V10, VERSIONS, BuildInfo, ConnectReason
 
 from ..errors import ConfigError
 from .policy import DEFAULT_POLICY, ExitPolicy
@@ -76,14 +77,19 @@ class ExitConfig:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> ExitConfig:
-        """From settings by name; `ConfigError` for unknown ones."""
+        """From settings by name; `ConfigError` for unknown ones. Without `versions`, those of a node of that
+        `build_version`: 10 from 1.37.0 on, 9 from 1.30.0 on (ipr.md 2.1)."""
         known = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
                 raise ConfigError(name, "unknown setting of an exit")
-        versions = values.get("versions")
-        extra = {"versions": tuple(versions)} if isinstance(versions, (list, tuple)) else {}
-        return cls(**{**values, **extra})  # type: ignore[arg-type]
+        settings = dict(values)
+        versions, build = settings.get("versions"), settings.get("build_version")
+        if isinstance(versions, (list, tuple)):
+            settings["versions"] = tuple(versions)
+        elif versions is None and build is not None:
+            settings["versions"] = _versions_of(build)
+        return cls(**settings)  # type: ignore[arg-type]
 
     def build_information(self) -> BuildInfo:
         return BuildInfo(
@@ -98,6 +104,16 @@ class ExitConfig:
             cargo_profile="release",
             cargo_triple="none",
         )
+
+
+def _versions_of(build: object) -> tuple[int, ...]:
+    match = (
+        re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})\.[0-9]{1,6}(?:[-+].*)?", build) if isinstance(build, str) else None
+    )
+    if match is None:
+        raise ConfigError("build_version", f"{build!r} is not a semantic version")
+    release = int(match[1]), int(match[2])
+    return (V8, V9, V10) if release >= (1, 37) else (V8, V9) if release >= (1, 30) else (V8,)
 
 
 @dataclass

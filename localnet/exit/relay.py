@@ -54,6 +54,8 @@ class TcpRelay(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=_SOCKET_BUFFER)
+        # The kernel's own buffer would grow to megabytes, and the client would learn of a slow server too late.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         try:
             self._connection = self._request.accept(self._clock(), self._config)
         except SmolmixError:  # the client gave up meanwhile, or there is no room

@@ -23,7 +23,8 @@ from .nat import ClientNat, Dialer
 from .router import ExitRouter, Reply
 
 _BURST = 64  # packets of one client per turn
-_BLOCKED_RETRY = 0.1  # s until a client that waits for SURBs is looked at again
+_QUEUE_TARGET = 64  # packets in front of the mixnet: more would only wait there instead of in the flows
+_BLOCKED_RETRY = 0.1  # s until a client without room is looked at again
 _MAX_DELAYED = 10_000  # replies
 
 
@@ -43,6 +44,11 @@ class Mixnet(Protocol):
     def take_messages(self) -> Sequence[Received]: ...
 
     def send_reply(self, sender_tag: bytes, data: bytes, *, max_retransmissions: int | None, now: float) -> None: ...
+
+    @property
+    def queue_length(self) -> int:
+        """Packets that wait for their turn."""
+        ...
 
     def reply_room(self, sender_tag: bytes) -> int:
         """Replies that may still be queued: the rest waits for SURBs."""
@@ -150,13 +156,14 @@ class ExitService:
         now = self._loop.time()
         wanted: list[float] = []
         for client, nat in list(self._nats.items()):
-            room = min(_BURST, self._mixnet.reply_room(client.tag))
+            queue = self._mixnet.queue_length
+            room = max(0, min(_BURST, _QUEUE_TARGET - queue, self._mixnet.reply_room(client.tag)))
             for packet in nat.poll(now, room):
                 self.router.deliver(client, packet, now)
             due = nat.next_deadline()
             if due is not None:
-                # Output that has no room waits for SURBs, which `pump` announces; the timer is for their loss.
-                wanted.append(max(due, now + _BLOCKED_RETRY) if room <= 0 else due)
+                # Output that has no room waits for the queue or for SURBs; both end in `pump`, else in the timer.
+                wanted.append(due if room else max(due, now + _BLOCKED_RETRY))
         self.router.poll(now)
         self._forward(now)
         for deadline in (self.router.next_deadline(), self._delayed[0][0] if self._delayed else None):

@@ -155,6 +155,7 @@ def test_bad_lines_are_named(line: str) -> None:
         ("inactivity_timeout", 0),
         ("policy", "nonsense"),
         ("firewall", "nonsense"),
+        ("build_version", "new"),
         ("no_such_setting", 1),
     ],
 )
@@ -166,3 +167,12 @@ def test_bad_settings_are_named(setting: str, value: object) -> None:
 
 def test_settings_from_json() -> None:
     assert ExitConfig.from_mapping({"versions": [9], "mtu": 1280}) == ExitConfig(versions=(9,), mtu=1280)
+
+
+@pytest.mark.parametrize(
+    ("build", "versions"),
+    [("1.38.0", (8, 9, 10)), ("1.37.0-rc.1", (8, 9, 10)), ("1.36.9", (8, 9)), ("1.30.0", (8, 9)), ("1.29.0", (8,))],
+)
+def test_the_build_version_decides_what_is_spoken(build: str, versions: tuple[int, ...]) -> None:
+    assert ExitConfig.from_mapping({"build_version": build}).versions == versions
+    assert ExitConfig.from_mapping({"build_version": build, "versions": [9]}).versions == (9,)

@@ -44,6 +44,7 @@ class FakeMixnet:
         self.dry = False
         self.limit = 1024
         self.most_waiting = 0
+        self.stuck = 0  # packets of others
 
     def take_messages(self) -> list[Message]:
         messages = list(self.inbox)
@@ -55,6 +56,10 @@ class FakeMixnet:
             raise StateError("no such tag")
         (self.waiting if self.dry else self.outbox).append(data)
         self.most_waiting = max(self.most_waiting, len(self.waiting))
+
+    @property
+    def queue_length(self) -> int:
+        return len(self.outbox) + self.stuck
 
     def reply_room(self, sender_tag: bytes) -> int:
         return max(0, self.limit - len(self.waiting))
@@ -406,7 +411,7 @@ async def test_backpressure_reaches_the_client(
     net = await world(relay_buffer=65536)
     net.map.add("tcp", HOST, 443, await serve(lazy))
     connection = await net.tcp_connect(HOST, 443)
-    size, sent = 8_000_000, 0
+    size, sent = 3_000_000, 0
 
     async def upload() -> None:
         nonlocal sent
@@ -453,6 +458,21 @@ async def test_replies_that_wait_for_surbs_stop_the_flows(
     net.kick()
     out = await net.read_to_end(connection)
     assert len(out) > 100_000
+
+
+async def test_a_full_mixnet_queue_stops_the_flows(
+    world: MakeWorld, serve: Callable[..., Awaitable[tuple[str, int]]]
+) -> None:
+    net = await world()
+    net.map.add("tcp", HOST, 443, await serve(echo))
+    connection = await net.tcp_connect(HOST, 443)
+    net.mixnet.stuck = 64
+    before = net.service.counters["data_replies"]
+    await net.send(connection, bytes(20_000))
+    await asyncio.sleep(0.3)
+    assert net.service.counters["data_replies"] == before
+    net.mixnet.stuck = 0
+    await net.until(lambda: connection.receive_available == 20_000)
 
 
 class UdpEcho(asyncio.DatagramProtocol):
