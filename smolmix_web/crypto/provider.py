@@ -34,7 +34,10 @@ class Crypto(Protocol):
         ...
 
     def ed25519_verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        """True if the signature holds; a bad key or length is False, never an exception."""
+        """True if the signature holds; a bad key or length is False, never an exception.
+
+        Strict: S below l, key and R canonical and not of small order, and the equation exact, without the cofactor.
+        """
         ...
 
     # -- ciphers and hashes ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from smolmix_web.crypto import load_crypto, pyca_crypto
+from smolmix_web.crypto.distribution import fetch_pyca
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import OptionError
 from smolmix_web.rand import SeededRandom
@@ -43,6 +44,12 @@ def test_pyca_in_the_browser_or_a_clear_refusal(crypto: Crypto) -> None:
         assert "cryptography" in caught.value.message
         pytest.skip("this Pyodide distribution has no wheel of cryptography; the refusal was checked instead")
     _same_bytes(load_crypto("pyca"), crypto)
+
+
+@pytest.mark.skipif(IN_BROWSER, reason="tests/browser has its page side")
+def test_there_is_nothing_to_fetch_outside_a_page() -> None:
+    with pytest.raises(StopIteration):
+        fetch_pyca().send(None)
 
 
 def test_pyca_takes_blake3_from_elsewhere(crypto: Crypto) -> None:
