@@ -142,17 +142,25 @@ class MixnetClient:
         if topology is None:
             return
         if previous is not None and previous.rotation_id != topology.rotation_id:
+            self._factory.older = previous if previous.knows(self.address.gateway) else None
             self._outdate_surbs()
         self._replies.rotate(self.address, topology, now)
         for account in self._accounts:
             self._giver.top_up(account)
 
-    def move_to_gateway(self, gateway_identity: bytes, now: float) -> None:
-        """Our gateway, and so our address, is another one now: peers need new SURBs, replies by old ones are lost."""
+    def move_to_gateway(self, gateway_identity: bytes, now: float, *, new_tags: bool = False) -> None:
+        """Our gateway, and so our address, is another one now: replies by the SURBs given so far are lost.
+
+        Peers spend their old SURBs first, and the old gateway acknowledges what it cannot deliver: with the old tags
+        as many replies are lost as each peer held SURBs. With `new_tags` none is, but peers take us for somebody new.
+        """
         if gateway_identity == self.address.gateway:
             return
         self._factory.address = self.address._replace(gateway=gateway_identity)
+        self._factory.older = None
         self._outdate_surbs()
+        if new_tags:
+            self._accounts.renew_tags()
         self.set_topology(self._topology, now)
 
     def pause(self, now: float) -> None:

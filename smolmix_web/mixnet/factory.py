@@ -29,6 +29,7 @@ class PacketFactory:
         self._keys = keys
         self._config = config
         self.address = address
+        self.older: Topology | None = None  # the last one of the key rotation before
 
     def _ack_path(self, topology: Topology) -> AckPath:
         route = topology.random_route(self._rng, self.address.gateway)
@@ -51,6 +52,10 @@ class PacketFactory:
 
     def reply(self, topology: Topology, surb: ReplySurb, fragment: Fragment) -> PreparedPacket:
         """Raises `MessageError` or `SphinxError` when the SURB is of no use."""
+        # The egress gateway sends the ack on under the rotation of the packet that carried it, which is the SURB's
+        # (sphinx 4.3): an ack made with newer node keys would be lost.
+        if self.older is not None and surb.rotation == self.older.rotation != topology.rotation:
+            topology = self.older
         return build_reply_packet(
             self._crypto,
             self._rng,

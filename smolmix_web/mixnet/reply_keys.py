@@ -69,6 +69,11 @@ class Accounts:
     def __iter__(self) -> Iterator[SurbAccount]:
         return iter(self._accounts.values())
 
+    def renew_tags(self) -> None:
+        """All recipients are to take us for somebody new."""
+        for account in self._accounts.values():
+            account.tag = new_sender_tag(self._rng)
+
     def outdate(self) -> None:
         """The keys of the SURBs given so far are going out of use."""
         for account in self._accounts.values():

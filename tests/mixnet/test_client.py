@@ -1,0 +1,294 @@
+"""The mixnet client as a whole: messages between clients, shape of its packets, bad input, bounds, moving house."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmix_web.crypto.provider import Crypto
+from smolmix_web.errors import DirectoryError, StateError
+from smolmix_web.mixnet.client import Lane, MixnetClient, TrafficConfig
+from smolmix_web.mixnet.keys import ClientKeys
+from smolmix_web.rand import SeededRandom
+
+EXIT = TrafficConfig.for_exit()
+
+
+def test_address_is_made_of_the_keys(crypto: Crypto, network: Any) -> None:
+    keys = ClientKeys.generate(SeededRandom(1))
+    client = MixnetClient(crypto, SeededRandom(2), keys, network.gateways[0], network.topology())
+    assert client.address.identity == crypto.ed25519_public(keys.identity_seed)
+    assert client.address.encryption == crypto.x25519_base(keys.encryption_secret)
+    assert client.address.gateway == network.gateways[0]
+
+
+@pytest.mark.parametrize("size", [0, 1, 1581, 1582, 3000, 50_000, 420_000])
+def test_messages_of_all_sizes(network: Any, quiet: TrafficConfig, size: int) -> None:
+    a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
+    data = SeededRandom(size).bytes(size)
+    a.client.send(b.client.address, data, now=network.now)
+    packets = a.client.queue_length
+    assert packets == {0: 1, 1: 1, 1581: 1, 1582: 2, 3000: 2, 50_000: 32, 420_000: 262}[size]
+    network.run(20.0)
+    assert b.data() == [data]
+    assert a.client.statistics.packets_sent == packets == a.client.statistics.acks_received
+    assert (a.client.statistics.bytes_sent, b.client.statistics.bytes_received) == (size, size)
+
+
+def test_a_message_to_ourselves(network: Any, quiet: TrafficConfig) -> None:
+    a = network.station("a", quiet)
+    a.client.send(a.client.address, b"me", surbs=1, now=network.now)
+    network.run(5.0)
+    assert a.data() == [b"me"]
+
+
+@pytest.mark.parametrize(
+    ("size", "surbs", "expected"), [(10, 0, 3), (10, 2, 3), (201, 0, 3), (202, 0, 2), (1200, 0, 0), (10, 4, 6)]
+)
+def test_free_surbs_fill_the_last_packet(
+    network: Any, quiet: TrafficConfig, size: int, surbs: int, expected: int
+) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    a.client.send(b.client.address, bytes(size), surbs=surbs, now=network.now)
+    packets = a.client.queue_length
+    a.client.send(b.client.address, bytes(size), surbs=surbs, fill=True, now=network.now)
+    assert a.client.queue_length == 2 * packets
+    account = a.client.surb_account(b.client.address)
+    assert account.queued == surbs + expected and account.given == 0
+    network.run(1.0, until=lambda: len(b.messages) == 2)
+    assert len(b.messages) == 2 and account.given >= surbs + expected
+
+
+def test_a_peer_with_plenty_gets_none_for_free(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", replace(quiet, surb_fill_ceiling=7)), network.station("b", quiet, gateway=1)
+    for _ in range(5):
+        a.client.send(b.client.address, b"x", fill=True, now=network.now)
+    assert a.client.surb_account(b.client.address).queued == 7
+
+
+def test_everything_looks_alike_at_every_hop(network: Any) -> None:
+    """Data, SURBs, replies, retransmissions, both kinds of cover: one version, two sizes."""
+    a, b = network.station("a"), network.station("b", gateway=1)
+    good = network.fate
+    network.fate = lambda kind, now: replace(good(kind, now), copies=int(network.rng.uniform() > 0.03))
+    b.on_message = lambda message: b.client.send_reply(message.sender_tag, bytes(5000), now=network.now)
+    for _ in range(5):
+        a.client.send(b.client.address, bytes(3000), surbs=20, fill=True, now=network.now)
+    network.run(6.0)
+    assert len(a.messages) == 5 and a.client.statistics.retransmitted > 0
+    for client in (a.client, b.client):
+        statistics = client.statistics
+        assert statistics.main_cover_sent > 100 and statistics.loop_cover_sent > 10
+        assert statistics.cover_received > 100 and statistics.acks_for_cover > 100
+        assert statistics.bad_bodies == 0
+    for node in network.nodes:
+        assert node.versions == {259} and node.sizes == {2413, 386}
+    assert {(packet.packet_type, packet.rotation, len(packet.packet)) for _, packet in a.sent} == {(0, 1, 2413)}
+    # Routes are spread evenly over the first layer.
+    counts = [sum(packet.first_hop == node.address for _, packet in a.sent) for node in network.nodes[:2]]
+    assert sum(counts) == len(a.sent) and abs(counts[0] - counts[1]) < 5 * len(a.sent) ** 0.5
+
+
+def test_urgent_messages_pass_bulk(network: Any) -> None:
+    config = TrafficConfig(cover_stream=False)
+    a, b = network.station("a", config), network.station("b", config, gateway=1)
+    for _ in range(3):
+        a.client.send(b.client.address, bytes(100_000), lane=Lane.BULK, now=network.now)
+    a.client.send(b.client.address, b"urgent", lane=Lane.SMALL, now=network.now)
+    network.run(2.0, until=lambda: bool(b.messages))
+    assert b.data() == [b"urgent"]
+
+
+# -- bounds and refusals ------------------------------------------------------------------------------------
+
+
+def test_a_full_lane_refuses(network: Any) -> None:
+    config = TrafficConfig(lane_limit=10)
+    a, b = network.station("a", config), network.station("b", gateway=1)
+    assert a.client.room(Lane.SMALL) == 10
+    for _ in range(10):
+        a.client.send(b.client.address, b"x", lane=Lane.SMALL, now=network.now)
+    assert a.client.room(Lane.SMALL) == 0 and a.client.room(Lane.BULK) == 10
+    with pytest.raises(StateError) as caught:
+        a.client.send(b.client.address, b"x", surbs=5, lane=Lane.SMALL, now=network.now)
+    assert caught.value.code == "queue_full"
+    assert a.client.surb_account(b.client.address).queued == 0
+    # One large message may enter an empty lane.
+    a.client.send(b.client.address, bytes(30_000), lane=Lane.BULK, now=network.now)
+    assert a.client.queue_length == 29
+
+
+def test_unknown_recipients_are_refused_at_once(network: Any, quiet: TrafficConfig) -> None:
+    a = network.station("a", quiet)
+    with pytest.raises(DirectoryError) as caught:
+        a.client.send(a.client.address._replace(gateway=bytes(32)), b"x", now=network.now)
+    assert caught.value.code == "gateway_unknown" and caught.value.phase == "route"
+    assert a.client.queue_length == 0
+
+
+def test_a_gateway_that_left_fails_the_message(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
+    a.client.send(b.client.address, bytes(4000), surbs=2, label="lost", now=network.now)
+    topology = network.topology()
+    nodes = {identity: node for identity, node in topology.nodes.items() if identity != network.gateways[1]}
+    a.client.set_topology(replace(topology, nodes=nodes), network.now)
+    assert a.client.poll(network.now) == []
+    assert [failure.reason for failure in a.client.take_failures()] == ["unroutable"]
+    assert a.client.statistics.unroutable == 4 and a.client.queue_length == 0
+    assert a.client.surb_account(b.client.address).queued == 0 and a.client.next_deadline() is None
+
+
+def test_an_unusable_recipient_key_fails_the_message(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
+    a.client.send(b.client.address._replace(encryption=bytes(32)), b"x", label="bad", now=network.now)
+    a.client.send(b.client.address, b"good", now=network.now)
+    network.run(5.0)
+    assert b.data() == [b"good"]
+    assert [failure.label for failure in a.client.take_failures()] == ["bad"]
+
+
+@pytest.mark.parametrize("config", [TrafficConfig(), TrafficConfig(main_stream=False, cover_stream=False)])
+def test_packets_wait_for_a_topology(network: Any, config: TrafficConfig) -> None:
+    a, b = network.station("a", config), network.station("b", config, gateway=1)
+    a.client.set_topology(None, network.now)
+    a.client.send(b.client.address, b"x", now=network.now)
+    assert a.client.poll(network.now + 1) == [] and a.client.next_deadline() is None
+    network.now += 100.0
+    a.client.set_topology(network.topology(), network.now)
+    packets = a.client.poll(network.now)
+    assert len(packets) <= 1  # no burst
+    for packet in packets:
+        network.submit(packet)
+    network.run(5.0, until=lambda: bool(b.messages))
+    assert b.data() == [b"x"]
+
+
+def test_fragments_in_flight_wait_for_a_topology(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
+    good = network.fate
+    network.fate = lambda kind, now: replace(good(kind, now), copies=0)
+    a.client.send(b.client.address, b"x", now=network.now)
+    network.run(0.1)
+    network.fate = good
+    a.client.set_topology(None, network.now)
+    network.run(60.0)
+    assert a.client.in_flight == 1 and a.client.statistics.retransmitted == 0
+    a.client.set_topology(network.topology(), network.now)
+    network.run(40.0)
+    assert b.data() == [b"x"]
+
+
+def test_messages_nobody_takes_are_bounded(network: Any, quiet: TrafficConfig) -> None:
+    a = network.station("a", quiet)
+    b = network.station("b", replace(quiet, max_messages=3, max_message_bytes=2500), gateway=1)
+    network._after = lambda station: None
+    for size in (1000, 1000, 1000, 10, 10):
+        a.client.send(b.client.address, bytes(size), now=network.now)
+        network.run(2.0)
+    assert [len(message.data) for message in b.client.take_messages()] == [1000, 1000, 10]
+    assert b.client.statistics.messages_dropped == 2
+    assert b.client.take_messages() == []
+
+
+# -- bad bodies -----------------------------------------------------------------------------------------------
+
+
+def test_malformed_bodies_are_counted(network: Any, quiet: TrafficConfig) -> None:
+    client = network.station("a", quiet).client
+    rng = SeededRandom("bodies")
+    for length in [*range(64), 386, 1610, 1642, 1643, 1644, 7787, 32_363, 40_000]:
+        before = replace(client.statistics)
+        client.receive(rng.bytes(length), network.now)
+        after = client.statistics
+        assert after.bodies_received == before.bodies_received + 1
+        seen = after.bad_bodies + after.acks_unknown + after.fragments_received
+        assert seen > before.bad_bodies + before.acks_unknown + before.fragments_received
+    assert client.take_messages() == [] and client.next_deadline() is None
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["flip", "cut", "extend", "repeat"]))
+def test_damaged_replies_and_messages_do_no_harm(crypto: Crypto, seed: int, damage: str) -> None:
+    from smolmix_web.mixnet.messages import encode_plain
+
+    rng = SeededRandom(seed)
+    client = MixnetClient(crypto, rng, ClientKeys.generate(rng), bytes(32), None)
+    from smolmix_web.mixnet.fragments import split_message
+
+    (fragment,) = split_message(rng, encode_plain(b"plain text"))
+    sealed = crypto.seal_fragment(rng.bytes(32), client.address.encryption, fragment.to_bytes())
+    bodies = {
+        "flip": [sealed[:at] + bytes((sealed[at] ^ 1 << rng.below(8),)) + sealed[at + 1 :] for at in (0, 31, 32, 36)],
+        "cut": [sealed[: rng.below(len(sealed))]],
+        "extend": [sealed + rng.bytes(1 + rng.below(9))],
+        "repeat": [sealed, sealed, sealed],
+    }[damage]
+    for body in bodies:
+        client.receive(body, 0.0)
+    messages = client.take_messages()
+    if damage == "repeat":
+        assert [message.data for message in messages] == [b"plain text"]
+        assert client.statistics.duplicates == 2 and client.statistics.bad_bodies == 0
+    client.receive(crypto.seal_fragment(rng.bytes(32), client.address.encryption, fragment.to_bytes()), 1.0)
+
+
+def test_a_repeated_reply_is_a_duplicate(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    b.on_message = lambda message: b.client.send_reply(message.sender_tag, b"reply", now=network.now)
+    bodies: list[bytes] = []
+    receive = a.client.receive
+    a.client.receive = lambda body, now: (bodies.append(body), receive(body, now))[1]
+    a.client.send(b.client.address, b"x", surbs=12, now=network.now)
+    network.run(5.0)
+    assert a.data() == [b"reply"]
+    before = replace(a.client.statistics)
+    for body in bodies:
+        receive(body, network.now)
+    after = a.client.statistics
+    assert after.duplicates == before.duplicates + sum(len(body) != 21 for body in bodies)
+    assert after.acks_unknown == before.acks_unknown + sum(len(body) == 21 for body in bodies)
+    assert after.bad_bodies == 0 and a.client.take_messages() == []
+
+
+# -- another gateway ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new_tags", [False, True])
+def test_moving_to_another_gateway(network: Any, quiet: TrafficConfig, new_tags: bool) -> None:
+    a, b = network.station("a", quiet), network.station("b", replace(EXIT, surb_buffer=0), gateway=1)
+    b.on_message = lambda message: b.client.send_reply(message.sender_tag, b"re " + message.data, now=network.now)
+    a.client.send(b.client.address, b"one", surbs=14, now=network.now)
+    network.run(5.0)
+    assert a.data() == [b"re one"]
+    old = a.client.address
+    a.client.keep_stock(b.client.address, 8, 30, network.now)
+    a.client.move_to_gateway(old.gateway, network.now)
+    account = a.client.surb_account(b.client.address)
+    assert account.held == b.client.surbs_held(account.tag) == 13
+    a.client.move_to_gateway(network.gateways[1], network.now, new_tags=new_tags)
+    assert a.client.address == old._replace(gateway=network.gateways[1])
+    assert account.queued == 30  # the old ones lead to the old gateway
+    a.client.send(b.client.address, b"two", surbs=12, now=network.now)
+    network.run(10.0)
+    # The old gateway acknowledges replies by old SURBs, so they are not repeated.
+    assert a.data() == ([b"re one", b"re two"] if new_tags else [b"re one"])
+    for number in range(14):
+        a.client.send(b.client.address, bytes((number,)), fill=True, now=network.now)
+        network.run(1.0)
+    assert a.data()[-1] == b"re \x0d" and len(a.messages) == (16 if new_tags else 3)
+
+
+def test_a_new_client_at_the_peer_needs_a_new_tag(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    tags = []
+    b.on_message = lambda message: tags.append(message.sender_tag)
+    for _ in range(2):
+        a.client.send(b.client.address, b"x", now=network.now)
+    network.run(5.0)
+    a.client.forget_recipient(b.client.address)
+    a.client.send(b.client.address, b"x", now=network.now)
+    network.run(5.0)
+    assert tags[0] == tags[1] != tags[2]
