@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from typing import Any, cast
+from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -23,16 +24,15 @@ class EchoServers:
         self.counters = Counters()
         self.tcp_port = self.udp_port = self.ws_port = self.wss_port = 0
         self._tcp: asyncio.Server | None = None
-        self._udp: asyncio.DatagramTransport | None = None
+        self._udp: _UdpEcho | None = None
         self._websockets: list[Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, tls: ssl.SSLContext) -> None:
-        loop = asyncio.get_running_loop()
         self._tcp = await asyncio.start_server(self._echo_tcp, host, 0)
         self.tcp_port = self._tcp.sockets[0].getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _UdpEcho(self.counters), local_addr=(host, 0))
-        self.udp_port = self._udp.get_extra_info("sockname")[1]
+        self._udp = _UdpEcho(host, self.counters)
+        self.udp_port = self._udp.port
         for context in (None, tls):
             server = await serve(
                 self._echo_websocket,
@@ -96,15 +96,26 @@ def _select(connection: ServerConnection, offered: Any) -> Any:
     return offered[0] if offered else None
 
 
-class _UdpEcho(asyncio.DatagramProtocol):
-    def __init__(self, counters: Counters) -> None:
+class _UdpEcho:
+    """Every datagram back, empty ones too, which asyncio's own transport would swallow."""
+
+    def __init__(self, host: str, counters: Counters) -> None:
         self._counters = counters
-        self._transport: asyncio.DatagramTransport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind((host, 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._loop.add_reader(self._socket, self._readable)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
+    def _readable(self) -> None:
+        # What does not fit into the socket's buffer is lost, as datagrams are.
+        with contextlib.suppress(OSError):
+            while True:
+                data, address = self._socket.recvfrom(65536)
+                self._counters.add("udp")
+                self._socket.sendto(data, address)
 
-    def datagram_received(self, data: bytes, address: tuple[str | Any, int]) -> None:
-        self._counters.add("udp")
-        if self._transport is not None:
-            self._transport.sendto(data, address)
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
