@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import certifi
 import pytest
 import trustme
 
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import ConnectionReset, OptionError, SmolmixError, TimeoutExpired, TlsError
-from smolmix_web.tls import TlsStream, check_roots
+from smolmix_web.tls import TlsStream, _certifi_pem, _default_roots, check_roots
 from tests.pipe import Pipe
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import virtual
@@ -287,6 +289,11 @@ async def test_reader_and_writer_do_not_tear_records(certificate: trustme.LeafCe
     await task
     assert await reading % 1000 == 0
     assert not stream.truncated
+
+
+def test_the_default_roots_are_those_of_certifi() -> None:
+    assert _certifi_pem() == Path(certifi.where()).read_bytes()
+    assert _default_roots().root_cert_count() > 100
 
 
 def test_extra_roots_are_checked(root: str) -> None:
