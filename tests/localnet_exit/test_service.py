@@ -589,9 +589,9 @@ async def test_replies_get_lost_doubled_and_late(
     net = await world(tcp=TcpConfig(initial_rto=0.3, min_rto=0.2))
     net.map.add("tcp", HOST, 443, await serve(echo))
     faults = net.service.faults
-    faults.drop, faults.duplicate, faults.delay, faults.jitter, faults.drop_uplink = 0.02, 0.05, 0.005, 0.02, 0.05
+    faults.drop, faults.duplicate, faults.delay, faults.jitter, faults.drop_uplink = 0.05, 0.1, 0.005, 0.02, 0.05
     connection = await net.tcp_connect(HOST, 443)
-    data = SeededRandom("lossy").bytes(100_000)
+    data = SeededRandom("lossy").bytes(200_000)
     await net.send(connection, data)
     connection.close(net.loop.time())
     assert await net.read_to_end(connection) == data
