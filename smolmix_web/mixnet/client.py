@@ -225,6 +225,8 @@ class MixnetClient:
                 account, ContentKind.DATA, surbs, data, lane, plan.fragments, max_retransmissions, lifetime, label
             )
         )
+        # A pile that ran dry gives no replies that would show it.
+        self._giver.top_up(account)
 
     def send_reply(
         self,
@@ -238,7 +240,8 @@ class MixnetClient:
     ) -> None:
         """Reply to whoever is behind a sender tag; each packet costs a SURB, and waits for one if need be.
 
-        `max_retransmissions`: None for the default of 10. Raises `StateError`: `unknown_sender_tag`, `queue_full`.
+        `data` is not empty. `max_retransmissions`: None for the default of 10. Raises `StateError`:
+        `unknown_sender_tag`, `queue_full`.
         """
         self._now = now
         self._replies.send(self.address, sender_tag, data, lane, max_retransmissions, label, now)

@@ -292,3 +292,91 @@ def test_a_new_client_at_the_peer_needs_a_new_tag(network: Any, quiet: TrafficCo
     a.client.send(b.client.address, b"x", now=network.now)
     network.run(5.0)
     assert tags[0] == tags[1] != tags[2]
+
+
+# -- any order of events ----------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "reply", "ack", "time", "sleep", "junk", "pause", "resume", "blind", "see", "peer"]),
+        st.integers(0, 50),
+    ),
+    max_size=40,
+)
+
+
+@given(EVENTS, st.booleans(), st.booleans())
+def test_any_order_of_events_leaves_a_client_that_asks_for_the_future(
+    crypto: Crypto, network: Any, events: list[tuple[str, int]], main: bool, cover: bool
+) -> None:
+    """After a poll without a limit the next deadline lies ahead, and all that was sent ends some day."""
+    from smolmix_web.mixnet.acks import encrypt_ack
+    from smolmix_web.mixnet.preparer import PreparedPacket
+
+    fake = PreparedPacket(network.nodes[0].address, 1, bytes(2413), 0.09)
+    config = TrafficConfig(main_stream=main, cover_stream=cover, max_pending=20, lane_limit=30, message_lifetime=50.0)
+    rng = SeededRandom("any order")
+    keys = ClientKeys.generate(rng)
+    topology = network.topology()
+    client = MixnetClient(crypto, rng, keys, network.gateways[0], topology, config, 0.0)
+    client._factory.cover = lambda topology: fake  # type: ignore[method-assign]
+    client._factory.data = lambda *arguments: fake  # type: ignore[method-assign]
+    client._factory.reply = lambda *arguments: fake  # type: ignore[method-assign]
+    peer = client.address._replace(gateway=network.gateways[1], identity=bytes(32))
+    tag, now = b"t" * 16, 0.0
+    surb = client._factory.surb(topology)
+    client._replies.received(client.address, tag, [surb] * 3, False, now)
+    for event, amount in events:
+        now += amount * 0.01
+        try:
+            if event == "send":
+                client.send(peer, bytes(amount * 100), surbs=amount % 3, fill=amount % 2 == 0, now=now)
+            elif event == "reply":
+                client.send_reply(tag, bytes(1 + amount * 100), max_retransmissions=amount % 3, now=now)
+        except StateError as error:
+            assert error.code == "queue_full"
+        if event == "ack":
+            for identifier in list(client._outbox.acks._pending)[:amount]:
+                client.receive(encrypt_ack(crypto, rng, keys.ack_key, identifier), now)
+        elif event == "time":
+            now += amount * 0.2
+        elif event == "sleep":
+            now += amount * 100.0
+        elif event == "junk":
+            client.receive(rng.bytes(amount), now)
+        elif event == "pause":
+            client.pause(now)
+        elif event == "resume":
+            client.resume(now)
+        elif event in ("blind", "see"):
+            client.set_topology(None if event == "blind" else topology, now)
+        elif event == "peer":
+            client._replies.received(client.address, tag, [surb] * amount, True, now)
+        while client.poll(now, 1000):
+            pass
+        deadline = client.next_deadline()
+        assert deadline is None or deadline > now
+        assert client.in_flight <= 20
+    client.resume(now)
+    client.set_topology(topology, now)
+    for _ in range(100_000):
+        client.poll(now, 1000)
+        idle = not client.queue_length and not client.in_flight
+        deadline = client.next_deadline()
+        if idle and (deadline is None or main or cover):
+            break
+        assert deadline is not None and deadline > now
+        now = deadline
+    else:
+        pytest.fail("something never ends")
+
+
+def test_a_dry_pile_is_topped_up_with_the_next_message(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    a.client.keep_stock(b.client.address, 10, 20, network.now)
+    account = a.client.surb_account(b.client.address)
+    assert account.queued == 20
+    network.run(3.0)
+    account.held = 2
+    a.client.send(b.client.address, b"x", now=network.now)
+    assert account.queued == 18
