@@ -79,17 +79,18 @@ class Wire:
 
     def listen(self, port: int, serve: Callable[[TcpStream], Awaitable[None]]) -> None:
         """Run `serve` for each connection to `port`, whatever the address."""
+        self.server.stack.tcp_listen(port, backlog=64, on_connection=lambda connection: self.serve(connection, serve))
 
-        def accepted(connection: TcpConnection) -> None:
-            task = asyncio.ensure_future(run(TcpStream(self.server, connection)))
-            self.tasks.add(task)
-            task.add_done_callback(self._finished)
+    def serve(self, connection: TcpConnection, serve: Callable[[TcpStream], Awaitable[None]]) -> None:
+        """Run `serve` for one connection of the server's stack."""
 
         async def run(stream: TcpStream) -> None:
             with contextlib.suppress(SmolmixError):  # the client may go away at any moment
                 await serve(stream)
 
-        self.server.stack.tcp_listen(port, backlog=64, on_connection=accepted)
+        task = asyncio.ensure_future(run(TcpStream(self.server, connection)))
+        self.tasks.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

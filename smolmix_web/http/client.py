@@ -117,7 +117,7 @@ class HttpClient:
         started = self._clock.now()
         async with Deadline(self._clock, total, "total"):
             checked, connection, head = await self._follow(checked)
-        return HttpResponse(
+        response = HttpResponse(
             self._clock,
             self._pool,
             connection,
@@ -129,6 +129,9 @@ class HttpClient:
             total_left=None if total is None else max(0.0, total - (self._clock.now() - started)),
             decode=checked.decode,
         )
+        if response.bodiless:
+            await response.read_chunk()  # nothing is awaited; whoever does not read it holds no connection
+        return response
 
     def close(self, error: SmolmixError | None = None) -> None:
         """End all connections; requests under way fail with `error`."""

@@ -79,8 +79,10 @@ class NetConnector:
             return [literal]
         if self._resolver is None:
             raise HttpError(f"{url.host}: no resolver for host names", code="bad_url", phase="dns")
+        versions = {address.version for address in self._net.stack.addresses}
         async with Deadline(self._net, timeouts.dns, "dns"):
-            answers = await self._resolver.resolve(url.host)
+            # With one family in the tunnel the other's addresses are of no use and not asked for.
+            answers = await self._resolver.resolve(url.host, family=versions.pop() if len(versions) == 1 else None)
         return [answer.address for answer in answers[:MAX_ADDRESSES]]
 
     async def _tcp(self, addresses: list[Address], port: int, timeouts: Timeouts) -> TcpStream:

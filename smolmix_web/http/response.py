@@ -18,8 +18,8 @@ MAX_READ = 256 * 1024 * 1024
 class HttpResponse:
     """`status`, `reason`, `headers` as received (a list of pairs, names in lower case), final `url`, and the body.
 
-    The body is an async iterator of decoded `bytes`, to be read once: `async for`, or `read()`. A response that is
-    not read to its end holds its connection; call `abort()`.
+    `bodiless`: there is no body by the rules of HTTP. Else the response is an async iterator of decoded `bytes`, to be
+    read once: `async for`, or `read()`. One that is not read to its end holds its connection; call `abort()`.
     """
 
     def __init__(
@@ -47,8 +47,10 @@ class HttpResponse:
         self._connection: HttpConnection | None = connection
         self._error: SmolmixError | None = None
         self._chain: list[Decoder] = []
-        bodiless = method == "HEAD" or head.status in (204, 304)
-        if decode and not bodiless:
+        self.bodiless = (
+            method == "HEAD" or head.status in (204, 304) or get_all(head.headers, "content-length") == ["0"]
+        )
+        if decode and not self.bodiless:
             self._chain = decoders(get_all(head.headers, "content-encoding")) or []
         self._decoded: Iterator[bytes] | None = None
         self._reading = False

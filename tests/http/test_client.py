@@ -79,6 +79,7 @@ async def test_statuses_are_responses() -> None:
         client, _ = client_for(HttpServer(lambda _, status=status: Answer(status, [("Content-Length", "0")])))
         response = await client.fetch(HttpRequest("http://a.test/"))
         assert response.status == status
+        assert response.bodiless and response.finished
         assert await response.read() == b""
 
 

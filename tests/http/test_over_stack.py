@@ -7,6 +7,7 @@ import datetime
 import gzip
 import hashlib
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 import dns.message
@@ -16,10 +17,11 @@ import pytest
 import trustme
 from websockets.server import ServerProtocol
 
+from smolmix_web.dns import Answer as Address
 from smolmix_web.dns import Resolver
 from smolmix_web.errors import ConnectionRefused, DnsError, SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
-from smolmix_web.netstack import Endpoint
+from smolmix_web.netstack import Endpoint, SynRequest
 from smolmix_web.rand import SeededRandom
 from smolmix_web.sockets import TcpStream
 from smolmix_web.websocket import Close, connect
@@ -69,7 +71,8 @@ class World:
         response = dns.message.make_response(message)
         name = str(message.question[0].name)
         if name in HOSTS:
-            response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", HOSTS[name]))
+            if HOSTS[name]:
+                response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *HOSTS[name].split()))
         else:
             response.set_rcode(dns.rcode.NXDOMAIN)
         return [response.to_wire()]
@@ -195,6 +198,59 @@ def test_deadlines_by_phase(authority: trustme.CA, phase: str, seconds: float) -
         assert world.connections() == 0 and world.client.connection_count == 0
 
     run()
+
+
+@virtual
+async def test_the_next_address_when_one_does_not_answer(authority: trustme.CA) -> None:
+    """Three addresses: one refuses, one is silent, one serves."""
+    world = World(authority, lambda _: Answer(body=b"third"))
+    stack = world.wire.server.stack
+    seen: list[str] = []
+
+    def on_syn(request: SynRequest, now: float) -> None:
+        seen.append(str(request.local.address))
+        if seen[-1] == "192.0.2.91":
+            request.refuse(now)
+        elif seen[-1] == "192.0.2.93":
+            connection = request.accept(now)
+            world.wire.serve(connection, world.http.serve)
+
+    stack.on_syn = on_syn
+
+    class Fixed(Resolver):
+        async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
+            assert family == 4
+            return [Address(IPv4Address(f"192.0.2.{number}"), 60) for number in hosts]
+
+    net = world.wire.client
+    resolver = Fixed(net, ("192.0.2.1", 53), None, 30, SeededRandom("fixed"))
+    client = HttpClient(net, resolver)
+    hosts = [91, 92, 93]
+    before = net.now()
+    response = await client.fetch(HttpRequest("http://many.test:8080/"))
+    assert await response.read() == b"third"
+    assert list(dict.fromkeys(seen)) == ["192.0.2.91", "192.0.2.92", "192.0.2.93"]
+    # a round trip for the refusal, half of what is left for the silent one, two round trips for the third
+    assert net.now() - before == pytest.approx(1 + 59 / 2 + 2)
+    assert world.connections() == 1
+    hosts = [91, 91]
+    with pytest.raises(ConnectionRefused):
+        await client.fetch(HttpRequest("http://other.test:8080/"))
+    hosts = [92, 92]
+    with pytest.raises(TimeoutExpired) as caught:
+        await client.fetch(HttpRequest("http://other.test:8080/", timeouts=Timeouts(connect=10)))
+    assert caught.value.phase == "connect"
+    client.close()
+
+
+@virtual
+async def test_only_the_family_of_the_tunnel_is_asked_for(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    HOSTS["none.test."] = ""
+    with pytest.raises(DnsError) as caught:
+        await world.get("http://none.test/")
+    assert caught.value.code == "no_data"
+    assert world.resolver.statistics.queries == 1
 
 
 @virtual

@@ -250,6 +250,19 @@ async def test_every_cut_of_the_handshake_is_refused(certificate: trustme.LeafCe
             await TlsStream.wrap(near, "origin.test", extra_roots=(root,), timeout=5)
 
 
+@virtual
+async def test_a_damaged_flight_is_refused(certificate: trustme.LeafCert, root: str) -> None:
+    """One byte changed anywhere in the server's first flight."""
+    flight = await first_flight(certificate)
+    for position in range(0, len(flight), 37):
+        near, far = Pipe.pair()
+        await far.write(flight[:position] + bytes([flight[position] ^ 0x55]) + flight[position + 1 :])
+        await far.close()
+        with pytest.raises(SmolmixError):
+            await TlsStream.wrap(near, "origin.test", extra_roots=(root,), timeout=5)
+        assert near.closed
+
+
 async def first_flight(certificate: trustme.LeafCert) -> bytes:
     near, far = Pipe.pair()
     client = asyncio.create_task(TlsStream.wrap(far, "origin.test", timeout=1))
