@@ -226,6 +226,10 @@ def endpoint(port: int, address: IPv4Address | IPv6Address = SERVER) -> Endpoint
     return Endpoint(address, port)
 
 
+def void(_: object) -> None:
+    """For callbacks made of an expression."""
+
+
 class Session:
     """A listener that makes a `Peer` of each connection, and one connecting peer."""
 

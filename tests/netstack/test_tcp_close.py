@@ -7,7 +7,7 @@ import pytest
 from smolmix_web.errors import ConnectionAborted, ConnectionReset, StateError
 from smolmix_web.netstack import StackConfig, State, TcpConnection
 from tests.netsim.raw import ACK, FIN, RST, SYN, Raw
-from tests.netsim.simulator import Peer, Session, Simulator, Wire, endpoint
+from tests.netsim.simulator import Peer, Session, Simulator, Wire, endpoint, void
 
 
 def opened() -> tuple[Raw, TcpConnection]:
@@ -289,7 +289,7 @@ def test_no_timer_is_left_after_many_ways_to_end() -> None:
 
 def test_time_wait_gives_way_when_the_table_is_full() -> None:
     sim = Simulator(config=StackConfig(max_connections=3))
-    sim.server.stack.tcp_listen(80, on_connection=lambda connection: Peer(sim, connection) and None)
+    sim.server.stack.tcp_listen(80, on_connection=lambda connection: void(Peer(sim, connection)))
     for _ in range(8):
         peer = Peer(sim, sim.client.stack.tcp_connect(endpoint(80), sim.now))
         assert sim.run(10, until=lambda peer=peer: peer.done)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from smolmix_web.errors import TimeoutExpired
 from smolmix_web.netstack import State, TcpConnection
 from tests.netsim.raw import ACK, FIN, PSH, RST, Raw
-from tests.netsim.simulator import Peer, Session, Simulator, Wire, endpoint
+from tests.netsim.simulator import Peer, Session, Simulator, Wire, endpoint, void
 
 
 def opened(*, window: int = 65_535, mss: int = 1380, **tcp: object) -> tuple[Raw, TcpConnection]:
@@ -84,7 +86,7 @@ def test_zero_window_probes_back_off_and_the_connection_lives() -> None:
             assert probe.payload == b"w" and probe.seq == 1381
             times.append(raw.now - start)
             raw.inject(ACK, 1, 1381, window=0)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert gaps[0] < gaps[1] < gaps[2] and max(gaps) <= 60.0
     assert c.state is State.ESTABLISHED
     (data,) = raw.inject(ACK, 1, 1381, window=1000)
@@ -265,7 +267,7 @@ def test_poll_hands_out_no_more_than_asked_and_keeps_the_rest() -> None:
 
 def test_connections_take_turns() -> None:
     sim = Simulator()
-    sim.server.stack.tcp_listen(80, on_connection=lambda connection: Peer(sim, connection) and None)
+    sim.server.stack.tcp_listen(80, on_connection=lambda connection: void(Peer(sim, connection)))
     connections = [sim.client.stack.tcp_connect(endpoint(80), sim.now) for _ in range(5)]
     sim.run(1.0)
     for connection in connections:

@@ -178,7 +178,8 @@ class Sender:
         self.congestion.set_mss(mss)
 
     def start_window(self, segments: int) -> None:
-        self.congestion.cwnd = initial_window(self.mss, segments)
+        """Begin congestion control anew with this many segments."""
+        self.congestion = self._config.congestion(self.mss, initial_window(self.mss, segments))
 
     # -- what goes out
 
