@@ -12,7 +12,8 @@ from .events import (
     Pong,
     RequestFailed,
 )
-from .session import ExitSession, ExitStatistics, State
+from .session import ExitSession, State
+from .statistics import ExitStatistics
 
 __all__ = [
     "ExitConnected",

@@ -52,10 +52,6 @@ class Liveness:
         self._answer_by = 0.0
         self._paused = False
 
-    @property
-    def probing(self) -> bool:
-        return self._tries > 0
-
     def data_sent(self, now: float) -> None:
         self._last_data = now
         if self._unanswered_since is None:

@@ -40,6 +40,7 @@ from .events import (
 )
 from .liveness import EXIT_ADDRESS, Liveness, Verdict, echo_request, is_echo_reply
 from .lp_frame import DATA, OPEN, LpFrame
+from .statistics import ExitStatistics
 from .surbs import SurbAccount
 from .uplink import Uplink
 
@@ -51,6 +52,7 @@ MIN_MTU, MAX_MTU = 576, 1500
 SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
 MAX_PENDING_REQUESTS = 64
 MAX_EVENTS = 1024
+MAX_PROBES_OUT = 3  # refusals that are taken for answers to our own probes
 MAX_INBOUND = 4096  # packets
 
 
@@ -61,23 +63,6 @@ class State(enum.Enum):
     CLOSING = "closing"
     CLOSED = "closed"
     FAILED = "failed"
-
-
-@dataclass
-class ExitStatistics:
-    """Counters since the start. Whatever an exit sends that we cannot use shows up here and nowhere else."""
-
-    messages_sent: int = 0
-    packets_sent: int = 0
-    packets_received: int = 0
-    surbs_given: int = 0
-    probes: int = 0
-    malformed: int = 0  # frames, responses, bundle tails
-    foreign: int = 0  # of another stream or version
-    unexpected: int = 0  # well-formed, but nobody asked
-    duplicates: int = 0
-    overflowed: int = 0  # packets and events dropped because nobody took them
-    last_malformed: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +147,7 @@ class ExitSession:
         self._sequence = 0
         self._probe_id = 0
         self._probe_sequence = 0
+        self._probes_out = 0  # not refused yet, as far as it matters
         self._pending: dict[int, _Pending] = {}
         self._close_id = 0
         self._close_deadline = 0.0
@@ -403,6 +389,7 @@ class ExitSession:
             return
         if verdict is Verdict.PROBE:
             self._probe_sequence = (self._probe_sequence + 1) & 0xFFFF
+            self._probes_out = min(self._probes_out + 1, MAX_PROBES_OUT)
             self.statistics.probes += 1
             self._liveness.data_sent(now)
             packet = echo_request(self._connected.ipv4, self._probe_id, self._probe_sequence)
@@ -503,9 +490,10 @@ class ExitSession:
         except ValueError:
             self._malformed(malformed("refused destination", 0, f"{destination[:64]!r} is not address:port"))
             return
-        probing = self._liveness is not None and self._liveness.probing
         self._alive()
-        if not (probing and address == EXIT_ADDRESS and int(port) == 0):
+        if self._probes_out and address == EXIT_ADDRESS and int(port) == 0:
+            self._probes_out -= 1
+        else:
             self._emit(PolicyDenied(address, int(port)))
 
     # -- requests and the end -----------------------------------------------------------------------------------------

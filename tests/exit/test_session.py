@@ -430,6 +430,13 @@ def test_an_idle_session_keeps_itself_alive(script: Script) -> None:
     assert script.events() == [PolicyDenied(IPv4Address("10.0.0.1"), 0)], "but without a probe it is"
 
 
+def test_answers_to_repeated_probes_are_all_taken_for_answers(script: Script) -> None:
+    assert len(probes(script.run(25.0 + 8.0))) == 2
+    for _ in range(2):
+        script.reply(denied_probe())
+    assert script.events() == []
+
+
 def test_an_exit_that_answers_the_echo_is_alive_too(script: Script) -> None:
     (probe,) = probes(script.run(25.0))
     reply = probe[:12] + probe[16:20] + probe[12:16] + b"\x00\x00" + probe[22:]
