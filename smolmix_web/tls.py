@@ -333,14 +333,18 @@ class TlsStream:
             view = view[taken:]
             await self._writer.flush()
 
-    async def close(self) -> None:
-        """Send close_notify, then close the stream below in order."""
+    async def send_eof(self) -> None:
+        """End the sending half with close_notify; reading goes on. Idempotent."""
         if self._closing:
             return
         self._closing = True
         if self._failure is None:
             self._connection.send_close_notify()
             await self._writer.flush()
+
+    async def close(self) -> None:
+        """Send close_notify, then close the stream below in order."""
+        await self.send_eof()
         await self._stream.close()
 
     def abort(self, error: SmolmixError | None = None) -> None:

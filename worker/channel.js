@@ -1,6 +1,6 @@
 /**
  * A two-way channel of the worker as web streams: response bodies and TCP connections are read through `readable`,
- * request bodies and TCP connections are written through `writable`. Backpressure crosses in both directions.
+ * request bodies and TCP connections are written with `write`. Backpressure crosses in both directions.
  *
  * @module
  */
@@ -11,7 +11,8 @@ import { mixError } from "./errors.js";
 /** @typedef {import("./connection.js").Opening} Opening */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 
-/** @type {(error: Error) => void} */
+const WRITE_PIECE = 64 * 1024;
+
 const ignore = () => {};
 
 export class Channel {
@@ -19,29 +20,28 @@ export class Channel {
   /** @type {number} */ #id;
   /** @type {ReadableStreamDefaultController<Uint8Array> | null} */ #reader = null;
   /** @type {(() => void) | null} */ #pulled = null;
-  /** @type {{resolve: () => void, reject: (error: Error) => void} | null} */ #writing = null;
-  /** @type {((message: WorkerMessage) => void) | null} */ #resolveOpened = null;
-  /** @type {(error: Error) => void} */ #rejectOpened = ignore;
-  #ended = false;
+  /** @type {{resolve: (value?: undefined) => void, reject: (error: unknown) => void} | null} */ #writing = null;
+  /** @type {(message: WorkerMessage) => void} */ #resolveOpened = ignore;
+  /** @type {(error: unknown) => void} */ #rejectOpened = ignore;
+  /** @type {(error: unknown) => void} */ #markClosed = ignore;
+  /** @type {{error: unknown} | null} */ #ended = null;
   /** First message of the channel: `response` or `opened`. @type {Promise<WorkerMessage>} */ opened;
   /** @type {ReadableStream<Uint8Array>} */ readable;
-  /** Resolves when the channel has ended, for whatever reason. @type {Promise<void>} */ closed;
-  #markClosed = () => {};
+  /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<unknown>} */ closed;
 
   /**
    * @param {WorkerConnection} connection
    * @param {Opening} message
-   * @param {Transferable[]} [transfer]
+   * @param {{signal?: AbortSignal | null, transfer?: Transferable[]}} [options] the signal aborts the channel
    */
-  constructor(connection, message, transfer = []) {
+  constructor(connection, message, { signal = null, transfer = [] } = {}) {
     this.#connection = connection;
     this.opened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve;
       this.#rejectOpened = reject;
     });
     this.opened.catch(ignore);
-    this.closed = new Promise((resolve) => { this.#markClosed = () => resolve(undefined); });
-    this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (e) => this.#fail(e) }, transfer);
+    this.closed = new Promise((resolve) => { this.#markClosed = resolve; });
     this.readable = new ReadableStream(
       {
         start: (controller) => { this.#reader = controller; },
@@ -50,6 +50,12 @@ export class Channel {
       },
       { highWaterMark: 0 },
     );
+    this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (e) => this.#end(e) }, transfer);
+    if (signal) {
+      const onAbort = () => this.abort(signal.reason);
+      signal.addEventListener("abort", onAbort, { once: true });
+      void this.closed.then(() => signal.removeEventListener("abort", onAbort));
+    }
   }
 
   /** @returns {Promise<void>} */
@@ -65,24 +71,22 @@ export class Channel {
     switch (message.type) {
       case "response":
       case "opened":
-        this.#resolveOpened?.(message);
+        this.#resolveOpened(message);
         break;
       case "chunk":
         if (message.data instanceof Uint8Array) this.#reader?.enqueue(message.data);
         this.#finishPull();
         break;
-      case "end":
-      case "closed":
-        this.#ended = true;
-        this.#reader?.close();
-        this.#finishPull();
-        this.#writing?.reject(mixError("connection_closed", "the connection is closed", "write"));
-        this.#writing = null;
-        this.#markClosed();
+      case "eof":
+        this.#finishReading();
         break;
       case "written":
         this.#writing?.resolve();
         this.#writing = null;
+        break;
+      case "end":
+        this.#finishReading();
+        this.#end(null);
         break;
     }
   }
@@ -92,28 +96,46 @@ export class Channel {
     this.#pulled = null;
   }
 
-  /** @param {Error} error */
-  #fail(error) {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#rejectOpened(error);
-    this.#reader?.error(error);
+  #finishReading() {
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.close();
     this.#finishPull();
-    this.#writing?.reject(error);
+  }
+
+  /** @param {unknown} error null for an orderly end */
+  #end(error) {
+    if (this.#ended) return;
+    this.#ended = { error };
+    const told = error ?? mixError("connection_closed", "the connection is closed", "write");
+    this.#rejectOpened(told);
+    this.#reader?.error(told);
+    this.#reader = null;
+    this.#finishPull();
+    this.#writing?.reject(told);
     this.#writing = null;
-    this.#markClosed();
+    this.#markClosed(error);
   }
 
   /**
-   * Hand bytes over; resolves when the tunnel has taken them.
+   * Hand bytes over; resolves when the tunnel has taken them. One call at a time.
    * @param {Uint8Array} data
    * @returns {Promise<void>}
    */
-  write(data) {
-    if (this.#ended) return Promise.reject(mixError("connection_closed", "the connection is closed", "write"));
+  async write(data) {
+    for (let at = 0; at < data.length; at += WRITE_PIECE) await this.#writePiece(data.slice(at, at + WRITE_PIECE));
+  }
+
+  /**
+   * @param {Uint8Array<ArrayBuffer>} data given away
+   * @returns {Promise<void>}
+   */
+  #writePiece(data) {
+    const ended = this.#ended;
+    if (ended) return Promise.reject(ended.error ?? mixError("connection_closed", "the connection is closed", "write"));
     return new Promise((resolve, reject) => {
       this.#writing = { resolve, reject };
-      this.#connection.send({ type: "write", id: this.#id, data });
+      this.#connection.send({ type: "write", id: this.#id, data }, [data.buffer]);
     });
   }
 
@@ -124,10 +146,10 @@ export class Channel {
 
   /**
    * Drop everything at once.
-   * @param {Error} [reason] what readers and writers are told
+   * @param {unknown} [reason] what readers and writers are told
    */
   abort(reason) {
     this.#connection.abort(this.#id);
-    this.#fail(reason ?? mixError("cancelled", "aborted by the page"));
+    this.#end(reason ?? mixError("cancelled", "aborted by the page"));
   }
 }

@@ -8,14 +8,15 @@
  */
 
 import { MixError, mixError } from "./errors.js";
+import { unlessAborted } from "./signals.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 
 /**
- * Where messages of one id go.
- * @typedef {{message: (message: WorkerMessage) => void, failed: (error: Error) => void}} Listener
+ * Where messages of one id go. `failed` is the last of them.
+ * @typedef {{message: (message: WorkerMessage) => void, failed: (error: unknown) => void}} Listener
  */
 
 const BOOT_TIMEOUT_MS = 120_000;
@@ -31,10 +32,11 @@ export class WorkerConnection {
   /** @type {Worker} */ #worker;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
   #nextId = 1;
-  /** @type {Error | null} */ #dead = null;
+  /** @type {unknown} */ #dead = null;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
-  /** @type {Promise<void>} */ booted;
+  /** @type {(error: unknown) => void} */ #bootEnded = () => {};
+  /** The worker's Python runs. @type {Promise<void>} */ booted;
 
   /**
    * @param {Worker} worker
@@ -49,10 +51,11 @@ export class WorkerConnection {
       const timer = setTimeout(() => {
         this.#crash(mixError("boot_timeout", `the worker did not start in ${BOOT_TIMEOUT_MS / 1000} s`, "boot"));
       }, BOOT_TIMEOUT_MS);
-      this.#listeners.set(0, {
-        message: () => { clearTimeout(timer); this.#listeners.delete(0); resolve(); },
-        failed: (error) => { clearTimeout(timer); reject(error); },
-      });
+      this.#bootEnded = (error) => {
+        clearTimeout(timer);
+        if (error) reject(error);
+        else resolve();
+      };
     });
     this.booted.catch(() => {}); // reported to whoever awaits it
     worker.addEventListener("message", (event) => this.#receive(event.data));
@@ -70,10 +73,13 @@ export class WorkerConnection {
     if (this.#dead) return;
     switch (message.type) {
       case "booted":
-        this.#listeners.get(0)?.message(message);
+        this.#bootEnded(null);
         return;
       case "boot-failed":
-        this.#crash(mixError("worker_crashed", message.message, "boot"));
+        this.#crash(mixError("boot_failed", message.message, "boot"));
+        return;
+      case "crashed":
+        this.#crash(mixError("worker_crashed", message.message, "worker"));
         return;
       case "state":
         this.#onState(message.snapshot);
@@ -103,12 +109,13 @@ export class WorkerConnection {
 
   /**
    * End the worker; everything under way fails with this error.
-   * @param {Error} error
+   * @param {unknown} error
    */
   stop(error) {
     if (this.#dead) return;
     this.#dead = error;
     this.#worker.terminate();
+    this.#bootEnded(error);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
     for (const listener of listeners) listener.failed(error);
@@ -124,24 +131,18 @@ export class WorkerConnection {
   open(message, listener, transfer = []) {
     if (this.#dead) throw this.#dead;
     const id = this.#nextId++;
+    this.#worker.postMessage({ ...message, id }, transfer);
     this.#listeners.set(id, listener);
-    try {
-      this.#worker.postMessage({ ...message, id }, transfer);
-    } catch (error) {
-      this.#listeners.delete(id);
-      throw error;
-    }
     return id;
   }
 
   /**
    * Send a message for an id that is open; void when it has ended.
-   * @param {PageMessage} message
+   * @param {Extract<PageMessage, {type: "pull" | "write" | "finish" | "close"}>} message
    * @param {Transferable[]} [transfer]
    */
   send(message, transfer = []) {
-    if (this.#dead || !("id" in message) || !this.#listeners.has(message.id)) return;
-    this.#worker.postMessage(message, transfer);
+    if (this.#listeners.has(message.id)) this.#worker.postMessage(message, transfer);
   }
 
   /**
@@ -149,7 +150,7 @@ export class WorkerConnection {
    * @param {number} id
    */
   abort(id) {
-    if (this.#listeners.delete(id) && !this.#dead) this.#worker.postMessage({ type: "abort", id });
+    if (this.#listeners.delete(id)) this.#worker.postMessage({ type: "abort", id });
   }
 
   /**
@@ -159,26 +160,14 @@ export class WorkerConnection {
    * @returns {Promise<unknown>}
    */
   call(message, signal = null) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      /** @type {number} */
-      let id = 0;
-      const onAbort = () => {
-        this.abort(id);
-        reject(/** @type {AbortSignal} */ (signal).reason);
-      };
-      const done = () => signal?.removeEventListener("abort", onAbort);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    let id = 0;
+    const answer = new Promise((resolve, reject) => {
       id = this.open(message, {
-        message: (answer) => {
-          done();
-          resolve(answer.type === "result" ? answer.value : undefined);
-        },
-        failed: (error) => { done(); reject(error); },
+        message: (reply) => resolve(reply.type === "result" ? reply.value : undefined),
+        failed: reject,
       });
-      signal?.addEventListener("abort", onAbort, { once: true });
     });
+    return unlessAborted(answer, signal, () => this.abort(id));
   }
 }

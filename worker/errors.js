@@ -15,7 +15,7 @@ export class MixError extends Error {
     /** @type {string} */
     this.code = detail.code;
     /** @type {string | null} */
-    this.phase = detail.phase;
+    this.phase = detail.phase ?? null;
     /** @type {string} Class of the error inside the tunnel, for example "TimeoutExpired". */
     this.kind = detail.name;
     /** @type {string | undefined} Name of the option that was refused. */
@@ -31,4 +31,13 @@ export class MixError extends Error {
  */
 export function mixError(code, message, phase = null) {
   return new MixError({ name: "MixError", code, phase, message });
+}
+
+/**
+ * @param {string} option name of the option
+ * @param {string} message what is wrong with it
+ * @returns {MixError} in the words of the tunnel's own check
+ */
+export function optionError(option, message) {
+  return new MixError({ name: "OptionError", code: "bad_option", phase: "setup", message: `option ${option}: ${message}`, option });
 }

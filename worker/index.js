@@ -12,28 +12,32 @@ import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
 import { mixError } from "./errors.js";
 
 export { MixError } from "./errors.js";
+export { MixResponse } from "./response.js";
+export { MixTcpSocket, MixUdpSocket } from "./sockets.js";
 export { MixErrorEvent } from "./websocket.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("./sockets.js").Datagram} Datagram */
 
 /** @type {MixTunnel | null} */
 let shared = null;
 
 /** @returns {MixTunnel} */
 function tunnel() {
-  if (!shared) throw mixError("not_connected", "call setupMixTunnel first", "setup");
+  if (!shared) throw mixError("not_connected", "the tunnel is not set up: call setupMixTunnel first", "setup");
   return shared;
 }
 
 /**
- * Connect the shared tunnel. While it is up, further calls return at once and their options are not looked at.
+ * Connect the shared tunnel. While it is connecting or up, further calls share its outcome and their options are not
+ * looked at; after a failure or `disconnectMixTunnel` it starts anew with these options.
  * @param {SetupMixTunnelOpts} [opts]
  * @returns {Promise<void>}
  */
 export async function setupMixTunnel(opts = {}) {
-  if (!shared || shared.state.state === "failed" || shared.state.state === "shutdown") shared = new MixTunnel(opts);
+  if (!shared?.active) shared = new MixTunnel(opts);
   await shared.setup();
 }
 
@@ -47,19 +51,19 @@ export async function getTunnelState() {
   return (shared ?? new MixTunnel()).state;
 }
 
-/** The shared tunnel itself, once set up. @returns {Promise<MixTunnel>} */
+/** The shared tunnel itself, once `setupMixTunnel` was called. @returns {Promise<MixTunnel>} */
 export async function getMixTunnel() {
   return tunnel();
 }
 
 /**
  * `fetch` over the mixnet; needs `setupMixTunnel`.
- * @param {RequestInfo | URL} url
+ * @param {RequestInfo | URL} input
  * @param {RequestInit} [init]
  * @returns {Promise<Response>}
  */
-export async function mixFetch(url, init = {}) {
-  return tunnel().fetch(url, init);
+export async function mixFetch(input, init) {
+  return tunnel().fetch(input, init);
 }
 
 /**
@@ -75,10 +79,11 @@ export async function createMixFetch(opts = {}) {
 /**
  * First address of a name, asked through the mixnet.
  * @param {string} hostname
+ * @param {{signal?: AbortSignal | null}} [options]
  * @returns {Promise<string>}
  */
-export async function mixDNS(hostname) {
-  const [address] = await tunnel().resolve(hostname);
+export async function mixDNS(hostname, { signal = null } = {}) {
+  const [address] = await tunnel().resolve(hostname, { signal });
   if (address === undefined) throw mixError("no_data", `${hostname} has no address`, "dns");
   return address;
 }

@@ -1,12 +1,14 @@
 /**
  * The whole conversation between a page and its worker, as a closed union.
  *
- * Every call or open channel has an `id` chosen by the page. A call ends with `result` or `error`; a channel
- * (response body, WebSocket, TCP, UDP) starts with `opened` and ends with `end`, `closed` or `error`. After the
- * end of an id the worker forgets it, and later messages for it are void.
+ * Every call or open channel has an `id` chosen by the page. A call ends with `result` or `error`. A channel starts
+ * with `response` (fetch) or `opened` (WebSocket, TCP, UDP) and ends with `end` (fetch and TCP), `closed` (WebSocket)
+ * or `error`. After the end of an id, and after an `abort` of the page, both sides forget it, and later messages for
+ * it are void.
  *
  * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
- * were taken by the tunnel. WebSocket and UDP messages are pulled in the same way.
+ * were taken by the tunnel. WebSocket messages and datagrams are pulled in the same way. Of a UDP socket, a single
+ * `pull` or `write` may fail (`failed`: an ICMP error, a name that does not resolve) and the socket goes on.
  *
  * @module
  */
@@ -33,16 +35,16 @@
  * @property {number} status
  * @property {string} statusText
  * @property {HeaderPair[]} headers
- * @property {string} url
+ * @property {string} url of the last request, after redirects
  * @property {boolean} redirected
- * @property {string} httpVersion
+ * @property {string} httpVersion for example "1.1"
  * @property {string | null} tls for example "TLSv1.3"; null for plain http
  */
 
 /**
  * @typedef {object} TunnelSnapshot
  * @property {"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed"} state
- * @property {string | null} step what is being done while connecting
+ * @property {string | null} step what is being done while connecting: boot, directory, gateway, exit
  * @property {ErrorDetail | null} error why it failed
  * @property {string | null} gateway base58 identity
  * @property {string | null} exit Nym address
@@ -62,22 +64,25 @@
  *   | {type: "pull", id: number}
  *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number}
  *   | {type: "finish", id: number}
- *   | {type: "close", id: number, code?: number, reason?: string}
+ *   | {type: "close", id: number, code: number, reason: string}
  *   | {type: "abort", id: number}} PageMessage
  */
 
 /**
- * Worker to page.
+ * Worker to page. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
  * @typedef {{type: "booted"}
  *   | {type: "boot-failed", message: string}
+ *   | {type: "crashed", message: string}
  *   | {type: "state", snapshot: TunnelSnapshot}
  *   | {type: "result", id: number, value: unknown}
  *   | {type: "error", id: number, error: ErrorDetail}
  *   | {type: "response", id: number, head: ResponseHead}
  *   | {type: "opened", id: number, detail: Record<string, unknown>}
- *   | {type: "chunk", id: number, data: Uint8Array | string, host?: string, port?: number}
- *   | {type: "end", id: number}
+ *   | {type: "chunk", id: number, data: Uint8Array<ArrayBuffer> | string, host?: string, port?: number}
+ *   | {type: "eof", id: number}
  *   | {type: "written", id: number, bytes: number}
+ *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
+ *   | {type: "end", id: number}
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean}} WorkerMessage
  */
 

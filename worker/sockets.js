@@ -5,19 +5,43 @@
  */
 
 import { Channel } from "./channel.js";
-import { mixError } from "./errors.js";
+import { MixError, mixError } from "./errors.js";
+import { unlessAborted } from "./signals.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 
-const WRITE_PIECE = 64 * 1024;
+/**
+ * Bytes of a buffer or view, copied, so that the caller may go on using it.
+ * @param {unknown} data
+ * @param {string} what
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function copyBytes(data, what) {
+  if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+  throw new TypeError(`${what} takes an ArrayBuffer or a view of one`);
+}
 
-/** An open TCP (or TLS) connection. `writable.close()` ends the sending half; reading goes on. */
+/**
+ * @param {unknown} port
+ * @param {number} least
+ * @returns {number}
+ */
+function checkPort(port, least) {
+  if (typeof port === "number" && Number.isInteger(port) && port >= least && port <= 65535) return port;
+  throw new RangeError(`port ${String(port)} is not in ${least}..65535`);
+}
+
+/**
+ * An open TCP (or TLS) connection. `writable.close()` ends the sending half; reading goes on. Cancelling `readable`,
+ * aborting `writable` and `abort()` reset the connection.
+ */
 export class MixTcpSocket {
   /** @type {Channel} */ #channel;
   /** @type {ReadableStream<Uint8Array>} */ readable;
   /** @type {WritableStream<Uint8Array>} */ writable;
-  /** Addresses and TLS facts of the connection. @type {Record<string, unknown>} */ detail;
+  /** Over TLS: `tls` (version), `cipher`, `alpn`. @type {Record<string, unknown>} */ detail;
 
   /**
    * @param {Channel} channel
@@ -28,19 +52,18 @@ export class MixTcpSocket {
     this.detail = detail;
     this.readable = channel.readable;
     this.writable = new WritableStream({
-      write: async (data) => {
-        const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : null;
-        if (!bytes) throw new TypeError("a TCP socket takes Uint8Array chunks");
-        for (let at = 0; at < bytes.length; at += WRITE_PIECE) await channel.write(bytes.slice(at, at + WRITE_PIECE));
+      start: (controller) => {
+        void channel.closed.then((error) => controller.error(error ?? mixError("connection_closed", "the connection is closed", "write")));
       },
+      write: (data) => channel.write(copyBytes(data, "a TCP socket")),
       close: () => channel.finish(),
-      abort: () => channel.abort(),
+      abort: (reason) => channel.abort(reason),
     });
   }
 
-  /** Resolves when the connection has ended. @returns {Promise<void>} */
+  /** Resolves when the connection has ended, for whatever reason. @returns {Promise<void>} */
   get closed() {
-    return this.#channel.closed;
+    return this.#channel.closed.then(() => {});
   }
 
   /** Reset the connection and free it. */
@@ -50,33 +73,37 @@ export class MixTcpSocket {
 }
 
 /**
- * @param {WorkerConnection} connection
+ * @param {Promise<WorkerConnection>} connected
  * @param {string} host
  * @param {number} port
  * @param {{tls?: boolean, signal?: AbortSignal | null}} options
  * @returns {Promise<MixTcpSocket>}
  */
-export async function connectTcp(connection, host, port, { tls = false, signal = null }) {
-  signal?.throwIfAborted();
-  const channel = new Channel(connection, { type: "tcp", host, port, tls });
-  const onAbort = () => channel.abort(/** @type {AbortSignal} */ (signal).reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
-  channel.closed.then(() => signal?.removeEventListener("abort", onAbort));
+export async function connectTcp(connected, host, port, { tls = false, signal = null }) {
+  connected.catch(() => {}); // bad arguments are reported before a tunnel that is down
+  const opening = { type: /** @type {const} */ ("tcp"), host: String(host), port: checkPort(port, 1), tls: Boolean(tls) };
+  const channel = new Channel(await unlessAborted(connected, signal), opening, { signal });
   const message = await channel.opened;
   return new MixTcpSocket(channel, message.type === "opened" ? message.detail : {});
 }
 
 /** @typedef {{data: Uint8Array, host: string, port: number}} Datagram */
 
+/**
+ * @template T
+ * @typedef {{resolve: (value: T) => void, reject: (error: unknown) => void}} Waiter
+ */
+
 /** A UDP socket on the tunnel's address. Iterate it for datagrams; they wait in the worker until then. */
 export class MixUdpSocket {
   /** @type {WorkerConnection} */ #connection;
   #id = 0;
-  /** @type {Error | null} */ #ended = null;
-  /** @type {{resolve: (datagram: Datagram) => void, reject: (error: Error) => void}[]} */ #waiting = [];
-  /** @type {{resolve: () => void, reject: (error: Error) => void}[]} */ #writing = [];
+  /** @type {{error: unknown} | null} */ #ended = null;
+  #closed = false;
+  /** @type {Waiter<Datagram>[]} */ #waiting = [];
+  /** @type {Waiter<void>[]} */ #writing = [];
   /** @type {Promise<MixUdpSocket>} */ opened;
-  /** @type {Record<string, unknown>} */ detail = {};
+  /** `localPort`. @type {Record<string, unknown>} */ detail = {};
 
   /**
    * @param {WorkerConnection} connection
@@ -86,7 +113,7 @@ export class MixUdpSocket {
     this.#connection = connection;
     this.opened = new Promise((resolve, reject) => {
       this.#id = connection.open(
-        { type: "udp", port },
+        { type: "udp", port: checkPort(port, 0) },
         {
           message: (message) => {
             if (message.type === "opened") { this.detail = message.detail; resolve(this); }
@@ -105,40 +132,41 @@ export class MixUdpSocket {
       this.#waiting.shift()?.resolve({ data: message.data, host: String(message.host), port: Number(message.port) });
     } else if (message.type === "written") {
       this.#writing.shift()?.resolve();
-    } else if (message.type === "closed") {
-      this.#end(mixError("connection_closed", "the socket is closed", "udp"));
+    } else if (message.type === "failed") {
+      (message.request === "pull" ? this.#waiting : this.#writing).shift()?.reject(new MixError(message.error));
     }
   }
 
-  /** @param {Error} error */
+  /** @param {unknown} error */
   #end(error) {
     if (this.#ended) return;
-    this.#ended = error;
-    for (const waiter of [...this.#waiting, ...this.#writing]) waiter.reject(error);
-    this.#waiting = [];
-    this.#writing = [];
+    this.#ended = { error };
+    for (const waiter of [...this.#waiting.splice(0), ...this.#writing.splice(0)]) waiter.reject(error);
   }
 
   /**
-   * Send one datagram; resolves when the tunnel has taken it.
-   * @param {Uint8Array} data
+   * Send one datagram; resolves when the tunnel has taken it. A datagram that cannot be sent leaves the socket open.
+   * @param {Uint8Array | ArrayBuffer | ArrayBufferView} data
    * @param {string} host address or name
    * @param {number} port
    * @returns {Promise<void>}
    */
-  send(data, host, port) {
-    const ended = this.#ended;
-    if (ended) return Promise.reject(ended);
+  async send(data, host, port) {
+    const bytes = copyBytes(data, "a UDP socket");
+    checkPort(port, 1);
+    if (this.#ended) throw this.#ended.error;
     return new Promise((resolve, reject) => {
       this.#writing.push({ resolve, reject });
-      this.#connection.send({ type: "write", id: this.#id, data: data.slice(), host, port });
+      this.#connection.send({ type: "write", id: this.#id, data: bytes, host: String(host), port }, [bytes.buffer]);
     });
   }
 
-  /** The next datagram. @returns {Promise<Datagram>} */
-  receive() {
-    const ended = this.#ended;
-    if (ended) return Promise.reject(ended);
+  /**
+   * The next datagram; `close` ends the wait. Rejects once for each ICMP error about what was sent; then go on.
+   * @returns {Promise<Datagram>}
+   */
+  async receive() {
+    if (this.#ended) throw this.#ended.error;
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#connection.send({ type: "pull", id: this.#id });
@@ -146,11 +174,20 @@ export class MixUdpSocket {
   }
 
   close() {
+    this.#closed = true;
     this.#connection.abort(this.#id);
     this.#end(mixError("connection_closed", "the socket is closed", "udp"));
   }
 
+  /** Datagrams until `close`; a failure of the socket or the tunnel is thrown. */
   async *[Symbol.asyncIterator]() {
-    while (!this.#ended) yield await this.receive();
+    while (!this.#closed) {
+      try {
+        yield await this.receive();
+      } catch (error) {
+        if (this.#closed) return;
+        throw error;
+      }
+    }
   }
 }

@@ -5,9 +5,10 @@
  */
 
 import { WorkerConnection } from "./connection.js";
-import { mixError } from "./errors.js";
+import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
 import { MixUdpSocket, connectTcp } from "./sockets.js";
+import { unlessAborted } from "./signals.js";
 import { MixWebSocket } from "./websocket.js";
 
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
@@ -42,17 +43,41 @@ import { MixWebSocket } from "./websocket.js";
 const DOWN = { state: "shutdown", step: null, error: null, gateway: null, exit: null, addresses: [] };
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
+/**
+ * The options as they are sent. What they mean is checked in the worker, in one place; here only what cannot be sent.
+ * @param {SetupMixTunnelOpts} options
+ * @returns {Record<string, unknown>}
+ */
+function copyOptions(options) {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new TypeError("the options of a tunnel are an object");
+  }
+  /** @type {Record<string, unknown>} */
+  const copy = {};
+  for (const [name, value] of Object.entries(options)) {
+    try {
+      copy[name] = structuredClone(value);
+    } catch {
+      throw optionError(name, `a ${typeof value} cannot be an option`);
+    }
+  }
+  return copy;
+}
+
 /** The tunnel changed: `event.detail` is the new snapshot. Event name "state". */
 export class MixTunnel extends EventTarget {
-  /** @type {SetupMixTunnelOpts} */ #options;
+  /** @type {Record<string, unknown>} */ #options;
   /** @type {WorkerConnection | null} */ #connection = null;
   /** @type {Promise<WorkerConnection> | null} */ #ready = null;
+  /** @type {Promise<void> | null} */ #closing = null;
+  /** Counts `setup` and `disconnect`, so that a set-up notices that it is no longer wanted. */
+  #turn = 0;
   /** @type {TunnelSnapshot} */ #snapshot = DOWN;
 
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {
     super();
-    this.#options = options;
+    this.#options = copyOptions(options);
   }
 
   /**
@@ -60,44 +85,67 @@ export class MixTunnel extends EventTarget {
    * @returns {Promise<void>}
    */
   async setup() {
-    this.#ready ??= this.#start();
+    this.#ready ??= this.#start(++this.#turn);
     await this.#ready;
   }
 
-  /** @returns {Promise<WorkerConnection>} */
-  async #start() {
+  /**
+   * @param {number} turn
+   * @returns {Promise<WorkerConnection>}
+   */
+  async #start(turn) {
+    await this.#closing; // also: nothing happens before `setup` holds the promise of this
+    if (turn !== this.#turn) throw mixError("tunnel_closed", "the tunnel was disconnected", "setup");
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
-    const connection = new WorkerConnection(worker, (snapshot) => this.#change(snapshot), (error) => this.#crashed(error));
+    let worker;
+    try {
+      worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
+    } catch (error) {
+      const failure = mixError("boot_failed", `the worker cannot be made: ${error}`, "boot");
+      this.#failed(null, failure);
+      throw failure;
+    }
+    const connection = new WorkerConnection(
+      worker,
+      (snapshot) => this.#changed(connection, snapshot),
+      (error) => this.#failed(connection, error),
+    );
     this.#connection = connection;
     try {
       await connection.booted;
-      await connection.call({ type: "setup", options: { ...this.#options } });
+      await connection.call({ type: "setup", options: this.#options });
     } catch (error) {
-      const reason = error instanceof Error ? error : new Error(String(error));
-      if (this.#connection === connection) {
-        this.#ready = null;
-        this.#connection = null;
-        connection.stop(reason);
-        this.#failed(reason);
-      }
+      this.#failed(connection, error);
       throw error;
     }
     return connection;
   }
 
-  /** @param {Error} error */
-  #crashed(error) {
-    this.#ready = null;
-    this.#connection = null;
-    this.#failed(error);
+  /**
+   * @param {WorkerConnection} connection
+   * @param {TunnelSnapshot} snapshot
+   */
+  #changed(connection, snapshot) {
+    if (connection !== this.#connection) return;
+    if (snapshot.state === "failed" && snapshot.error) this.#failed(connection, new MixError(snapshot.error), snapshot);
+    else this.#change(snapshot);
   }
 
-  /** @param {Error} error */
-  #failed(error) {
-    if (this.#snapshot.state === "failed") return;
-    const { code = "internal", phase = null } = /** @type {{code?: string, phase?: string | null}} */ (error);
-    this.#change({ ...DOWN, state: "failed", error: { name: error.name, code, phase, message: error.message } });
+  /**
+   * The tunnel is over: the worker goes, and everything under way in it ends with the same error.
+   * @param {WorkerConnection | null} connection
+   * @param {unknown} error
+   * @param {TunnelSnapshot} [last]
+   */
+  #failed(connection, error, last = DOWN) {
+    if (connection !== this.#connection) return;
+    this.#ready = null;
+    this.#connection = null;
+    connection?.stop(error);
+    const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
+    const typed = error instanceof MixError ? error : mixError("internal", message);
+    const detail = { name: typed.kind === "MixError" ? name : typed.kind, code: typed.code, phase: typed.phase, message };
+    this.#change({ ...last, state: "failed", step: null, error: typed.option ? { ...detail, option: typed.option } : detail });
   }
 
   /** @param {TunnelSnapshot} snapshot */
@@ -106,34 +154,55 @@ export class MixTunnel extends EventTarget {
     this.dispatchEvent(new CustomEvent("state", { detail: snapshot }));
   }
 
+  /** It is up, or being set up. */
+  get active() {
+    return this.#ready !== null;
+  }
+
   /** What the tunnel is doing now. @returns {TunnelSnapshot} */
   get state() {
     return this.#snapshot;
   }
 
-  /** @returns {Promise<WorkerConnection>} */
+  /**
+   * The worker, once the tunnel is up. Rejects at once when it is not even being set up.
+   * @returns {Promise<WorkerConnection>}
+   */
   connected() {
-    return this.#ready ?? Promise.reject(mixError("not_connected", "call setupMixTunnel first", "setup"));
+    if (this.#ready) return this.#ready;
+    const { error } = this.#snapshot;
+    if (error) return Promise.reject(mixError("tunnel_failed", `the tunnel failed: ${error.message}`, error.phase));
+    return Promise.reject(mixError("not_connected", "the tunnel is not set up: call setupMixTunnel first", "setup"));
   }
 
-  /** Say goodbye to the exit, close the gateway's connection and end the worker. @returns {Promise<void>} */
-  async disconnect() {
-    const connection = this.#connection;
+  /**
+   * Say goodbye to the exit, close the gateway's connection and end the worker. What is under way fails with the code
+   * "tunnel_closed". `setup` may be called again.
+   * @returns {Promise<void>}
+   */
+  disconnect() {
+    this.#turn += 1;
     this.#ready = null;
+    this.#closing ??= this.#disconnect().finally(() => { this.#closing = null; });
+    return this.#closing;
+  }
+
+  /** @returns {Promise<void>} */
+  async #disconnect() {
+    const connection = this.#connection;
+    const running = this.#snapshot.state === "ready" || this.#snapshot.state === "reconnecting";
     this.#connection = null;
-    if (!connection) {
-      if (this.#snapshot.state !== "shutdown") this.#change(DOWN);
-      return;
+    if (this.#snapshot.state === "shutdown") return;
+    if (connection && running) {
+      this.#change({ ...this.#snapshot, state: "shutting_down", step: null });
+      try {
+        await connection.call({ type: "disconnect" }, AbortSignal.timeout(DISCONNECT_TIMEOUT_MS));
+      } catch {
+        // The worker is ended below in any case.
+      }
     }
-    const closed = mixError("tunnel_closed", "the tunnel was disconnected");
-    try {
-      await connection.call({ type: "disconnect" }, AbortSignal.timeout(DISCONNECT_TIMEOUT_MS));
-    } catch {
-      // The worker is ended below in any case.
-    } finally {
-      connection.stop(closed);
-      this.#change(DOWN);
-    }
+    connection?.stop(mixError("tunnel_closed", "the tunnel was disconnected"));
+    this.#change(DOWN);
   }
 
   /**
@@ -142,8 +211,8 @@ export class MixTunnel extends EventTarget {
    * @param {RequestInit} [init]
    * @returns {Promise<Response>}
    */
-  async fetch(input, init = {}) {
-    return fetchThrough(await this.connected(), input, init);
+  fetch(input, init) {
+    return fetchThrough(this.connected(), input, init ?? {});
   }
 
   /**
@@ -153,8 +222,8 @@ export class MixTunnel extends EventTarget {
    * @returns {Promise<string[]>}
    */
   async resolve(name, { family = null, signal = null } = {}) {
-    const connection = await this.connected();
-    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name, family }, signal));
+    const connection = await unlessAborted(this.connected(), signal);
+    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family }, signal));
   }
 
   /**
@@ -172,8 +241,8 @@ export class MixTunnel extends EventTarget {
    * @param {{tls?: boolean, signal?: AbortSignal | null}} [options]
    * @returns {Promise<MixTcpSocket>}
    */
-  async connectTcp(host, port, options = {}) {
-    return connectTcp(await this.connected(), host, port, options);
+  connectTcp(host, port, options = {}) {
+    return connectTcp(this.connected(), host, port, options);
   }
 
   /**

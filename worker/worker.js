@@ -9,6 +9,7 @@ import { createCrypto } from "./crypto/index.js";
 import { startPython } from "./runtime.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
+/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 
 /** @type {((message: PageMessage) => void) | null} */
 let receive = null;
@@ -20,14 +21,20 @@ self.addEventListener("message", (event) => {
   else early.push(event.data);
 });
 
+/** @param {WorkerMessage} message */
+const post = (message) => self.postMessage(message);
+
 async function boot() {
   const base = new URL("./pyodide/", import.meta.url).href;
   const [pyodide, crypto] = await Promise.all([startPython(base), createCrypto()]);
+  // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
+  pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(self);
+  bridge.destroy();
   for (const message of early.splice(0)) receive?.(message);
-  self.postMessage({ type: "booted" });
+  post({ type: "booted" });
 }
 
-boot().catch((error) => self.postMessage({ type: "boot-failed", message: `the tunnel's code did not start: ${error}` }));
+boot().catch((error) => post({ type: "boot-failed", message: `the tunnel's code did not start: ${error}` }));

@@ -1,29 +1,35 @@
 """The worker's side of the page's messages: one task for each id, on top of `Tunnel`.
 
 The messages are those of `worker/messages.js`. This file knows nothing of JavaScript: `worker.py` turns JavaScript
-objects into dictionaries and back, tests pass dictionaries directly.
+objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in `operations.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..errors import Cancelled, SmolmixError, StateError, UsageError
-from ..http import HttpRequest
 from ..options import TunnelOptions
-from ..sockets import ByteStream, UdpSocket
 from ..tunnel import Tunnel
-from ..websocket import Close as WebSocketClose
-from ..websocket import WebSocketConnection
+from . import operations
 from .channel import Channel, Close, Finish, Post, Write, field
 
 MAX_CHANNELS = 1024
-READ_PIECE = 65_536
+CANCEL_TIMEOUT = 1.0  # s for cancelled operations to free what they hold, at a disconnect
 
 MakeTunnel = Callable[[TunnelOptions, Callable[[dict[str, Any]], None]], Tunnel]
 Message = Mapping[str, Any]
+Operation = Callable[[Tunnel, Channel, Message], Coroutine[Any, Any, None]]
+
+OPERATIONS: Mapping[str, Operation] = {
+    "resolve": operations.resolve,
+    "fetch": operations.fetch,
+    "websocket": operations.websocket,
+    "tcp": operations.tcp,
+    "udp": operations.udp,
+}
 
 
 class Bridge:
@@ -35,31 +41,30 @@ class Bridge:
         self._tunnel: Tunnel | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._channels: dict[int, Channel] = {}
-        self._openings: dict[str, Callable[[Channel, Message], Coroutine[Any, Any, None]]] = {
+        self._own: dict[str, Callable[[Channel, Message], Coroutine[Any, Any, None]]] = {
             "setup": self._setup,
             "disconnect": self._disconnect,
             "statistics": self._statistics,
-            "resolve": self._resolve,
-            "fetch": self._fetch,
-            "websocket": self._websocket,
-            "tcp": self._tcp,
-            "udp": self._udp,
         }
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Any) -> None:
         """One message of the page. Never raises: a bad message is answered with `error` where it has an id."""
         try:
+            if not isinstance(message, Mapping):
+                return
             kind = field(message, "type", str)
             channel_id = field(message, "id", int)
         except UsageError:
             return
         try:
-            if kind in self._openings:
+            if kind in self._own or kind in OPERATIONS:
                 self._open(kind, channel_id, message)
             elif (channel := self._channels.get(channel_id)) is not None:
                 self._verb(kind, channel, message)
         except SmolmixError as error:
             self._fail(channel_id, error)
+        except Exception as error:  # a defect ends one id, not the worker
+            self._fail(channel_id, _defect(error))
 
     def _open(self, kind: str, channel_id: int, message: Message) -> None:
         if channel_id in self._channels:
@@ -90,14 +95,18 @@ class Bridge:
 
     async def _run(self, kind: str, channel: Channel, message: Message) -> None:
         try:
-            await self._openings[kind](channel, message)
+            own = self._own.get(kind)
+            if own is not None:
+                await own(channel, message)
+            else:
+                await OPERATIONS[kind](self._ready(), channel, message)
         except SmolmixError as error:
             self._fail(channel.id, error)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._fail(channel.id, SmolmixError(f"{type(error).__name__}: {error}"))
-            raise
+            self._fail(channel.id, _defect(error))
+            raise  # the loop reports it with its traceback
         finally:
             if self._channels.get(channel.id) is channel:
                 del self._channels[channel.id]
@@ -120,8 +129,6 @@ class Bridge:
             raise StateError("the tunnel is not set up", code="not_connected", phase="setup")
         return self._tunnel
 
-    # -- the tunnel -------------------------------------------------------------------------------
-
     async def _setup(self, channel: Channel, message: Message) -> None:
         if self._tunnel is not None:
             raise StateError("this worker has a tunnel already", code="already_set_up", phase="setup")
@@ -135,155 +142,20 @@ class Bridge:
 
     async def _disconnect(self, channel: Channel, _message: Message) -> None:
         gone = Cancelled("the tunnel was disconnected", code="tunnel_closed")
+        tasks = [task for other, task in self._tasks.items() if other != channel.id]
         for other in list(self._channels):
             if other != channel.id:
                 self._fail(other, gone)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
         if self._tunnel is not None:
             await self._tunnel.close()
         channel.send("result", value=None)
 
     async def _statistics(self, channel: Channel, _message: Message) -> None:
-        channel.send("result", value=self._ready().statistics())
+        """The tunnel's counters, and how many other operations of the page are under way."""
+        channel.send("result", value={"operations": len(self._channels) - 1, **self._ready().statistics()})
 
-    async def _resolve(self, channel: Channel, message: Message) -> None:
-        family = message.get("family")
-        if family not in (4, 6, None):
-            raise UsageError(f"family must be 4, 6 or null, not {family!r}", code="bad_message", phase="dns")
-        addresses = await self._ready().resolve(field(message, "name", str), family=family)
-        channel.send("result", value=[str(address) for address in addresses])
 
-    # -- fetch ------------------------------------------------------------------------------------
-
-    async def _fetch(self, channel: Channel, message: Message) -> None:
-        request = field(message, "request", Mapping)
-        streaming = field(request, "streaming", bool)
-        body: bytes | AsyncIterator[bytes] | None
-        body = self._uploaded(channel) if streaming else request.get("body")
-        response = await self._ready().fetch(
-            HttpRequest(
-                url=field(request, "url", str),
-                method=field(request, "method", str),
-                headers=[(str(name), str(value)) for name, value in field(request, "headers", list, tuple)],
-                body=body,
-                redirect=field(request, "redirect", str),
-            )
-        )
-        try:
-            channel.send(
-                "response",
-                head={
-                    "status": response.status,
-                    "statusText": response.reason,
-                    "headers": [[name, value] for name, value in response.headers],
-                    "url": response.url,
-                    "redirected": response.redirected,
-                    "httpVersion": response.http_version,
-                    "tls": response.tls.version if response.tls is not None else None,
-                },
-            )
-            await self._send_chunks(channel, response.read_chunk)
-        finally:
-            response.abort()
-
-    async def _uploaded(self, channel: Channel) -> AsyncIterator[bytes]:
-        while True:
-            item = await channel.next_inbound()
-            if not isinstance(item, Write):
-                return
-            yield item.data.encode() if isinstance(item.data, str) else item.data
-            channel.send("written", bytes=item.size)
-
-    async def _send_chunks(self, channel: Channel, read: Callable[[], Coroutine[Any, Any, bytes]]) -> None:
-        """One chunk for each pull; the end is told without being asked, so that an empty body costs nothing."""
-        while True:
-            data = await read()
-            if not data:
-                break
-            await channel.pulled()
-            channel.send("chunk", data=data)
-        channel.send("end")
-
-    # -- WebSocket --------------------------------------------------------------------------------
-
-    async def _websocket(self, channel: Channel, message: Message) -> None:
-        protocols = [str(name) for name in field(message, "protocols", list, tuple)]
-        socket = await self._ready().connect_websocket(field(message, "url", str), protocols)
-        writer = asyncio.get_running_loop().create_task(self._websocket_writes(channel, socket))
-        try:
-            extensions = ", ".join(socket.extensions)
-            channel.send("opened", detail={"protocol": socket.subprotocol or "", "extensions": extensions})
-            while True:
-                received = await socket.receive()
-                if isinstance(received, WebSocketClose):
-                    break
-                await channel.pulled()
-                channel.send("chunk", data=received)
-            channel.send("closed", code=received.code, reason=received.reason, clean=received.clean)
-        finally:
-            writer.cancel()
-            socket.abort()
-
-    async def _websocket_writes(self, channel: Channel, socket: WebSocketConnection) -> None:
-        while True:
-            item = await channel.next_inbound()
-            if isinstance(item, Write):
-                await socket.send(item.data)
-                channel.send("written", bytes=item.size)
-            elif isinstance(item, Close):
-                await socket.close(item.code, item.reason)
-                return
-
-    # -- TCP and UDP ------------------------------------------------------------------------------
-
-    async def _tcp(self, channel: Channel, message: Message) -> None:
-        tls = field(message, "tls", bool)
-        connected = await self._ready().connect_tcp(field(message, "host", str), field(message, "port", int), tls=tls)
-        stream = connected.stream
-        try:
-            facts = connected.tls
-            detail = {"tls": facts.version, "cipher": facts.cipher, "alpn": facts.alpn} if facts is not None else {}
-            channel.send("opened", detail=detail)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._tcp_writes(channel, stream))
-                await self._send_chunks(channel, lambda: stream.read(READ_PIECE))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        finally:
-            stream.abort()
-
-    async def _tcp_writes(self, channel: Channel, stream: ByteStream) -> None:
-        while True:
-            item = await channel.next_inbound()
-            if isinstance(item, Write):
-                await stream.write(item.data.encode() if isinstance(item.data, str) else item.data)
-                channel.send("written", bytes=item.size)
-            else:
-                await stream.close()
-                return
-
-    async def _udp(self, channel: Channel, message: Message) -> None:
-        tunnel = self._ready()
-        socket = tunnel.bind_udp(field(message, "port", int))
-        try:
-            local = socket.local
-            detail = {"localAddress": str(local.address), "localPort": local.port} if local is not None else {}
-            channel.send("opened", detail=detail)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._udp_writes(channel, tunnel, socket))
-                while True:
-                    await channel.pulled()
-                    data, source = await socket.receive()
-                    channel.send("chunk", data=data, host=str(source.address), port=source.port)
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        finally:
-            socket.close()
-
-    async def _udp_writes(self, channel: Channel, tunnel: Tunnel, socket: UdpSocket) -> None:
-        while True:
-            item = await channel.next_inbound()
-            if not isinstance(item, Write) or item.host is None or item.port is None:
-                raise UsageError("a datagram needs data, host and port", code="bad_message", phase="udp")
-            address = (await tunnel.resolve(item.host, family=None))[0]
-            socket.send_to(item.data.encode() if isinstance(item.data, str) else item.data, address, item.port)
-            channel.send("written", bytes=item.size)
+def _defect(error: Exception) -> SmolmixError:
+    return SmolmixError(f"{type(error).__name__}: {error}")

@@ -29,8 +29,13 @@ class Write:
     port: int | None = None
 
     @property
+    def octets(self) -> bytes:
+        """Text as UTF-8; half surrogate pairs, which JavaScript allows, are replaced."""
+        return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
+
+    @property
     def size(self) -> int:
-        return len(self.data.encode()) if isinstance(self.data, str) else len(self.data)
+        return len(self.octets)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,9 @@ class Channel:
     def push(self, item: Inbound) -> None:
         """Raises `UsageError` when the page does not wait for `written`."""
         size = item.size if isinstance(item, Write) else 0
-        if len(self._inbound) >= MAX_WAITING or self._inbound_bytes + size > MAX_WAITING_BYTES:
+        # One item of any size may wait: a WebSocket message cannot be split.
+        full = self._inbound_bytes > 0 and self._inbound_bytes + size > MAX_WAITING_BYTES
+        if full or len(self._inbound) >= MAX_WAITING:
             raise UsageError("too much written without waiting", code="write_overflow", phase="write")
         self._inbound.append(item)
         self._inbound_bytes += size

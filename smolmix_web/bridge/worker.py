@@ -1,4 +1,7 @@
-"""The Pyodide end of the bridge: JavaScript messages in, JavaScript messages out. Runs in a browser worker only."""
+"""The Pyodide end of the bridge: JavaScript messages in, JavaScript messages out. Runs in a browser worker only.
+
+Everything is copied at the border, so no proxy of either language outlives the call it came with.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import js
-from pyodide.ffi import create_proxy, to_js
+from pyodide.ffi import create_proxy, jsnull, to_js
 
 from ..host.browser import BrowserHost
 from ..options import TunnelOptions
@@ -18,9 +21,8 @@ def start(scope: Any) -> Any:
     """Make a bridge that posts to `scope` (the worker's global) and return the function that takes its messages."""
 
     def post(message: dict[str, Any]) -> None:
-        converted = to_js(message, dict_converter=js.Object.fromEntries)
-        data = message.get("data")
-        if isinstance(data, bytes):
+        converted = to_js(_from_python(message), dict_converter=js.Object.fromEntries)
+        if isinstance(message.get("data"), bytes):
             scope.postMessage(converted, to_js([converted.data.buffer]))
         else:
             scope.postMessage(converted)
@@ -31,17 +33,30 @@ def start(scope: Any) -> Any:
     bridge = Bridge(post, make_tunnel)
 
     def receive(message: Any) -> None:
-        bridge.receive(_to_python(message.to_py()))
+        bridge.receive(to_python(message.to_py()))
 
     return create_proxy(receive)
 
 
-def _to_python(value: Any) -> Any:
-    """Typed arrays arrive as memoryviews, plain objects as dictionaries."""
+def to_python(value: Any) -> Any:
+    """Typed arrays arrive as memoryviews, plain objects as dictionaries, null as a value of its own."""
+    if value is jsnull:
+        return None
     if isinstance(value, memoryview):
         return value.tobytes()
     if isinstance(value, dict):
-        return {name: _to_python(item) for name, item in value.items()}
+        return {name: to_python(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_to_python(item) for item in value]
+        return [to_python(item) for item in value]
+    return value
+
+
+def _from_python(value: Any) -> Any:
+    """None becomes null, not undefined; the types of `worker/messages.js` say null."""
+    if value is None:
+        return jsnull
+    if isinstance(value, dict):
+        return {name: _from_python(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_from_python(item) for item in value]
     return value

@@ -1,0 +1,207 @@
+"""What one id of the page does: resolve, fetch, WebSocket, TCP, UDP. Each is one task; cancelling it frees its flow.
+
+The messages they exchange with the page are described in `worker/messages.js`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Literal, cast
+
+from ..errors import SmolmixError, UsageError
+from ..http import HttpRequest
+from ..sockets import ByteStream, TcpStream, UdpSocket
+from ..tls import TlsStream
+from ..tunnel import Tunnel
+from ..websocket import Close as WebSocketClose
+from ..websocket import WebSocketConnection
+from .channel import Channel, Close, Write, field
+
+READ_PIECE = 65_536
+
+Message = Mapping[str, Any]
+
+
+async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """One `result`: the addresses as text."""
+    family = message.get("family")
+    if family not in (4, 6, None):
+        raise UsageError(f"family must be 4, 6 or null, not {family!r}", code="bad_message", phase="dns")
+    addresses = await tunnel.resolve(field(message, "name", str), family=family)
+    channel.send("result", value=[str(address) for address in addresses])
+
+
+# -- fetch ------------------------------------------------------------------------------------------
+
+
+async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """`response`, then a `chunk` for each pull, then `end`."""
+    response = await tunnel.fetch(_request(channel, message))
+    try:
+        channel.send(
+            "response",
+            head={
+                "status": response.status,
+                "statusText": response.reason,
+                "headers": [[name, value] for name, value in response.headers],
+                "url": response.url,
+                "redirected": response.redirected,
+                "httpVersion": response.http_version,
+                "tls": response.tls.version if response.tls is not None else None,
+            },
+        )
+        await _send_chunks(channel, response.read_chunk)
+        channel.send("end")
+    finally:
+        response.abort()  # of a body that was read to its end this frees nothing
+
+
+def _request(channel: Channel, message: Message) -> HttpRequest:
+    request = field(message, "request", Mapping)
+    body: bytes | AsyncIterator[bytes] | None = None
+    if field(request, "streaming", bool):
+        body = _uploaded(channel)
+    elif request.get("body") is not None:
+        body = field(request, "body", bytes)
+    return HttpRequest(
+        url=field(request, "url", str),
+        method=field(request, "method", str),
+        headers=[_pair(item) for item in field(request, "headers", list, tuple)],
+        body=body,
+        redirect=cast(Literal["follow", "error", "manual"], field(request, "redirect", str)),
+    )
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    if isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(part, str) for part in item):
+        return item[0], item[1]
+    raise UsageError(f"a header must be a pair of texts, not {item!r:.60}", code="bad_message", phase="request")
+
+
+async def _uploaded(channel: Channel) -> AsyncIterator[bytes]:
+    while isinstance(item := await channel.next_inbound(), Write):
+        yield item.octets
+        channel.send("written", bytes=item.size)
+
+
+async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -> None:
+    """One chunk for each pull; the end is found without being asked, so that an empty body costs nothing."""
+    while data := await read():
+        await channel.pulled()
+        channel.send("chunk", data=data)
+
+
+# -- WebSocket --------------------------------------------------------------------------------------
+
+
+async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """`opened`, a `chunk` for each pull, `closed`."""
+    protocols = field(message, "protocols", list, tuple)
+    socket = await tunnel.connect_websocket(field(message, "url", str), protocols)
+    writer = asyncio.get_running_loop().create_task(_websocket_writes(channel, socket))
+    try:
+        detail = {"protocol": socket.subprotocol or "", "extensions": ", ".join(socket.extensions)}
+        channel.send("opened", detail=detail)
+        while not isinstance(received := await socket.receive(), WebSocketClose):
+            await channel.pulled()
+            channel.send("chunk", data=received)
+        channel.send("closed", code=received.code, reason=received.reason, clean=received.clean)
+    except BaseException:
+        socket.abort()
+        raise
+    finally:
+        writer.cancel()
+
+
+async def _websocket_writes(channel: Channel, socket: WebSocketConnection) -> None:
+    try:
+        while True:
+            item = await channel.next_inbound()
+            if isinstance(item, Write):
+                await socket.send(item.data)
+                channel.send("written", bytes=item.size)
+            elif isinstance(item, Close):
+                await socket.close(item.code, item.reason)
+                return
+    except SmolmixError as error:
+        socket.abort(error)  # the reading side hears of it, after the messages that came before
+
+
+# -- TCP and UDP ------------------------------------------------------------------------------------
+
+
+async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """`opened`, a `chunk` for each pull, `eof` when the peer has finished, `end` when both sides have."""
+    tls = field(message, "tls", bool)
+    connected = await tunnel.connect_tcp(field(message, "host", str), field(message, "port", int), tls=tls)
+    stream, facts = connected.stream, connected.tls
+    try:
+        detail = {"tls": facts.version, "cipher": facts.cipher, "alpn": facts.alpn} if facts is not None else {}
+        channel.send("opened", detail=detail)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_tcp_writes(channel, stream))
+            await _send_chunks(channel, lambda: stream.read(READ_PIECE))
+            channel.send("eof")
+        await stream.close()
+        channel.send("end")
+    except BaseExceptionGroup as failures:
+        stream.abort()
+        raise failures.exceptions[0] from None
+    except BaseException:
+        stream.abort()
+        raise
+
+
+async def _tcp_writes(channel: Channel, stream: ByteStream) -> None:
+    while isinstance(item := await channel.next_inbound(), Write):
+        await stream.write(item.octets)
+        channel.send("written", bytes=item.size)
+    if isinstance(stream, TlsStream):
+        await stream.send_eof()
+    elif isinstance(stream, TcpStream):
+        stream.send_eof()
+
+
+async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """`opened`, a `chunk` or `failed` for each pull; ends by `abort` only."""
+    port = field(message, "port", int)
+    if not 0 <= port <= 65535:
+        raise UsageError(f"port {port} is not in 0..65535", code="bad_port", phase="udp")
+    socket = tunnel.bind_udp(port)
+    try:
+        channel.send("opened", detail={"localPort": socket.port})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_udp_writes(channel, tunnel, socket))
+            while True:
+                await channel.pulled()
+                try:
+                    data, source = await socket.receive()
+                except SmolmixError as error:
+                    _failed(channel, tunnel, "pull", error)
+                else:
+                    channel.send("chunk", data=data, host=str(source.address), port=source.port)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        socket.close()
+
+
+async def _udp_writes(channel: Channel, tunnel: Tunnel, socket: UdpSocket) -> None:
+    while True:
+        item = await channel.next_inbound()
+        if not isinstance(item, Write) or item.host is None or item.port is None:
+            raise UsageError("a datagram needs data, host and port", code="bad_message", phase="udp")
+        try:
+            address = (await tunnel.resolve(item.host))[0]
+            socket.send_to(item.octets, address, item.port)
+            channel.send("written", bytes=item.size)
+        except SmolmixError as error:
+            _failed(channel, tunnel, "write", error)
+
+
+def _failed(channel: Channel, tunnel: Tunnel, request: str, error: SmolmixError) -> None:
+    """One datagram failed; a tunnel that is gone ends the socket."""
+    if tunnel.state != "ready":
+        raise error
+    channel.send("failed", request=request, error=error.to_dict())
