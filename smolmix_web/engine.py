@@ -29,7 +29,6 @@ from .netstack import Endpoint, Stack, StackConfig
 from .rand import RandomSource
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
-SMALL_MESSAGE = 640  # bytes: acknowledgements, requests; somebody waits for what follows them
 
 
 class Engine:
@@ -139,7 +138,7 @@ class Engine:
         if message.lane == "control":
             lane = Lane.CONTROL
         else:
-            lane = Lane.SMALL if len(message.data) <= SMALL_MESSAGE else Lane.BULK
+            lane = Lane.SMALL if message.is_small else Lane.BULK
         lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
         try:
             self.mixnet.send(
