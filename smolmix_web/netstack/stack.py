@@ -142,9 +142,12 @@ class Stack:
             statistics.bytes_out += len(packet)
         return out
 
-    def next_deadline(self) -> float | None:
-        """When `poll` must be called although nothing arrives; 0.0 when output is waiting, None for never."""
-        if self._scheduler.waiting:
+    def next_deadline(self, *, full: bool = False) -> float | None:
+        """When `poll` must be called although nothing arrives; 0.0 when output is waiting, None for never.
+
+        With `full` waiting output does not count: the tunnel has no room for it, and only timers matter.
+        """
+        if self._scheduler.waiting and not full:
             return 0.0
         deadline = min(self._scheduler.next_deadline(), self._reassembler.deadline)
         return None if deadline == INFINITY else deadline

@@ -265,6 +265,18 @@ def test_poll_hands_out_no_more_than_asked_and_keeps_the_rest() -> None:
     assert raw.stack.next_deadline() is not None and raw.stack.next_deadline() != 0.0
 
 
+def test_a_full_tunnel_leaves_only_timers() -> None:
+    raw, c = opened()
+    c.send(bytes(1380), raw.now)
+    assert raw.stack.next_deadline() == 0.0
+    assert raw.stack.next_deadline(full=True) is None
+    assert raw.stack.poll(raw.now, 0) == []
+    c.send(bytes(1380), raw.now)
+    raw.take(1)
+    timer = raw.stack.next_deadline(full=True)
+    assert timer is not None and timer > raw.now and raw.stack.next_deadline() == 0.0
+
+
 def test_connections_take_turns() -> None:
     sim = Simulator()
     sim.server.stack.tcp_listen(80, on_connection=lambda connection: void(Peer(sim, connection)))

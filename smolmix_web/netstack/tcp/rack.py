@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from .scoreboard import Scoreboard, Sent
 
 INFINITY = float("inf")
-_MARGIN = 1.25  # over the longest lateness seen
-_FORGET = 1 / 128  # per late arrival that was shorter
+_MARGIN = 1.5  # over the longest lateness seen
+_FORGET = 1 / 1024  # per late arrival that was shorter
 _DSACK_GROWTH = 1.5
 
 
@@ -55,16 +55,19 @@ class Rack:
         else:
             self._lateness -= (self._lateness - max(late, 0.0)) * _FORGET
 
-    def spurious(self, srtt: float) -> None:
+    def spurious(self, srtt: float, limit: float) -> None:
         """A D-SACK: something was sent again although it had arrived."""
         self.reordering = True
-        self._lateness = min(max(self._lateness * _DSACK_GROWTH, srtt / 8), srtt)
+        self._lateness = min(max(self._lateness * _DSACK_GROWTH, srtt / 8), limit)
 
-    def window(self, min_rtt: float, srtt: float, sure: bool) -> float:
-        """The reordering window; `sure` when enough was delivered behind a hole to call it a loss anyway."""
+    def window(self, min_rtt: float, limit: float, sure: bool) -> float:
+        """The reordering window; `sure` when enough was delivered behind a hole to call it a loss anyway.
+
+        RFC 8985 caps it at one smoothed round trip; exponential delays reach further, so `limit` is the timeout.
+        """
         if not self.reordering:
-            return 0.0 if sure else min(min_rtt / 4, srtt)
-        return min(max(self._lateness * _MARGIN, min_rtt / 4), srtt)
+            return 0.0 if sure else min(min_rtt / 4, limit)
+        return min(max(self._lateness * _MARGIN, min_rtt / 4), limit)
 
     def detect(self, board: Scoreboard, una: int, window: float, now: float) -> tuple[int, float]:
         """Mark what is lost; returns the bytes newly marked and when to look again (infinity for not)."""

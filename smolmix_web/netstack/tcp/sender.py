@@ -201,7 +201,7 @@ class Sender:
         at = board.next_lost() if board.lost else None
         if at is None:
             # RFC 6675 4, NextSeg (3): nothing known lost, nothing new to send, but a hole stands open.
-            if self.phase is not Phase.RECOVERY or not board.sacked or self._new_length():
+            if self._config.rack or self.phase is not Phase.RECOVERY or not board.sacked or self._new_length():
                 return None
             at = board.next_hole()
             if at is None:
@@ -368,6 +368,8 @@ class Sender:
         delivered = self._advance(ack, now) if acked else []
         if blocks:
             delivered += self.board.sack(blocks)
+        if delivered:
+            self._sample(delivered, now)
         if acked:
             self._on_progress(acked, in_flight, now)
         elif self.snd_nxt == una or not self.snd_wnd:
@@ -397,7 +399,7 @@ class Sender:
         rtt, board = self.rtt, self.board
         srtt = rtt.srtt if rtt.srtt is not None else rtt.base_rto
         sure = self.phase is not Phase.OPEN or board.sacked >= self._config.dup_thresh * self.mss
-        window = self.rack.window(min(rtt.min_rtt, srtt), srtt, sure)
+        window = self.rack.window(min(rtt.min_rtt, srtt), rtt.base_rto, sure)
         marked, self.reorder_at = self.rack.detect(board, self.snd_una, window, now)
         if marked and self.phase is Phase.OPEN:
             self._enter_recovery(in_flight, now)
@@ -409,7 +411,7 @@ class Sender:
 
     def on_dsack(self) -> None:
         """The peer got something twice. When every retransmission of a recovery was needless, so was the recovery."""
-        self.rack.spurious(self.rtt.srtt or self.rtt.base_rto)
+        self.rack.spurious(self.rtt.srtt or self.rtt.base_rto, self.rtt.base_rto)
         if self._resent:
             self._resent -= 1
             if not self._resent:
@@ -422,19 +424,22 @@ class Sender:
                 self.fin_at = ack - 1
             self.snd_nxt = ack
         gone = self.board.acknowledge(ack)
-        self._sample(gone, now)
         del self._buffer[: ack - self._buffer_at]
         self._buffer_at = ack if self.fin_at is None else min(ack, self.fin_at)
         self.snd_una = ack
         return [record for record in gone if not record.sacked]
 
-    def _sample(self, gone: list[Sent], now: float) -> None:
-        """One sample in a round trip, of a segment that was sent once (RFC 6298 3, 4)."""
+    def _sample(self, records: list[Sent], now: float) -> None:
+        """One sample in a round trip, of a segment that was sent once (RFC 6298 3, 4).
+
+        Without SACK, an ACK that also covers a retransmission may tell of a hole that was filled, not of the path.
+        """
         sample = None
-        for record in gone:
+        for record in records:
             if record.transmissions > 1:
-                return
-            if sample is None and record.seq >= self._rtt_mark:
+                if not self.sack_permitted:
+                    return
+            elif sample is None and record.seq >= self._rtt_mark:
                 sample = record
         if sample is not None:
             self.rtt.sample(now - sample.sent_at)

@@ -8,8 +8,8 @@
          │                     └──RECV_FIN──> CLOSING ──RECV_ACK_OF_FIN──> TIME_WAIT
          └──RECV_FIN──> CLOSE_WAIT ──CLOSE──> LAST_ACK ──RECV_ACK_OF_FIN──> CLOSED
 
-RST, abort, timeouts and giving up in SYN_SENT lead from every state to CLOSED and are not in the table. LISTEN is the state of a
-`TcpListener`, which makes a new connection for each SYN.
+RST, abort, timeouts and giving up in SYN_SENT lead from every state to CLOSED and are not in the table. LISTEN is
+the state of a `TcpListener`, which makes a new connection for each SYN.
 """
 
 from __future__ import annotations
