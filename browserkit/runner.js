@@ -21,6 +21,10 @@ async function start() {
   const pyodide = await startPython(base);
   pyodide.registerJsModule("smolmix_crypto", await createCrypto());
   pyodide.runPython(RUN);
+  pyodide._api.on_fatal = (/** @type {unknown} */ error) => {
+    died = `the interpreter died: ${error}`;
+    onFatal(died);
+  };
   return { pyodide, milliseconds: performance.now() - began };
 }
 
@@ -36,11 +40,29 @@ async function execute(pyodide, code, argumentsText) {
   }
 }
 
+/** Answers the call under way when the interpreter dies, since that call never returns. @type {(text: string) => void} */
+let onFatal = () => {};
+/** @type {string | null} */
+let died = null;
+
 const started = start();
 started.then(
   ({ milliseconds }) => self.postMessage({ id: 0, ok: true, value: JSON.stringify(milliseconds) }),
   (error) => self.postMessage({ id: 0, ok: false, error: String(error?.stack ?? error) }),
 );
+
+/** @param {import("../worker/runtime.js").Pyodide} pyodide @param {any} data */
+async function answer(pyodide, data) {
+  if (died) throw new Error(died);
+  if (!data.file) {
+    const fatal = new Promise((_, reject) => (onFatal = (text) => reject(new Error(text))));
+    return Promise.race([execute(pyodide, data.code, data.arguments), fatal]);
+  }
+  const { path, bytes } = data.file;
+  pyodide.FS.mkdirTree(path.replace(/\/[^/]*$/, ""));
+  pyodide.FS.writeFile(path, new Uint8Array(bytes));
+  return "null";
+}
 
 /** @type {Promise<unknown>} */
 let queue = started.catch(() => {});
@@ -48,17 +70,10 @@ self.addEventListener("message", ({ data }) => {
   queue = queue.then(async () => {
     try {
       const { pyodide } = await started;
-      if (data.file) {
-        const { path, bytes } = data.file;
-        pyodide.FS.mkdirTree(path.replace(/\/[^/]*$/, ""));
-        pyodide.FS.writeFile(path, new Uint8Array(bytes));
-        self.postMessage({ id: data.id, ok: true, value: "null" });
-        return;
-      }
-      self.postMessage({ id: data.id, ok: true, value: await execute(pyodide, data.code, data.arguments) });
+      self.postMessage({ id: data.id, ok: true, value: await answer(pyodide, data) });
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
-      self.postMessage({ id: data.id, ok: false, error: text });
+      self.postMessage({ id: data.id, ok: false, error: text, died: died !== null });
     }
   });
 });

@@ -20,6 +20,7 @@ import { decompress } from "fzstd";
  * @property {(names: string | string[], options?: object) => Promise<unknown>} loadPackage
  * @property {{on_fatal?: (error: unknown) => void}} _api internals; only this hook is used
  * @property {any} FS
+ * @property {{ on_fatal?: (error: unknown) => void }} _api
  * @property {any} globals
  */
 
