@@ -209,7 +209,7 @@ async def run_tcp(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
         async for data in _stdin():
             await stream.write(data)
             sent += len(data)
-        await stream.close()
+        await stream.send_eof()
 
     sender = asyncio.create_task(send_stdin())
     try:

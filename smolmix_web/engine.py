@@ -135,10 +135,7 @@ class Engine:
             self._held_back = len(packets) == room
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
-        if message.lane == "control":
-            lane = Lane.CONTROL
-        else:
-            lane = Lane.SMALL if message.is_small else Lane.BULK
+        lane = _lane(message)
         lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
         try:
             self.mixnet.send(
@@ -216,3 +213,9 @@ class Engine:
             "exit": asdict(self.exit.statistics),
             "stack": asdict(self._stack.statistics) if self._stack is not None else {},
         }
+
+
+def _lane(message: OutgoingMessage) -> Lane:
+    if message.lane == "control":
+        return Lane.CONTROL
+    return Lane.SMALL if message.is_small else Lane.BULK

@@ -43,6 +43,10 @@ class ByteStream(Protocol):
         """Returns when all of `data` stands in the send buffer."""
         ...
 
+    async def send_eof(self) -> None:
+        """End the sending half; what was written still arrives, reading goes on. Idempotent."""
+        ...
+
     async def close(self) -> None:
         """Orderly: what was written still arrives."""
         ...
@@ -214,7 +218,7 @@ class TcpStream:
                 return
             await self._writable.wait()
 
-    def send_eof(self) -> None:
+    async def send_eof(self) -> None:
         """End the sending half: FIN after what is buffered. Reading goes on. Idempotent."""
         if self._closing or self._failure is not None:
             return

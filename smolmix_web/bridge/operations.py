@@ -11,8 +11,7 @@ from typing import Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest
-from ..sockets import ByteStream, TcpStream, UdpSocket
-from ..tls import TlsStream
+from ..sockets import ByteStream, UdpSocket
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection
@@ -157,10 +156,7 @@ async def _tcp_writes(channel: Channel, stream: ByteStream) -> None:
     while isinstance(item := await channel.next_inbound(), Write):
         await stream.write(item.octets)
         channel.send("written", bytes=item.size)
-    if isinstance(stream, TlsStream):
-        await stream.send_eof()
-    elif isinstance(stream, TcpStream):
-        stream.send_eof()
+    await stream.send_eof()
 
 
 async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:

@@ -50,7 +50,7 @@ async def test_everything_over_one_tunnel_with_the_standard_traffic(localnet: Ne
         tcp = await tunnel.connect_tcp("echo.test", 50_007)
         await tcp.stream.write(b"stream")
         assert await tcp.stream.read() == b"stream"
-        await tcp.stream.close()
+        await tcp.stream.send_eof()
         assert await tcp.stream.read() == b""
     finally:
         await tunnel.close()

@@ -48,8 +48,8 @@ async def test_echo_and_orderly_close() -> None:
         got += piece
     await writing
     assert got == message and stream.is_quiet()
-    stream.send_eof()
-    stream.send_eof()
+    await stream.send_eof()
+    await stream.send_eof()
     assert await stream.read() == b""
     assert await stream.read() == b""
     with pytest.raises(StateError):
