@@ -117,5 +117,6 @@ class _UdpEcho:
                 self._socket.sendto(data, address)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()

@@ -402,6 +402,10 @@ class ClientSession(asyncio.Protocol):
         if alive:
             self._refuse_authentication("a connection of this client is active already", "duplicate")
             return
+        if self.gateway.active.get(request.client_identity, older) is not older:
+            # Another newcomer asked at the same time, and was first.
+            self._refuse_authentication("a connection of this client is active already", "duplicate")
+            return
         older.drop()
         self._authenticated(request, record)
         while self._waiting:  # emptied when the session ends

@@ -130,10 +130,11 @@ class HttpServer:
         try:
             await _Connection(self, reader, writer).run()
         except (ConnectionError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
-            pass
+            # No waiting for a polite end of TLS from a peer that is gone, or when the server closes.
+            writer.transport.abort()
         finally:
             self._tasks.discard(task)
-            writer.transport.abort() if writer.transport.is_closing() else writer.close()
+            writer.close()
 
     async def answer(self, request: Request) -> Response:
         self.requests += 1

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ class WorkerProcess:
             limit=MAX_LINE,
             env={**os.environ, "PYTHONPATH": path},
             # Ctrl-C reaches the main process only, which then ends this one in order.
-            preexec_fn=_ignore_interrupt if os.name == "posix" else None,
+            process_group=0,
         )
         answer = await self._exchange(first)
         self.ports = {str(name): int(port) for name, port in answer["ports"].items()}
@@ -80,7 +79,3 @@ class WorkerProcess:
             process.kill()
             await process.wait()
         self._process = None
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -309,6 +309,24 @@ async def test_a_dead_connection_gives_way(net: Network, bare: Bare, monkeypatch
     await second.close()
 
 
+async def test_of_two_newcomers_at_once_one_gets_in(net: Network, bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT", 0.2)
+    client = await registered(net, bare)
+    await client.authenticate()
+    client.socket.transport.pause_reading()
+    newcomers = [bare(net, keys=client.keys) for _ in range(2)]
+    for offset, newcomer in enumerate(newcomers, 1):
+        newcomer.shared_key = client.shared_key
+        await newcomer.open()
+        await newcomer.send(signed(newcomer, offset=offset))
+    await newcomers[0].expect(control.Authenticate)
+    await refused(newcomers[1], copies=2)
+    assert len(net.gateways[0].sessions) == 1
+    client.socket.transport.abort()
+    for one in (client, newcomers[0]):
+        await one.close()
+
+
 async def test_an_authentication_older_than_the_active_session_is_stale(net: Network, bare: Bare) -> None:
     client = bare(net)
     await client.open()
