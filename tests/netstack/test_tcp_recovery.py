@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smolmix_web.netstack import State, TcpConnection
 from smolmix_web.netstack.tcp.rack import Rack
@@ -232,6 +234,45 @@ def test_scoreboard_counts_stay_right() -> None:
     assert (board.sacked, board.lost) == (0, 88)
     assert len(board.acknowledge(100)) == 9
     assert (board.sacked, board.lost, board.records) == (0, 0, [])
+
+
+STEPS = st.sampled_from(["sack", "ack", "resend", "forget", "detect"])
+
+
+@given(st.lists(st.tuples(STEPS, st.integers(0, 99), st.integers(1, 60))))
+def test_scoreboard_agrees_with_a_model(steps: list[tuple[str, int, int]]) -> None:
+    board = Scoreboard()
+    for n in range(0, 100, 5):
+        board.sent(n, n + 5, 1.0)
+    sacked: set[int] = set()
+    una = 0
+    for what, at, size in steps:
+        if what == "sack":
+            start, end = max(at, una), min(at + size, 100)
+            if start < end:
+                expected = {n for r in board.records if start <= r.seq and r.end <= end for n in range(r.seq, r.end)}
+                fresh = board.sack([(start, end)])
+                assert {n for r in fresh for n in range(r.seq, r.end)} == expected - sacked
+                sacked |= expected
+        elif what == "ack":
+            una = max(una, at)
+            board.acknowledge(una)
+            sacked = {n for n in sacked if n >= una}
+        elif what == "resend":
+            index = board.next_lost()
+            if index is not None:
+                assert not any(r.lost for r in board.records[:index])
+                board.resend(index, size, 2.0)
+        elif what == "forget":
+            board.mark_all(forget_sacks=size > 30)
+            sacked = set() if size > 30 else sacked
+        else:
+            board.detect(3, 5)
+        assert board.sacked == len(sacked) == sum(r.end - r.seq for r in board.records if r.sacked)
+        assert board.lost == sum(r.end - r.seq for r in board.records if r.lost)
+        assert not any(r.lost and r.sacked for r in board.records)
+        assert [r.seq for r in board.records[1:]] == [r.end for r in board.records[:-1]]
+    assert (board.next_lost() is None) == (board.lost == 0)
 
 
 def test_rack_marks_only_what_later_deliveries_have_passed() -> None:

@@ -34,7 +34,7 @@ def _end(record: Sent) -> int:
 
 
 class Scoreboard:
-    __slots__ = ("_lost_below", "_lost_from", "high_sacked", "lost", "records", "sacked")
+    __slots__ = ("_lost_below", "_lost_from", "_seen", "high_sacked", "lost", "records", "sacked")
 
     def __init__(self) -> None:
         self.records: list[Sent] = []
@@ -42,6 +42,7 @@ class Scoreboard:
         self.lost = 0  # bytes marked lost, waiting to be sent again
         self.high_sacked = 0
         self._lost_below = 0  # everything under this position was judged already
+        self._seen: dict[int, int] = {}  # blocks of the latest SACK
         self._lost_from = 0  # no lost record stands before this index
 
     def sent(self, seq: int, end: int, now: float) -> Sent:
@@ -77,13 +78,18 @@ class Scoreboard:
         """Mark what the blocks cover; returns the records newly SACKed. Edges are positions, already checked."""
         records = self.records
         fresh: list[Sent] = []
+        seen, self._seen = self._seen, {}
         for start, end in blocks:
             if end > self.high_sacked:
                 self.high_sacked = end
-            for at in range(bisect_left(records, start, key=_seq), len(records)):
+            self._seen[start] = end
+            # A block mostly repeats the one before: go on where that ended.
+            at = bisect_left(records, min(seen.get(start, start), end), key=_seq)
+            if at and records[at - 1].seq >= start:
+                at -= 1
+            while at < len(records) and records[at].end <= end:
                 record = records[at]
-                if record.end > end:
-                    break
+                at += 1
                 if not record.sacked:
                     record.sacked = True
                     fresh.append(record)
@@ -142,6 +148,8 @@ class Scoreboard:
     def mark_all(self, forget_sacks: bool) -> None:
         """A timeout: all that is not SACKed is lost (RFC 6675 5.1). With `forget_sacks` even what is, since a
         receiver may discard data behind a hole (RFC 2018 8)."""
+        if forget_sacks:
+            self._seen = {}
         for record in self.records:
             if record.sacked and forget_sacks:
                 record.sacked = False
