@@ -18,7 +18,6 @@ import { decompress } from "fzstd";
  * @property {(code: string, options?: object) => any} runPython
  * @property {(code: string, options?: object) => Promise<any>} runPythonAsync
  * @property {(names: string | string[], options?: object) => Promise<unknown>} loadPackage
- * @property {{on_fatal?: (error: unknown) => void}} _api internals; only this hook is used
  * @property {any} FS
  * @property {{ on_fatal?: (error: unknown) => void }} _api
  * @property {any} globals

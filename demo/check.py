@@ -1,0 +1,170 @@
+"""Opens the demo page in headless Chromium, waits until it has done its steps, and judges what happened.
+
+What the page says about itself is compared with what the other side knows: the bytes the origin serves, the
+address in the name map, the requests Chromium made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from browserkit.chromium import launch_arguments
+
+from .recorder import Allowed, NetLog, Recorder
+
+PAGE_TIMEOUT = 240.0  # s for everything the page does
+STEP_TIMEOUT = 30.0  # s for each thing asked of the browser itself
+VIEWPORT = {"width": 1120, "height": 860}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the page must find, known independently of it."""
+
+    url: str
+    sha256: str
+    size: int
+    name: str
+    addresses: tuple[str, ...]
+    tls: str = "TLSv1.3"
+
+
+@dataclass
+class Report:
+    """The outcome of a run: `facts` is the printed object, `failures` says in words what was wrong."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    console: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+
+async def check_page(
+    site: str, allowed: Allowed, expected: Expected, *, chromium: str, screenshot: Path | None = None, say: Say = print
+) -> Report:
+    """Run the page once. Never raises for what the page or the browser did: that is in the report."""
+    report = Report()
+    recorder = Recorder(allowed)
+    with tempfile.TemporaryDirectory(prefix="smolmix-demo-") as folder:
+        log = Path(folder) / "netlog.json"
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT), async_playwright() as playwright:
+                arguments = launch_arguments([f"--log-net-log={log}"])
+                browser = await playwright.chromium.launch(
+                    executable_path=chromium, args=arguments, timeout=STEP_TIMEOUT * 1000
+                )
+                say(f"Chromium {browser.version} opens {site}/")
+                try:
+                    outcome = await _run(browser, site, recorder, report, screenshot)
+                finally:
+                    with contextlib.suppress(PlaywrightError):
+                        await browser.close()
+            judge(report, outcome, expected)
+        except TimeoutError:
+            report.failures.append("the browser did not answer in time")
+        except PlaywrightError as error:
+            report.failures.append(f"the browser: {error.message.splitlines()[0]}")
+        _judge_requests(report, recorder, log, expected)
+    return report
+
+
+async def _run(
+    browser: Browser, site: str, recorder: Recorder, report: Report, screenshot: Path | None
+) -> dict[str, Any]:
+    context = await browser.new_context(viewport=VIEWPORT, device_scale_factor=1, color_scheme="light")  # type: ignore[arg-type]
+    recorder.attach(context)
+    page = await context.new_page()
+    page.on("console", lambda message: report.console.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: report.console.append(f"error: {error}"))
+    await page.goto(f"{site}/index.html", timeout=STEP_TIMEOUT * 1000)
+    try:
+        await page.wait_for_function("window.demo?.finished === true", timeout=PAGE_TIMEOUT * 1000)
+    except PlaywrightError:
+        report.failures.append(f"the page was not done after {PAGE_TIMEOUT:g} s")
+    outcome: dict[str, Any] = await page.evaluate("window.demo ?? {}")
+    if screenshot is not None:
+        await _shoot(page, screenshot)
+    return outcome
+
+
+async def _shoot(page: Page, path: Path) -> None:
+    await page.wait_for_timeout(300)
+    await page.screenshot(path=path, full_page=True, timeout=STEP_TIMEOUT * 1000)
+
+
+def judge(report: Report, outcome: dict[str, Any], expected: Expected) -> None:
+    """Fill the facts from what the page says, and compare them with what is known."""
+    fetch, dns, socket = (outcome.get(name) or {} for name in ("fetch", "dns", "websocket"))
+    statistics = outcome.get("statistics") or {}
+    report.facts = facts = {
+        "engine": "chromium",
+        "state": outcome.get("state", "unknown"),
+        "setup_ms": outcome.get("setup_ms"),
+        "fetch": {
+            "url": expected.url,
+            "status": fetch.get("status"),
+            "bytes": fetch.get("bytes"),
+            "sha256": fetch.get("sha256"),
+            "sha256_expected": expected.sha256,
+            "tls": fetch.get("tls"),
+            "ms": fetch.get("ms"),
+        },
+        "dns": {"name": expected.name, "address": dns.get("address")},
+        "websocket": {"sent": socket.get("sent"), "echoed": socket.get("echoed")},
+        "sphinx": {"sent": statistics.get("packets_sent"), "received": statistics.get("bodies_received")},
+    }
+    error = outcome.get("error")
+    if error:
+        facts["error"] = error
+        where = "".join(f", {key} {error[key]}" for key in ("code", "phase") if error.get(key))
+        report.failures.append(f"step {outcome.get('step') or 'start'}: {error.get('message')}{where}")
+        return  # the steps after it were not taken
+    checks = {
+        "the tunnel's state is {}, not ready": (facts["state"], "ready"),
+        "the status is {}, not 200": (facts["fetch"]["status"], 200),
+        f"the body has {{}} bytes, not {expected.size}": (facts["fetch"]["bytes"], expected.size),
+        "the body's SHA-256 is {}, not the origin's": (facts["fetch"]["sha256"], expected.sha256),
+        f"TLS is {{}}, not {expected.tls}": (facts["fetch"]["tls"], expected.tls),
+        "the WebSocket's answer is {}, not what was sent": (socket.get("echoed"), socket.get("sent") or "something"),
+    }
+    report.failures += [text.format(found) for text, (found, wanted) in checks.items() if found != wanted]
+    if facts["dns"]["address"] not in expected.addresses:
+        report.failures.append(f"{expected.name} has the address {facts['dns']['address']}, not {expected.addresses}")
+    for name, value in facts["sphinx"].items():
+        if not isinstance(value, int) or value <= 0:
+            report.failures.append(f"no Sphinx packets {name}")
+
+
+def _judge_requests(report: Report, recorder: Recorder, log: Path, expected: Expected) -> None:
+    try:
+        netlog = NetLog(log)
+        logged = netlog.page_urls()
+    except (OSError, ValueError, KeyError) as error:
+        report.failures.append(f"Chromium left no readable network log: {type(error).__name__}: {error}")
+        report.facts["other_requests"] = recorder.others()
+        return
+    others = recorder.others(logged)
+    if netlog.mentions(expected.name):
+        others.append(f"look-up of {expected.name} outside the tunnel")
+    report.counts = dict(recorder.counts())
+    report.facts["other_requests"] = others
+    if others:
+        report.failures.append(f"requests outside site, directory and gateway: {', '.join(others)}")
+    for kind in ("site", "directory", "gateway"):
+        if not report.failures and not report.counts.get(kind):
+            report.failures.append(f"no request to the {kind} was seen: the record is not complete")

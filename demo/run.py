@@ -1,0 +1,173 @@
+"""`python -m demo.run`: a local Nym network and the demo page on it, checked once in headless Chromium, then served.
+
+Exit code 0 when everything the page did agrees with what the servers know, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from browserkit.server import StaticServer
+from buildtools.common import DIST, TaskError
+from localnet.config import NetworkConfig
+from localnet.errors import LocalnetError
+from localnet.names import ORIGIN, WEBSOCKET
+from localnet.network import Network
+from localnet.origin import body_sha256
+
+from .check import Expected, Report, check_page
+from .recorder import Allowed
+
+SITE = Path(__file__).resolve().parent / "site"
+BODY_BYTES = 131_072
+BODY_SEED = "demo"
+START_TIMEOUT = 30.0  # s for the local network
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__.splitlines()[0] if __doc__ else None)
+    top.add_argument("--once", action="store_true", help="exit after the check")
+    top.add_argument("--json", action="store_true", help="print one JSON object as the last line of the check")
+    top.add_argument("--port", type=int, default=0, help="port of the site on 127.0.0.1 (default: any free one)")
+    top.add_argument("--dist", type=Path, default=DIST, help="what `build.py build` made (default: dist)")
+    top.add_argument("--chromium", help="path of the browser (default: looked for)")
+    top.add_argument("--screenshot", type=Path, metavar="FILE", help="write a PNG of the page after the check")
+    return top
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextlib.asynccontextmanager
+async def network() -> AsyncIterator[Network]:
+    """A running local network; `LocalnetError` when it does not start in time."""
+    net = Network(NetworkConfig())
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            await net.start()
+    except TimeoutError:
+        await net.close()
+        raise LocalnetError(f"the local network did not start in {START_TIMEOUT:g} s", phase="setup") from None
+    try:
+        yield net
+    finally:
+        await net.close()
+
+
+def page_config(net: Network) -> dict[str, Any]:
+    """`config.json` of the page: which network, and what to do on it."""
+    return {
+        "options": {"directoryUrls": [net.directory_url], "forceTls": False, "caCertificates": net.ca_pem},
+        "name": ORIGIN.name,
+        "url": f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
+        "websocketUrl": f"wss://{WEBSOCKET.name}/",
+        "examples": [f"https://{ORIGIN.name}{path}" for path in ("/json", "/gzip", "/redirect/2", "/cookies", "/")],
+    }
+
+
+def describe(report: Report) -> list[str]:
+    """The run in plain lines."""
+    facts = report.facts
+    lines = []
+    if facts.get("state") == "ready":
+        fetch, dns, sphinx = facts["fetch"], facts["dns"], facts["sphinx"]
+        lines += [
+            f"set-up      ready after {facts['setup_ms']} ms: worker, Python, directory, gateway, exit",
+            f"mixDNS      {dns['name']} is {dns['address']}",
+            f"mixFetch    {fetch['url']}",
+            f"            status {fetch['status']}, {fetch['bytes']} bytes, {fetch['tls']}, {fetch['ms']} ms",
+            f"            SHA-256 {fetch['sha256']}, the origin's {fetch['sha256_expected']}",
+            f"MixWebSocket echoed {facts['websocket']['echoed']!r}",
+            f"Sphinx      {sphinx['sent']} packets sent, {sphinx['received']} received",
+        ]
+    if report.counts:
+        shown = ", ".join(f"{report.counts.get(kind, 0)} {kind}" for kind in ("site", "directory", "gateway"))
+        lines.append(f"requests    {shown}, {len(facts.get('other_requests', []))} other")
+    if report.failures:
+        lines += [f"console     {line}" for line in report.console[-20:]]
+    return lines + [f"FAILED      {failure}" for failure in report.failures]
+
+
+async def run(options: argparse.Namespace) -> int:
+    for needed in (options.dist / "index.js", options.dist / "worker.js", options.dist / "pyodide" / "pyodide.mjs"):
+        if not needed.is_file():
+            raise TaskError(f"{needed} is missing: run `python3 build.py build` first")
+    chromium = options.chromium or _find_chromium()
+    async with network() as net:
+        layers = f"3 layers of {net.config.mixes_per_layer} mix nodes"
+        say(f"local network: {len(net.gateways)} entry gateways, {layers}, {len(net.exits)} exits")
+        say(f"directory   {net.directory_url}")
+        with tempfile.TemporaryDirectory(prefix="smolmix-demo-") as folder:
+            config = Path(folder) / "config.json"
+            config.write_text(json.dumps(page_config(net)), encoding="utf-8")
+            folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config}
+            with StaticServer(folders, port=options.port) as site:
+                report = await check(net, site.url, chromium, options.screenshot)
+                for line in describe(report):
+                    say(line)
+                if not options.once:
+                    say(f"the page is at {site.url}/index.html (Ctrl-C ends)")
+                if options.json:
+                    say(json.dumps(report.facts))
+                if not options.once:
+                    await asyncio.Event().wait()
+    return 0 if report.ok else 1
+
+
+async def check(net: Network, site: str, chromium: str, screenshot: Path | None) -> Report:
+    """Run the page once on this network and judge it."""
+    gateways = [*net.gateways, *(host.gateway for host in net.exits)]
+    allowed = Allowed(site, (net.directory_url,), tuple(gateway.url for gateway in gateways))
+    expected = Expected(
+        url=f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
+        sha256=body_sha256(BODY_BYTES, BODY_SEED),
+        size=BODY_BYTES,
+        name=ORIGIN.name,
+        addresses=tuple(net.names[ORIGIN.name]),
+    )
+    served = len(net.world.origin.requests)
+    report = await check_page(site, allowed, expected, chromium=chromium, screenshot=screenshot, say=say)
+    if report.ok and len(net.world.origin.requests) == served:
+        report.failures.append("the origin behind the exit saw no request")
+    return report
+
+
+def _find_chromium() -> str:
+    from buildtools.chromium import ensure_chromium
+
+    return ensure_chromium()
+
+
+async def _until_stopped(options: argparse.Namespace) -> int:
+    """`run`, ended in order by SIGINT and SIGTERM."""
+    task = asyncio.create_task(run(options))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 130 if options.once else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        return asyncio.run(_until_stopped(options))
+    except (LocalnetError, TaskError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
