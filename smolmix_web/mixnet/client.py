@@ -81,6 +81,7 @@ class MixnetClient:
         self._topology: Topology | None = None
         self._usable = False
         self._paused_since: float | None = None
+        self._awake_since = now
         self._now = now
         public = crypto.x25519_base(keys.encryption_secret)
         address = Recipient(keys.identity(crypto).public, public, gateway_identity)
@@ -168,6 +169,7 @@ class MixnetClient:
         self._now = now
         if self._paused_since is None:
             self._paused_since = now
+            self._outbox.acks.interrupt()
 
     def resume(self, now: float) -> None:
         """Go on where `pause` stopped, without a burst."""
@@ -175,6 +177,7 @@ class MixnetClient:
         if self._paused_since is not None:
             self._outbox.acks.postpone(now - self._paused_since + WAKING)
             self._paused_since = None
+            self._awake_since = now
             self._restart_streams(now)
 
     def note_backlog(self, waiting: int, now: float) -> None:
@@ -326,10 +329,12 @@ class MixnetClient:
         return [time for time in times if time is not None]
 
     def _notice_sleep(self, now: float) -> None:
-        lateness = now - min(self._deadlines(), default=now)
+        # What was due in a pause or in an earlier sleep has been accounted for already.
+        lateness = now - max(min(self._deadlines(), default=now), self._awake_since)
         if lateness > LATE_TICK:
             # Acks could not arrive meanwhile: they get the time back instead of all expiring at once.
             self.statistics.late_ticks += 1
+            self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
 
     def _run_timers(self, now: float) -> None:
@@ -342,6 +347,8 @@ class MixnetClient:
 
     def receive(self, body: bytes, now: float) -> None:
         """One payload that the gateway pushed. Never raises: what is malformed is counted."""
+        if self._paused_since is None:
+            self._notice_sleep(now)
         self._now = now
         self.statistics.bodies_received += 1
         try:

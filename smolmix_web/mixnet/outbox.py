@@ -160,6 +160,7 @@ class Outbox:
         pending = job.pending
         owner = pending.owner
         if pending.acknowledged or owner.given_up:
+            self.acks.forget(pending)
             if job.surb is not None and isinstance(owner, ReplyFragment):
                 owner.peer.fresh.appendleft((job.surb, now))
             return None

@@ -66,6 +66,7 @@ class ReplyStock:
         self._lifetime = DEFAULT_LIFETIME
         self._next_inspection: float | None = None
         self._next_purge = 0.0
+        self._lost: list[PeerStock] = []  # evicted, and what waits for them must go too
         self.dropped = 0  # SURBs
 
     def __iter__(self) -> Iterator[PeerStock]:
@@ -80,7 +81,10 @@ class ReplyStock:
         if peer is None:
             peer = self._peers[tag] = PeerStock(tag, now)
             if len(self._peers) > self._config.max_peers:
-                self.dropped += self._peers.popitem(last=False)[1].available
+                evicted = self._peers.popitem(last=False)[1]
+                self.dropped += evicted.available
+                self._lost.append(evicted)
+                self.watch(now)
         else:
             self._peers.move_to_end(tag)
         count = 0
@@ -133,7 +137,8 @@ class ReplyStock:
         self._purge(now)
         if self._next_inspection is None or now < self._next_inspection:
             return [], []
-        ask, lost = [], []
+        ask: list[PeerStock] = []
+        lost, self._lost = self._lost, []
         config = self._config
         for peer in self._peers.values():
             if not peer.queue and not peer.waiting:

@@ -34,7 +34,8 @@ class AckClock:
 
     def measure(self, excess: float) -> None:
         self._backoff = 0
-        excess = max(0.0, excess)
+        # No network takes longer than the cap; a machine that stood still might seem to.
+        excess = min(max(0.0, excess), self._config.ack_wait_max)
         if self.excess is None:
             self.excess, self._deviation = excess, excess / 2
         else:
@@ -54,7 +55,7 @@ class AckClock:
         config = self._config
         addition = config.ack_addition
         if self.excess is not None:
-            addition = max(addition, self.excess + 4 * self._deviation)
+            addition = max(addition, min(self.excess + 4 * self._deviation, config.ack_wait_max))
         wait = config.ack_multiplier * expected_delay + addition
         return min(wait * config.ack_backoff**exponent, max(config.ack_wait_max, wait))
 
@@ -74,6 +75,7 @@ class PendingFragment(Generic[Owner]):
     sent_at: float = 0.0
     expected_delay: float = 0.0
     exponent: int = 0
+    measurable: bool = True  # its ack would say how long acks take
     deadline: float | None = None  # None while the packet waits to leave
     acknowledged: bool = False
 
@@ -101,6 +103,7 @@ class AckController(Generic[Owner]):
     def left(self, pending: PendingFragment[Owner], expected_delay: float, now: float) -> None:
         """The packet leaves now: start its timer."""
         pending.sent_at = now
+        pending.measurable = pending.retransmissions == 0
         pending.expected_delay = expected_delay
         pending.exponent = self.clock.exponent(pending.retransmissions)
         self._set(pending, now + self.clock.wait(expected_delay, pending.exponent))
@@ -111,7 +114,7 @@ class AckController(Generic[Owner]):
         if pending is None:
             return None
         pending.acknowledged = True
-        if pending.retransmissions == 0:
+        if pending.measurable:
             self.clock.measure(now - pending.sent_at - pending.expected_delay)
         pending.deadline = None
         return pending
@@ -136,15 +139,20 @@ class AckController(Generic[Owner]):
         """Wait once more without sending: the packet could not be made now."""
         self._set(pending, now + self.clock.wait(pending.expected_delay, pending.exponent))
 
+    def interrupt(self) -> None:
+        """Time begins in which no ack can arrive, or is found to have gone by: nothing in flight tells how long acks
+        take."""
+        for pending in self._pending.values():
+            pending.measurable = False
+
     def postpone(self, seconds: float) -> None:
-        """All timers and lifetimes end later by that much: time went by in which no ack could arrive."""
+        """After an interruption: all timers and lifetimes end later by that much."""
+        self.interrupt()
         for pending in self._pending.values():
             pending.give_up_at += seconds
         running = [(deadline, pending) for deadline, _, pending in self._timers if pending.deadline == deadline]
         self._timers = []
         for deadline, pending in running:
-            # The gap counts neither as waiting nor as the time an ack took.
-            pending.sent_at += seconds
             self._set(pending, deadline + seconds)
 
     def next_deadline(self) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smolmix_web.crypto.provider import Crypto
@@ -294,6 +294,24 @@ def test_a_new_client_at_the_peer_needs_a_new_tag(network: Any, quiet: TrafficCo
     assert tags[0] == tags[1] != tags[2]
 
 
+def test_forgotten_peers_leave_nothing_behind(network: Any, quiet: TrafficConfig) -> None:
+    """A peer makes room for a newer one while replies to it are in flight and wait for SURBs."""
+    a, b = network.station("a", quiet), network.station("b", replace(EXIT, max_peers=1), gateway=1)
+    c = network.station("c", quiet)
+    a.client.send(b.client.address, b"a", surbs=13, now=network.now)
+    network.run(0.5, until=lambda: bool(b.messages))
+    good = network.fate
+    network.fate = lambda kind, now: replace(good(kind, now), copies=0)
+    b.client.send_reply(b.messages[0].sender_tag, bytes(30_000), label="a", now=network.now)
+    network.run(20.0)
+    network.fate = good
+    c.client.send(b.client.address, b"c", surbs=13, now=network.now)
+    network.run(300.0, until=lambda: b.client.in_flight == 0)
+    network.run(60.0)
+    assert b.client.in_flight == b.client.queue_length == 0 and b.client.next_deadline() is None
+    assert {failure.label for failure in b.client.take_failures()} >= {"a"}
+
+
 # -- any order of events ----------------------------------------------------------------------------------------
 
 EVENTS = st.lists(
@@ -305,6 +323,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(max_examples=150)
 @given(EVENTS, st.booleans(), st.booleans())
 def test_any_order_of_events_leaves_a_client_that_asks_for_the_future(
     crypto: Crypto, network: Any, events: list[tuple[str, int]], main: bool, cover: bool

@@ -98,15 +98,26 @@ def test_acks_of_repeated_fragments_are_not_measured() -> None:
     assert acks.clock.excess is None
 
 
-def test_postponed_timers_keep_their_order_and_measure() -> None:
+def test_postponed_timers_keep_their_order_and_measure_nothing() -> None:
     acks: AckController[str] = AckController(CONFIG)
-    one = pending()
-    acks.enter(one)
-    acks.left(one, D, 0.0)
+    one, two = pending(1), pending(2)
+    for number, each in enumerate((one, two)):
+        acks.enter(each)
+        acks.left(each, D, number * 0.1)
+    give_up_at = one.give_up_at
     acks.postpone(100.0)
     assert acks.expired(101.0) == [] and acks.next_deadline() == pytest.approx(101.65)
+    assert one.give_up_at == give_up_at + 100
+    assert acks.expired(101.7) == [one] and acks.expired(102.0) == [two]
     acks.acknowledge(one.identifier, 100.3)
-    assert acks.clock.excess == pytest.approx(0.2)
+    assert acks.clock.excess is None
+
+
+def test_a_senseless_measurement_is_capped() -> None:
+    clock = AckClock(CONFIG)
+    clock.measure(1e6)
+    clock.measure(-5.0)
+    assert clock.excess is not None and clock.excess <= 30.0 and clock.wait(0.0, 0) <= 30.0
 
 
 def test_memory_of_timers_is_bounded() -> None:
@@ -311,3 +322,40 @@ def test_a_machine_that_slept_repeats_nothing_at_once(network: Any, quiet: Traff
     network.now = later
     network.run(30.0)
     assert a.client.statistics.retransmitted == 5 and len(b.messages) == 5
+
+
+def test_pauses_and_sleep_are_not_taken_for_slow_acks(network: Any, quiet: TrafficConfig) -> None:
+    a, b = pair(network, quiet)
+    a.client.send(b.client.address, bytes(1000), now=network.now)
+    network.run(0.05)
+    a.client.pause(network.now)
+    network.run(20.0)  # the ack comes meanwhile
+    assert a.client.in_flight == 0 and a.client.ack_excess is None
+    network.run(1000.0)
+    a.client.resume(network.now)
+    a.client.send(b.client.address, bytes(1000), now=network.now)
+    packets = a.client.poll(network.now)
+    assert len(packets) == 1 and a.client.statistics.late_ticks == 0
+    deadline = a.client.next_deadline()
+    assert deadline is not None and deadline < network.now + 3.0
+    # An ack that waited in the socket of a sleeping machine is handed over before the first poll.
+    network.submit(packets[0])
+    a.frozen = True
+    receive, held = a.client.receive, []
+    a.client.receive = lambda body, now: held.append(body)
+    network.run(600.0)
+    for body in held:
+        receive(body, network.now)
+    assert a.client.in_flight == 0 and a.client.ack_excess is None and a.client.statistics.late_ticks == 1
+    assert a.client.poll(network.now) == [] and a.client.statistics.late_ticks == 1
+
+
+def test_what_was_queued_for_repetition_is_forgotten_with_its_message(network: Any) -> None:
+    """One fragment is given up while another one waits to be repeated: neither stays among those in flight."""
+    config = TrafficConfig(cover_stream=False, main_interval=3.0)
+    a, b = network.station("a", config), network.station("b", config, gateway=1)
+    drop_first(network, "data", 1000)
+    a.client.send(b.client.address, bytes(9000), max_retransmissions=1, now=network.now)
+    network.run(400.0)
+    assert a.client.in_flight == 0 and a.client.queue_length == 0
+    assert a.client.statistics.abandoned == 1 and len(a.client.take_failures()) == 1
