@@ -90,8 +90,9 @@ class ReplyStock:
         count = 0
         for surb in surbs:
             count += 1
-            outdated = self._rotation and surb.rotation not in (ROTATION_UNKNOWN, self._rotation)
-            (peer.stale if outdated else peer.fresh).append((surb, now))
+            # Of the rotation before or not: a peer that has not heard of the new one cannot give others, and must not
+            # be asked again and again.
+            peer.fresh.append((surb, now))
         if count:
             peer.last_received = now
             peer.rerequests = 0
@@ -176,8 +177,11 @@ class ReplyStock:
         if self._drop_stale_at is not None and now >= self._drop_stale_at:
             self._drop_stale_at = None
             for peer in self._peers.values():
-                self.dropped += len(peer.stale)
+                before = peer.available
                 peer.stale.clear()
+                usable = (ROTATION_UNKNOWN, self._rotation)
+                peer.fresh = deque(entry for entry in peer.fresh if entry[0].rotation in usable)
+                self.dropped += before - peer.available
         if now < self._next_purge:
             return
         self._next_purge = now + PURGE_INTERVAL
