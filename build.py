@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    from buildtools import chromium, checks, common, dist, report, setup
+    from buildtools import checks, chromium, common, dist, report, setup
 
     own, passed_on = arguments, []
     if "--" in arguments:
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.version_info < MINIMUM:
-        sys.exit("build.py needs Python %d.%d or newer, this is %d.%d" % (*MINIMUM, *sys.version_info[:2]))
+        sys.exit("build.py needs Python 3.11 or newer, this is {}.{}".format(*sys.version_info))
     from buildtools.common import TaskError
 
     try:

@@ -74,7 +74,9 @@ class PyodidePage:
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.goto(f"{self.server.url}/index.html")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def _close(self) -> None:

@@ -69,7 +69,8 @@ class Reporter:
         old = self.reports.get(report.nodeid)
         seconds = report.duration + (old[3] if old else 0.0)
         if report.when == "call" or not report.passed:
-            text = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else report.longreprtext
+            reason = report.skipped and isinstance(report.longrepr, tuple)
+            text = str(report.longrepr[2]) if reason else report.longreprtext
             outcome = report.outcome if report.when == "call" or report.skipped else "error"
             if old is None or old[1] in ("", "passed"):
                 self.reports[report.nodeid] = [report.nodeid, outcome, text, seconds]
@@ -86,7 +87,8 @@ reporter = Reporter()
 output = io.StringIO()
 with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
     code = pytest.main(["-c", "pytest.ini", *arguments["args"]], plugins=[reporter])
-result = {"code": int(code), "reports": reporter.errors + list(reporter.reports.values()), "output": output.getvalue()[-4000:]}
+reports = reporter.errors + list(reporter.reports.values())
+result = {"code": int(code), "reports": reports, "output": output.getvalue()[-4000:]}
 """
 
 
@@ -110,7 +112,9 @@ def install_pytest(page: PyodidePage, *, markers: list[str]) -> None:
         page.put_file(wheel, target)
         wheels.append(target)
     page.run(INSTALL, {"wheels": wheels, "site": SITE_PACKAGES})
-    page.put_file(INI.format(markers="\n".join(f"    {marker}" for marker in markers)).encode(), f"{CHECKOUT}/pytest.ini")
+    page.put_file(
+        INI.format(markers="\n".join(f"    {marker}" for marker in markers)).encode(), f"{CHECKOUT}/pytest.ini"
+    )
     page.put_folder(ROOT / "tests", f"{CHECKOUT}/tests")
 
 

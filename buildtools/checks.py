@@ -21,7 +21,7 @@ TESTS = ROOT / "tests"
 FOLDERS = {"integration": "integration", "browser": "browser", "interop": "interop"}
 GROUPS = ("unit", *FOLDERS)
 BROWSER_GROUPS = {"browser", "interop"}
-COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|xpassed|errors?|deselected|warnings?)")
+COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
 
 
 @dataclass
@@ -56,7 +56,9 @@ def lint() -> list[Outcome]:
     for name, command in lint_commands():
         say(f"== {name}")
         began = time.monotonic()
-        code = subprocess.call([str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+        code = subprocess.call(
+            [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+        )
         outcomes.append(Outcome(name, code, time.monotonic() - began, {}))
     return outcomes
 
@@ -69,9 +71,7 @@ def group_paths(group: str) -> list[str]:
         folders = [p for p in sorted(TESTS.iterdir()) if p.name not in FOLDERS.values()]
     paths = []
     for path in folders:
-        if path.is_dir() and any(path.rglob("test_*.py")):
-            paths.append(str(path.relative_to(ROOT)))
-        elif path.is_file() and path.name.startswith("test_"):
+        if (path.is_dir() and any(path.rglob("test_*.py"))) or (path.is_file() and path.name.startswith("test_")):
             paths.append(str(path.relative_to(ROOT)))
     return paths
 
@@ -97,7 +97,9 @@ def run_group(group: str, arguments: Sequence[str]) -> Outcome:
         if COUNTS.search(line) and " in " in line:
             last = line
     code = process.wait()
-    counts = {kind.rstrip("s") if kind.startswith(("error", "warning")) else kind: int(n) for n, kind in COUNTS.findall(last)}
+    counts: dict[str, int] = {}
+    for number, kind in COUNTS.findall(last):
+        counts[kind] = counts.get(kind, 0) + int(number)
     return Outcome(group, code, time.monotonic() - began, counts)
 
 
@@ -132,7 +134,9 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
         passed, failed, skipped = passed + good, failed + bad, skipped + out
         shown = [str(good), str(bad), str(out)] if outcome.counts or not outcome.ok else ["", "", ""]
         verdict = "ok" if outcome.ok else "FAILED"
-        lines.append(f"{outcome.name:<16} {verdict:<8} {shown[0]:>7} {shown[1]:>7} {shown[2]:>8} {outcome.seconds:>8.1f}")
+        lines.append(
+            f"{outcome.name:<16} {verdict:<8} {shown[0]:>7} {shown[1]:>7} {shown[2]:>8} {outcome.seconds:>8.1f}"
+        )
     parts = [f"{failed} failed"] if failed else []
     parts.append(f"{passed} passed")
     if skipped:

@@ -1,7 +1,7 @@
 """Which modules of the standard library a first page load needs: what is imported, followed through all sources.
 
 The page fetches one pack with our package, its libraries and only the part of the standard library that they reach.
-Imports at module level are followed everywhere (also under `try` and `if`, but not under `TYPE_CHECKING` or `__main__`).
+Imports at module level are followed everywhere (also under `try` and `if`, not under `TYPE_CHECKING` or `__main__`).
 Imports inside functions are followed for our own code and the libraries, and must resolve. Inside functions of the
 standard library they are rare paths and not followed; those that we do use are named in `LAZY`.
 """
@@ -14,20 +14,23 @@ from dataclasses import dataclass
 from .common import TaskError
 
 # What the interpreter's C code and Pyodide's start import, and no source names.
-START = """
-_pyodide _pyodide._base _pyodide._core_docs _pyodide._future_helper _pyodide._importhook _pyodide.docs_argspec
-_pyodide.docstring _pyodide.jsbind asyncio codecs encodings encodings.aliases
-encodings.utf_8 io os pyodide pyodide._package_loader pyodide.code pyodide.ffi pyodide.webloop site zipimport
-""".split()
+START = [
+    "_pyodide", "_pyodide._base", "_pyodide._core_docs", "_pyodide._future_helper", "_pyodide._importhook",
+    "_pyodide.docs_argspec", "_pyodide.docstring", "_pyodide.jsbind", "asyncio", "codecs", "encodings",
+    "encodings.aliases", "encodings.utf_8", "io", "os", "pyodide", "pyodide._package_loader", "pyodide.code",
+    "pyodide.ffi", "pyodide.webloop", "site", "zipimport",
+]  # fmt: skip
 
 # Imported by name, by C code, or inside functions of the standard library that we call (time.strptime, socket
 # host names, str codecs, asyncio.to_thread, importlib.resources of certifi, formatting of exceptions ...).
-LAZY = """
-_strptime calendar concurrent.futures.thread copy datetime encodings.ascii encodings.cp437 encodings.idna
-encodings.latin_1 encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16_be
-encodings.utf_16_le encodings.utf_32_be hashlib importlib.readers importlib.resources.abc
-importlib.resources._adapters importlib.resources.readers importlib.resources.simple importlib.simple queue random stringprep textwrap traceback
-""".split()
+LAZY = [
+    "_strptime", "calendar", "concurrent.futures.thread", "copy", "datetime", "encodings.ascii",
+    "encodings.cp437", "encodings.idna", "encodings.latin_1", "encodings.punycode",
+    "encodings.raw_unicode_escape", "encodings.unicode_escape", "encodings.utf_16_be", "encodings.utf_16_le",
+    "encodings.utf_32_be", "hashlib", "importlib.readers", "importlib.resources._adapters",
+    "importlib.resources.abc", "importlib.resources.readers", "importlib.resources.simple", "importlib.simple",
+    "queue", "random", "stringprep", "textwrap", "traceback",
+]  # fmt: skip
 
 # Imported under a condition that does not hold here (another platform, no C implementation), or for formats unused.
 CUT = {
@@ -37,8 +40,9 @@ CUT = {
 
 # Guarded imports of our code and the libraries for places that are not a page.
 ABSENT = {
-    "_ssl", "aioquic", "anyio", "backports", "blake3", "cryptography", "curio", "httpcore", "httpx", "idna", "python_socks",
-    "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima", "websockets.speedups", "win32com", "winloop", "winreg", "wmi",
+    "_ssl", "aioquic", "anyio", "backports", "blake3", "cryptography", "curio", "httpcore", "httpx", "idna",
+    "python_socks", "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima",
+    "websockets.speedups", "win32com", "winloop", "winreg", "wmi",
 }  # fmt: skip
 
 # Modules that Pyodide or the worker's JavaScript register.
@@ -60,9 +64,7 @@ class Imports:
 
 def read_imports(listing: Mapping[str, Mapping[str, list[str]]]) -> dict[str, Imports]:
     """What bytecode.py found in one tree, by module name."""
-    return {
-        module: Imports(module, tuple(found["top"]), tuple(found["deep"])) for module, found in listing.items()
-    }
+    return {module: Imports(module, tuple(found["top"]), tuple(found["deep"])) for module, found in listing.items()}
 
 
 def needed_stdlib(

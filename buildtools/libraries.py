@@ -19,7 +19,9 @@ from .wasm import adapt_side_module, wasi_helper
 from .wheels import Files, read_zip
 
 PLATFORM = "pyemscripten_2026_0_wasm32"
-NATIVE_PLATFORM = "manylinux2014_x86_64"  # every native rtls wheel carries the same WebAssembly build; this one is fetched
+NATIVE_PLATFORM = (
+    "manylinux2014_x86_64"  # every native rtls wheel carries the same WebAssembly build; this one is fetched
+)
 PURE = "cp314-none-any"  # bytecode of one interpreter
 BINARY = f"cp314-cp314-{PLATFORM}"
 NEVER = re.compile(r"\.(pyi|c|h|pyx|typed|so)$|(^|/)tests?/|/sboms/")
@@ -40,8 +42,8 @@ class Library:
 def adapt_rtls(files: Files) -> Files:
     """rustls for Pyodide: the WASI library made loadable by Emscripten, a helper beside it, and its loader.
 
-    Changed are the library's needed `libc.so` and WASI's `clock_gettime` (see wasm.py), how the library is loaded, and the
-    use of the standard `ssl`, which is a stub here.
+    Changed are the library's needed `libc.so` and WASI's `clock_gettime` (see wasm.py), how the library is loaded, and
+    the use of the standard `ssl`, which is a stub here.
     """
     library = adapt_side_module(
         files.pop("rtls/_wasi/_rustls.abi3.so"), drop_needed="libc.so", rename={"clock_gettime": "clock_getwasi"}
@@ -50,15 +52,27 @@ def adapt_rtls(files: Files) -> Files:
     files["rtls/_rustls.wasm"] = library
     files["rtls/_wasi_helper.wasm"] = wasi_helper()
     files["rtls/_load_wasm.py"] = RTLS_LOADER
-    _replace(files, "rtls/__init__.py", b"    from . import _rustls as _rustls\n", b"    from ._load_wasm import _rustls as _rustls\n")
-    _replace(files, "rtls/_stdlib.py", b"    try:\n        import ssl\n",
-             b'    try:\n        raise ModuleNotFoundError("the ssl of Pyodide is a stub", name="_ssl")\n')  # fmt: skip
+    for name, old, new in RTLS_EDITS:
+        _replace(files, name, old, new)
     return files
 
 
+RTLS_EDITS = [
+    (
+        "rtls/__init__.py",
+        b"    from . import _rustls as _rustls\n",
+        b"    from ._load_wasm import _rustls as _rustls\n",
+    ),
+    (
+        "rtls/_stdlib.py",
+        b"    try:\n        import ssl\n",
+        b'    try:\n        raise ModuleNotFoundError("the ssl of Pyodide is a stub", name="_ssl")\n',
+    ),
+]
+
 # Not named .so: Pyodide loads every .so of a wheel at once, which would be before the helper.
 RTLS_LOADER = b'''\
-"""Added by the build of smolmix-web: loads the WASI build of rustls after the helper that gives it the symbols it needs."""
+"""Added by the build of smolmix-web: loads the WASI build of rustls after the helper with the symbols it needs."""
 
 import _ctypes
 import importlib.machinery

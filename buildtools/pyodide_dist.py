@@ -1,4 +1,4 @@
-"""Assemble dist/pyodide: Pyodide's core from npm, its standard library and our wheels as bytecode, our own lock file."""
+"""Assemble dist/pyodide: Pyodide's core from npm, the standard library and our wheels as bytecode, our own lock."""
 
 from __future__ import annotations
 

@@ -8,9 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .common import BUILD, NODE_MODULES, PYTHON, REQUIREMENTS, ROOT, VENV, TaskError, build_lock, run, say, tool_environment
+from .common import (
+    BUILD,
+    NODE_MODULES,
+    PYTHON,
+    REQUIREMENTS,
+    ROOT,
+    VENV,
+    TaskError,
+    build_lock,
+    run,
+    say,
+    tool_environment,
+)
 from .stamps import Stamp
 
+THIS_PYTHON = "{} {}".format(*sys.version_info)
 UV = "0.13.9"  # resolves pyproject.toml into the lock files; not needed to use them
 
 
@@ -18,7 +31,7 @@ def ensure_venv() -> None:
     """`.venv` holds exactly what requirements/dev.lock pins; an existing one is upgraded in place."""
     lock = REQUIREMENTS / "dev.lock"
     with build_lock("setup"):
-        stamp = Stamp("requirements", [lock, "%d.%d" % sys.version_info[:2]], folder=VENV)
+        stamp = Stamp("requirements", [lock, THIS_PYTHON], folder=VENV)
         if stamp.current(PYTHON) and _works():
             return
         if not _works():
@@ -34,9 +47,9 @@ def ensure_venv() -> None:
 def _works() -> bool:
     if not PYTHON.exists():
         return False
-    probe = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+    probe = "import pip, sys; print(*sys.version_info[:2])"
     done = subprocess.run([str(PYTHON), "-c", probe], capture_output=True, text=True, check=False)
-    return done.returncode == 0 and done.stdout.strip() == "%d.%d" % sys.version_info[:2]
+    return done.returncode == 0 and done.stdout.strip() == THIS_PYTHON
 
 
 def _create_venv() -> None:
@@ -45,7 +58,7 @@ def _create_venv() -> None:
         import venv
     except ImportError as error:
         raise TaskError(
-            "this python3 cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)"
+            "this python3 cannot make virtual environments: install its venv package (Debian: python3-venv)"
         ) from error
     venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(VENV)
 
@@ -68,7 +81,7 @@ def lock_dependencies() -> None:
     folder = BUILD / "lock-venv"
     run([sys.executable, "-m", "venv", folder])
     run([folder / "bin" / "pip", "install", "--quiet", f"uv=={UV}"])
-    common = [folder / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
+    common: list[str | Path] = [folder / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
               "--no-emit-index-url", "--no-header", "pyproject.toml"]  # fmt: skip
     dev, runtime, tests = (REQUIREMENTS / f"{name}.lock" for name in ("dev", "pyodide", "pyodide-test"))
     run([*common, "--python-version", "3.11", "--extra", "cpython", "--extra", "dev", "-o", dev])

@@ -38,7 +38,9 @@ def read_zip(path: Path) -> Files:
 
 def read_folder(folder: Path) -> Files:
     """Every file below `folder` by its relative POSIX name."""
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
+    }
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -1,13 +1,20 @@
-"""Browser tests share one started Python worker per session."""
+"""Browser tests share one started Python worker per session, and one local network with one browser for the page API."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
 
+from browserkit.chromium import launch_arguments
 from browserkit.pyodide_page import PyodidePage
+from browserkit.server import StaticServer
+from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST
+from localnet import Network, NetworkConfig
+from tests.browser.page_session import ApiPage, Session, write_blank_page
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +23,40 @@ def pyodide_page() -> Iterator[PyodidePage]:
     assert (DIST / "pyodide" / "python.zst").exists(), "dist/ is missing: run `python3 build.py build` first"
     with PyodidePage() as page:
         yield page
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
+    """A network, a site with dist/ below /smolmix/, and a browser. Tunnels are unpaced here unless a test says so."""
+    assert (DIST / "worker.js").exists(), "dist/ is missing: run `python3 build.py build` first"
+    folder = tmp_path_factory.mktemp("site")
+    write_blank_page(folder)
+    async with Network(NetworkConfig(seed="page")) as net, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
+        options = {
+            "directoryUrls": [net.directory_url],
+            "forceTls": False,
+            "caCertificates": net.ca_pem,
+            "disablePoissonTraffic": True,
+            "disableCoverTraffic": True,
+        }
+        with StaticServer({"/": folder, "/smolmix/": DIST}) as site:
+            yield Session(net, site, browser, options)
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh(session: Session) -> AsyncIterator[ApiPage]:
+    """A page without a tunnel."""
+    page = await session.open()
+    yield page
+    await page.page.context.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(session: Session) -> AsyncIterator[ApiPage]:
+    """A page whose shared tunnel is up: for tests that leave it up."""
+    page = await session.open()
+    await page.set_up()
+    yield page
+    await page.page.context.close()

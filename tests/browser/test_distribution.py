@@ -1,0 +1,247 @@
+"""dist/ in a real Chromium: TLS by rustls, every module of ours, what is fetched, and the plain distribution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trustme
+
+from browserkit.pyodide_page import PageDied, PageError, PyodidePage
+from buildtools.common import DIST, ROOT
+from buildtools.report import FIRST_LOAD, shipped_files, summary
+
+BUDGET = 5_830_000  # bytes with gzip: what the official client's JavaScript takes
+
+HANDSHAKE = """
+from rtls import _rustls
+
+
+def handshake(roots, host, client_alpn, server_alpn):
+    server = _rustls.RustlsConfigBuilder()
+    server.set_server_cert_chain_pem(arguments["chain"].encode(), arguments["key"].encode())
+    server.set_alpn([name.encode() for name in server_alpn])
+    client = _rustls.RustlsConfigBuilder()
+    client.add_root_certs_from_pem(roots.encode())
+    client.set_verify_mode(2)
+    client.set_check_hostname(True)
+    client.set_alpn([name.encode() for name in client_alpn])
+    near, far = client.build_client_connection(host), server.build_server_connection()
+    try:
+        while near.is_handshaking() or far.is_handshaking():
+            moved = False
+            for source, target in ((near, far), (far, near)):
+                if data := source.write_tls():
+                    moved = True
+                    while data:
+                        data = data[target.read_tls(data) :]
+                        target.process_new_packets()
+            if not moved:
+                return {"error": "stalled"}
+    except Exception as error:
+        return {"error": str(error)}
+    near.write_plaintext(b"x" * 10000)
+    data = near.write_tls()
+    while data:
+        data = data[far.read_tls(data) :]
+        far.process_new_packets()
+    alpn = near.alpn_protocol()
+    return {
+        "version": near.protocol_version(),
+        "alpn": alpn.decode() if alpn else None,
+        "carried": len(far.read_plaintext(20000)),
+    }
+
+
+result = [handshake(*case) for case in arguments["cases"]]
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(pyodide_page: PyodidePage) -> list[dict[str, Any]]:
+    authority, stranger = trustme.CA(), trustme.CA()
+    certificate = authority.issue_cert("origin.test")
+    roots = authority.cert_pem.bytes().decode()
+    http = ["http/1.1"]
+    arguments = {
+        "chain": b"".join(blob.bytes() for blob in certificate.cert_chain_pems).decode(),
+        "key": certificate.private_key_pem.bytes().decode(),
+        "cases": [
+            [roots, "origin.test", ["h2", "http/1.1"], http],
+            [roots, "origin.test", [], http],
+            [roots, "other.test", http, http],
+            [stranger.cert_pem.bytes().decode(), "origin.test", http, http],
+        ],
+    }
+    answer: list[dict[str, Any]] = pyodide_page.run(HANDSHAKE, arguments)
+    return answer
+
+
+def test_tls_handshake_with_alpn(outcomes: list[dict[str, Any]]) -> None:
+    assert outcomes[0] == {"version": 0x0304, "alpn": "http/1.1", "carried": 10000}
+
+
+def test_tls_handshake_without_alpn(outcomes: list[dict[str, Any]]) -> None:
+    assert outcomes[1] == {"version": 0x0304, "alpn": None, "carried": 10000}
+
+
+def test_wrong_host_name_is_refused(outcomes: list[dict[str, Any]]) -> None:
+    assert "not valid for name" in outcomes[2]["error"]
+
+
+def test_unknown_issuer_is_refused(outcomes: list[dict[str, Any]]) -> None:
+    assert "UnknownIssuer" in outcomes[3]["error"]
+
+
+def test_helper_gives_entropy_and_time(pyodide_page: PyodidePage) -> None:
+    """More than getentropy gives at once, and an expired certificate's date is judged by a clock that runs."""
+    code = "from rtls import _rustls\nblock = _rustls.rand_bytes(1000)\n[len(block), len(set(block)) > 200]"
+    assert pyodide_page.run(code) == [1000, True]
+
+
+def test_all_public_roots_load(pyodide_page: PyodidePage) -> None:
+    code = """
+import certifi
+from rtls import _rustls
+builder = _rustls.RustlsConfigBuilder()
+[builder.add_root_certs_from_pem(certifi.contents().encode()), certifi.contents().count("BEGIN CERTIFICATE")]
+"""
+    loaded, named = pyodide_page.run(code)
+    assert loaded == named > 100
+
+
+EVERY_MODULE = """
+import importlib
+import zipfile
+
+names = [name for name in zipfile.ZipFile("/lib/python314.zip").namelist() if name.startswith(arguments)]
+failures = {}
+for name in names:
+    module = name.removesuffix(".pyc").removesuffix("/__init__").replace("/", ".")
+    if name.endswith(".pyc"):
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            failures[module] = repr(error)
+result = [len(names), failures]
+"""
+
+
+PACKAGES = ["smolmix_web", "dns", "h11", "rtls", "websockets", "certifi", "asyncio", "importlib"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_shipped_module_imports(pyodide_page: PyodidePage, package: str) -> None:
+    """With nothing but the pack: whatever a module needs of the standard library has been shipped with it."""
+    expected = {
+        "smolmix_web": {"smolmix_web.crypto.pyca"},  # needs `cryptography`, which only some distributions have
+        "asyncio": {"asyncio.__main__"},
+        "importlib": {"importlib.metadata"},
+    }
+    count, failures = pyodide_page.run(EVERY_MODULE, f"{package}/")
+    assert count > 0
+    assert failures.keys() <= expected.get(package, set()), failures
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        "import time; time.strptime('Sat, 01 Jan 2000', '%a, %d %b %Y').tm_year == 2000",
+        "import datetime; datetime.datetime.fromtimestamp(0, datetime.timezone.utc).isoformat().startswith('1970')",
+        "'bücher.test'.encode('idna') == b'xn--bcher-kva.test'",
+        "b'x'.decode('latin-1') + b'y'.decode('ascii') + b'z'.decode('utf-16-le', 'replace') is not None",
+        "import zlib; zlib.decompress(zlib.compress(b'x' * 100, wbits=31), wbits=47) == b'x' * 100",
+        "import zlib; zlib.decompressobj(-15) is not None",
+        "from compression import zstd; zstd.decompress(zstd.compress(b'x' * 100)) == b'x' * 100",
+        "import hashlib, hmac; len(hmac.digest(b'k', b'm', hashlib.sha512)) == 64",
+        "import asyncio; await asyncio.wait_for(asyncio.sleep(0, True), 1)",
+        "import asyncio; await asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2)) == [1, 2]",
+        "import copy, ipaddress, json, logging, queue, random, re, secrets, textwrap; True",
+    ],
+)
+def test_standard_library_at_hand(pyodide_page: PyodidePage, snippet: str) -> None:
+    assert pyodide_page.run(snippet) is True
+
+
+TRACEBACK = """
+import traceback
+
+import h11
+
+try:
+    h11.Request(method="", target="", headers=[])
+except Exception:
+    text = traceback.format_exc()
+text
+"""
+
+
+def test_tracebacks_name_file_and_line(pyodide_page: PyodidePage) -> None:
+    text = pyodide_page.run(TRACEBACK)
+    assert "h11/_events.py" in text or "h11/_util.py" in text
+    assert "line " in text
+
+
+def test_first_load_fetches_what_the_report_says(pyodide_page: PyodidePage) -> None:
+    fetched = {
+        path.removeprefix("/dist/") for path in pyodide_page.server.requests if path.startswith("/dist/pyodide/")
+    }
+    assert fetched == {name for name in FIRST_LOAD if name.startswith("pyodide/")}
+
+
+def test_first_load_is_within_budget() -> None:
+    first = summary(shipped_files())["first_load"]
+    assert first["files"] == len(FIRST_LOAD)
+    assert first["gzip"] < BUDGET
+
+
+def test_no_path_of_the_building_machine_ships() -> None:
+    needle = str(ROOT).encode()
+    for path in DIST.rglob("*"):
+        if path.is_file():
+            assert needle not in path.read_bytes(), path
+
+
+PLAIN = """async () => {
+  const { loadPyodide } = await import("/dist/pyodide/pyodide.mjs");
+  const pyodide = await loadPyodide({ indexURL: "/dist/pyodide/", packages: ["smolmix-web"] });
+  return pyodide.runPython(`
+import email, unittest, xml.dom.minidom  # the complete standard library
+import rtls, h11, websockets, dns.message, certifi, smolmix_web.options
+from importlib.metadata import version
+[version("smolmix-web"), rtls.OPENSSL_VERSION]
+`).toJs();
+}"""
+
+
+def test_plain_distribution_works_without_the_pack() -> None:
+    """`loadPyodide` with our lock file, in a page's main thread: the complete standard library and the wheels."""
+    with PyodidePage() as page:
+        version, tls = page.with_page(lambda p: p.evaluate(PLAIN))
+        assert version == "0.1.0"
+        assert tls.startswith("Rustls")
+        assert not [path for path in page.server.requests if "://" in path]
+
+
+def test_values_and_errors_cross(pyodide_page: PyodidePage) -> None:
+    assert pyodide_page.run("[arguments['a'], None, 1.5, 'ü']", {"a": [1, {"b": True}]}) == [
+        [1, {"b": True}],
+        None,
+        1.5,
+        "ü",
+    ]
+    assert pyodide_page.run("result = 3") == 3
+    with pytest.raises(PageError, match="ZeroDivisionError"):
+        pyodide_page.run("def f():\n    1 / 0\nf()")
+    assert pyodide_page.run("6 * 7") == 42
+
+
+def test_a_dead_interpreter_and_a_stuck_one_are_told_apart_from_errors() -> None:
+    with PyodidePage() as page:
+        with pytest.raises(PageDied, match="no answer within"):
+            page.run("import asyncio\nawait asyncio.sleep(60)", timeout=0.5)
+        assert not page.alive
+    with PyodidePage() as page:
+        with pytest.raises(PageDied, match="interpreter died"):
+            page.run("import json\njson.loads('[' * 1000000)")
+        assert not page.alive

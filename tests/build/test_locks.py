@@ -1,0 +1,69 @@
+"""Lock files: everything pinned with hashes, no host names, and the same versions everywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from buildtools.common import REQUIREMENTS, ROOT
+from buildtools.setup import locked_packages
+from buildtools.wheels import project_table
+
+LOCKS = sorted(REQUIREMENTS.glob("*.lock"))
+
+
+@pytest.mark.parametrize("path", [*LOCKS, ROOT / "package-lock.json", ROOT / "package.json"], ids=lambda p: p.name)
+def test_no_hosts_and_no_machine_paths(path: Path) -> None:
+    text = path.read_text()
+    for line in text.splitlines():
+        if '"url":' in line:  # npm notes where one can donate to an author
+            continue
+        assert not re.search(r"https?://|git\+|file:", line), line
+    for folder in ("/home/", "/root", "/tmp/", "/work/", "/usr/"):
+        assert folder not in text
+    assert '"resolved"' not in text
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda p: p.name)
+def test_python_packages_are_exact_and_hashed(path: Path) -> None:
+    packages = locked_packages(path)
+    assert packages
+    for name, stanza in packages.items():
+        assert re.match(rf"{re.escape(name)}==[0-9][^ ]* ", stanza), stanza.splitlines()[0]
+        assert "--hash=sha256:" in stanza
+
+
+def test_npm_packages_are_exact_and_hashed() -> None:
+    lock = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    manifest = json.loads((ROOT / "package.json").read_text())
+    for name, version in {**manifest["dependencies"], **manifest["devDependencies"]}.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version), name
+        assert lock[f"node_modules/{name}"]["version"] == version
+    assert all(entry["integrity"].startswith("sha512-") for name, entry in lock.items() if name)
+
+
+def version_of(stanza: str) -> str:
+    return stanza.split("==")[1].split()[0]
+
+
+def test_the_page_and_cpython_have_the_same_versions() -> None:
+    dev, page, tests = (locked_packages(REQUIREMENTS / f"{n}.lock") for n in ("dev", "pyodide", "pyodide-test"))
+    for other in (page, tests):
+        for name, stanza in other.items():
+            assert version_of(stanza) == version_of(dev[name])
+
+
+def test_locks_cover_pyproject() -> None:
+    project = project_table()
+    dependencies, extras = project["dependencies"], project["optional-dependencies"]
+    assert isinstance(dependencies, list) and isinstance(extras, dict)
+    dev = locked_packages(REQUIREMENTS / "dev.lock")
+    for requirement in [*dependencies, *extras["cpython"], *extras["dev"]]:
+        name, version = requirement.split(";")[0].strip().split("==")
+        assert version_of(dev[name.lower().replace(".", "-").replace("_", "-")]) == version
+    page = locked_packages(REQUIREMENTS / "pyodide.lock")
+    for requirement in dependencies:
+        assert requirement.split("==")[0] in page
