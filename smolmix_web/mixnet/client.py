@@ -390,7 +390,7 @@ class MixnetClient:
         account = opened.source if isinstance(opened.source, SurbAccount) else None
         if account is not None:
             self.statistics.surbs_used += 1
-            self._giver.top_up(account)
+            self._giver.reply_came(account)
         duplicates = self._reassembler.statistics.duplicates
         whole = self._reassembler.insert(opened.source, opened.data, now)
         self.statistics.duplicates += self._reassembler.statistics.duplicates - duplicates

@@ -144,7 +144,7 @@ class ReplyKeys:
 
 
 class TokenBucket:
-    """`rate` per second in the long run, `capacity` at once."""
+    """`rate` per second in the long run and what is earned besides, `capacity` at once."""
 
     def __init__(self, rate: float, capacity: int, now: float) -> None:
         self._rate = rate
@@ -152,10 +152,13 @@ class TokenBucket:
         self._tokens = float(capacity)
         self._last = now
 
+    def earn(self, amount: float) -> None:
+        self._tokens = min(self._capacity, self._tokens + amount)
+
     def take(self, wanted: int, now: float) -> int:
         """As many of `wanted` as there are tokens."""
-        self._tokens = min(self._capacity, self._tokens + max(0.0, now - self._last) * self._rate)
+        self.earn(max(0.0, now - self._last) * self._rate)
         self._last = max(self._last, now)
-        granted = min(wanted, int(self._tokens))
+        granted = max(0, min(wanted, int(self._tokens)))
         self._tokens -= granted
         return granted

@@ -12,6 +12,9 @@ from .reply_keys import LOW_PILE, SurbAccount, TokenBucket
 from .statistics import MixnetStatistics
 from .traffic import TrafficConfig
 
+# Each reply earns the peer a new SURB, and some of them are lost on the way.
+EARNED_PER_REPLY = 1.2
+
 
 class SurbGiver:
     """Queues messages of additional SURBs. They are repeated without limit within the lifetime of a message."""
@@ -25,6 +28,8 @@ class SurbGiver:
     def answer(self, request: SurbRequest, account: SurbAccount | None, now: float) -> None:
         """A SURB request came by a SURB of `account`; None: not by one of ours."""
         self._statistics.surb_requests_received += 1
+        # The request came as a reply, but must not pay for itself.
+        self._tokens.earn(-EARNED_PER_REPLY)
         if account is None or request.recipient.identity != account.recipient.identity:
             self._statistics.surb_requests_refused += 1
             return
@@ -35,6 +40,11 @@ class SurbGiver:
         granted = self._tokens.take(wanted, now) if wanted > 0 else 0
         if wanted > 0 and self.give(account, granted) == 0:
             self._statistics.surb_requests_refused += 1
+
+    def reply_came(self, account: SurbAccount) -> None:
+        """A SURB of this account was used."""
+        self._tokens.earn(EARNED_PER_REPLY)
+        self.top_up(account)
 
     def top_up(self, account: SurbAccount) -> None:
         """Give unasked what keeps the pile between the marks of `MixnetClient.keep_stock`."""

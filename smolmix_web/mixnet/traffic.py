@@ -49,7 +49,7 @@ class TrafficConfig:
     max_reply_keys: int = 50_000
     surb_batch: int = 10  # per message of additional SURBs, at most 100; 10 fill 3 packets
     surb_answer_max: int = 500  # per request
-    surb_answer_rate: float = 200.0  # SURBs per second that requests may cost in the long run
+    surb_answer_rate: float = 50.0  # SURBs per second that requests may cost beyond those replies earned
     surb_fill_ceiling: int = 200  # a peer that holds as many gets none for free
     # Reply SURBs, replying side (`surb_buffer` is 50 for an exit)
     surb_reserve: int = 10

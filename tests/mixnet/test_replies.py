@@ -71,6 +71,10 @@ def test_token_bucket() -> None:
     assert bucket.take(40, 0.0) == 40 and bucket.take(40, 0.0) == 10 and bucket.take(40, 0.0) == 0
     assert bucket.take(40, 1.0) == 10 and bucket.take(1, 0.5) == 0
     assert bucket.take(500, 1000.0) == 50
+    bucket.earn(7.5)
+    assert bucket.take(500, 1000.0) == 7
+    bucket.earn(1000.0)
+    assert bucket.take(500, 1000.0) == 50
 
 
 # -- the stock alone ------------------------------------------------------------------------------------------
