@@ -211,7 +211,7 @@ class Engine:
             "ip_packets_received": self.exit.statistics.packets_received,
             "gateway": asdict(self.gateway.counters),
             "exit": asdict(self.exit.statistics),
-            "stack": asdict(self._stack.statistics) if self._stack is not None else {},
+            "stack": self._stack.statistics.to_dict() if self._stack is not None else {},
         }
 
 

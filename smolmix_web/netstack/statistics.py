@@ -26,4 +26,5 @@ class StackStatistics:
     dropped: Counter[str] = field(default_factory=Counter)  # reason code -> packets
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # asdict copies a Counter wrongly: it counts the pairs.
+        return {**asdict(self), "dropped": dict(self.dropped)}
