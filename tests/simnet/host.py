@@ -1,0 +1,126 @@
+"""The simulated machine of a client: implements `smolmix_web.host.base.Host` on the queue of a `SimNetwork`.
+
+It works with and without asyncio (only `http_get` is a coroutine). It can sleep (`suspend`), have a wrong clock, and
+it counts how often it was woken and which timers are still set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from smolmix_web.host.base import HttpAnswer, WebSocketEvents
+from smolmix_web.rand import SeededRandom
+
+from .directory import http_get
+from .events import Event
+from .network import SimNetwork
+from .sockets import SimSocket
+
+
+class HostTimer:
+    """A timer of the host; `cancel` as asked for by `TimerHandle`."""
+
+    __slots__ = ("_callback", "_event", "_host")
+
+    def __init__(self, host: SimHost, callback: Callable[[], None]) -> None:
+        self._host = host
+        self._callback = callback
+        self._event: Event | None = None
+        host.timers += 1
+
+    def arm(self, when: float) -> None:
+        self._event = self._host.network.queue.at(when, self._due)
+
+    def _due(self) -> None:
+        self._event = None
+        self._host.dispatch(self._run)
+
+    def _run(self) -> None:
+        callback, self._callback = self._callback, _nothing
+        if callback is not _nothing:
+            self._host.timers -= 1
+            callback()
+
+    def cancel(self) -> None:
+        if self._event is not None:
+            self._event.cancel()
+            self._event = None
+        if self._callback is not _nothing:
+            self._callback = _nothing
+            self._host.timers -= 1
+
+
+def _nothing() -> None:
+    """A timer that was called off."""
+
+
+class SimHost:
+    """See the module. `clock_error`: seconds that its unix clock is ahead."""
+
+    name = "simulated"
+
+    def __init__(self, network: SimNetwork, seed: object = "client") -> None:
+        self.network = network
+        self.rng = SeededRandom(f"{network.seed}/host {seed}")
+        self.clock_error = 0.0
+        self.wakes = 0
+        self.timers = 0  # set and neither due nor cancelled
+        self.lines: list[tuple[float, str]] = []
+        self.sockets: list[SimSocket] = []
+        self.gets: list[str] = []
+        self._asleep = False
+        self._slept = 0.0  # seconds that the monotonic clock missed
+        self._deferred: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    # -- Host
+
+    def now(self) -> float:
+        return self.network.queue.now - self._slept
+
+    def unix_time(self) -> float:
+        return self.network.queue.unix_time() + self.clock_error
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> HostTimer:
+        timer = HostTimer(self, callback)
+        timer.arm(self.network.queue.now + max(0.0, delay))
+        return timer
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.network.queue.at(self.network.queue.now, self.dispatch, callback)
+
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+        self.gets.append(url)
+        return await http_get(self.network, url, timeout=timeout, max_bytes=max_bytes)
+
+    def open_websocket(self, url: str, events: WebSocketEvents) -> SimSocket:
+        socket = self.network.connect(url, events, self.dispatch)
+        self.sockets.append(socket)
+        return socket
+
+    def log(self, text: str) -> None:
+        self.lines.append((self.now(), text))
+
+    # -- the machine
+
+    def dispatch(self, action: Callable[..., Any], *args: Any) -> None:
+        """Everything that reaches the client's code comes through here; a sleeping machine gets it later."""
+        if self._asleep:
+            self._deferred.append((action, args))
+            return
+        self.wakes += 1
+        action(*args)
+
+    def suspend(self, seconds: float, *, monotonic: bool = True) -> None:
+        """The machine sleeps while the rest of the world goes on. `monotonic` False: its monotonic clock stands
+        still meanwhile, as on some systems."""
+        self._asleep = True
+        try:
+            self.network.queue.run(seconds)
+        finally:
+            self._asleep = False
+        if not monotonic:
+            self._slept += seconds
+        deferred, self._deferred = self._deferred, []
+        for action, args in deferred:
+            self.network.queue.at(self.network.queue.now, self.dispatch, action, *args)
