@@ -1,4 +1,4 @@
-"""`InsecureFastCrypto`: the sizes, inputs and refusals of real cryptography at a tenth of its cost. ONLY FOR SIMULATIONS.
+"""`InsecureFastCrypto`: the sizes, inputs and refusals of real cryptography, cheap. ONLY FOR SIMULATIONS.
 
 It protects nothing. Key agreement is multiplication modulo a prime, anybody can forge a signature or read a secret
 from a public key. What it keeps is what the protocols can notice: both sides derive the same keys, wrong keys give

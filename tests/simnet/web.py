@@ -5,6 +5,7 @@ All are pure byte machines on a `Flow`, so they run with and without asyncio.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import ssl
@@ -164,10 +165,8 @@ class TlsService:
             self._flush()
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(ssl.SSLError):  # the peer's own end is not waited for
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # the peer's own end is not waited for
         self._flush()
         self.flow.close()
 

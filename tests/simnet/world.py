@@ -23,7 +23,6 @@ from smolmix_web.rand import SeededRandom
 
 from .events import EventQueue
 
-
 Address = IPv4Address | IPv6Address
 ORIGIN = IPv4Address("203.0.114.10")
 OTHER = IPv4Address("203.0.114.20")
