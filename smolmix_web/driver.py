@@ -5,11 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .engine import Engine
-from .host.base import Host, TimerHandle, WebSocketHandle
+from .host.base import Host, TimerHandle
+from .mixnet.gateway.link import OpenSocket
 from .netstack import Stack
 
 MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
 BUFFER_RETRY = 0.02  # s
+
+
+class _Socket:
+    """One WebSocket of the driver: its events say which one they are of, so that late ones of an old one are void."""
+
+    def __init__(self, driver: Driver, host: Host, url: str) -> None:
+        self._driver = driver
+        self._handle = host.open_websocket(url, self)
+        self.send = self._handle.send
+        self.close = self._handle.close
+
+    @property
+    def buffered(self) -> int:
+        return self._handle.buffered
+
+    def socket_opened(self) -> None:
+        self._driver.socket_opened(self)
+
+    def socket_message(self, frame: bytes | str) -> None:
+        self._driver.socket_message(self, frame)
+
+    def socket_closed(self, reason: str) -> None:
+        self._driver.socket_closed(self, reason)
 
 
 class Driver:
@@ -19,7 +43,7 @@ class Driver:
         self._host = host
         self._engine = engine
         self._on_change = on_change
-        self._socket: WebSocketHandle | None = None
+        self._socket: _Socket | None = None
         self._timer: TimerHandle | None = None
         self._timer_at = float("inf")
         self._woken = False
@@ -49,10 +73,9 @@ class Driver:
 
     # -- the gateway's socket ---------------------------------------------------------------------
 
-    def open(self, url: str) -> None:
+    def start(self) -> None:
         self._running = True
-        self._engine.connecting(self._host.now())
-        self._socket = self._host.open_websocket(url, self)
+        self._engine.start(self._host.now())
         self._run()
 
     def close(self) -> None:
@@ -61,34 +84,52 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._socket is not None:
-            self._socket.close()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close()
+
+    def _obey(self) -> None:
+        while (command := self._engine.take_command()) is not None:
+            self._close_socket()
+            if isinstance(command, OpenSocket):
+                self._socket = _Socket(self, self._host, command.url)
+
+    def socket_opened(self, socket: _Socket) -> None:
+        if socket is self._socket:
+            self._engine.opened(self._host.now())
+            self._run()
+
+    def socket_message(self, socket: _Socket, frame: bytes | str) -> None:
+        if socket is self._socket:
+            self._engine.receive(frame, self._host.now(), self._host.unix_time())
+            self._run()
+
+    def socket_closed(self, socket: _Socket, reason: str) -> None:
+        if socket is self._socket:
             self._socket = None
-
-    def socket_opened(self) -> None:
-        self._engine.opened(self._host.now())
-        self._run()
-
-    def socket_message(self, frame: bytes | str) -> None:
-        self._engine.receive(frame, self._host.now(), self._host.unix_time())
-        self._run()
-
-    def socket_closed(self, reason: str) -> None:
-        if self._running:
             self._engine.closed(self._host.now(), reason)
             self._run()
 
     # -- the timer --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if not self._running or self._socket is None:
+        if not self._running:
             return
         now = self._host.now()
-        if self._socket.buffered > MAX_BUFFERED:
-            self._arm(now + BUFFER_RETRY)
-            return
-        for frame in self._engine.poll(now, self._host.unix_time()):
-            self._socket.send(frame)
+        if self._socket is not None:
+            buffered = self._socket.buffered
+            self._engine.note_buffered(buffered, now)
+            if buffered > MAX_BUFFERED:
+                self._arm(now + BUFFER_RETRY)
+                return
+        frames = self._engine.poll(now, self._host.unix_time())
+        if self._socket is not None:
+            for frame in frames:
+                self._socket.send(frame)
+        self._obey()
         self._on_change()
         if self._running:
             deadline = self._engine.next_deadline()

@@ -17,70 +17,84 @@ from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .errors import DirectoryError, SmolmixError, StateError
-from .exit.events import ExitConnected, ExitDenied, ExitDisconnected, OutgoingMessage, PolicyDenied
-from .exit.session import ExitSession
-from .exit.session import State as ExitState
-from .mixnet.addresses import Recipient
+from .errors import DirectoryError, NetworkError, SmolmixError, StateError
+from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
+from .exit.link import ExitFailed, ExitLink, ExitLost
 from .mixnet.client import MixnetClient
-from .mixnet.gateway.session import GatewaySession
+from .mixnet.gateway.link import Command, GatewayLink, LinkState
 from .mixnet.lanes import Lane
+from .mixnet.topology import Topology
 from .netstack import Endpoint, Stack, StackConfig
 from .rand import RandomSource
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
+FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
+LATE = 5.0  # s; a poll this late means that the machine slept
 
 
 class Engine:
-    """One tunnel's protocols. The owner opens the socket, passes what happens to it, and sends what `poll` returns."""
+    """One tunnel's protocols. The owner opens and closes sockets as `take_command` says, passes what happens to the
+    present one, and sends what `poll` returns. `error` is set once, when nothing more will be tried."""
 
     def __init__(
         self,
         rng: RandomSource,
         *,
-        gateway: GatewaySession,
+        gateway: GatewayLink,
         mixnet: MixnetClient,
-        exit_address: Recipient,
-        exit_session: ExitSession,
+        exit_link: ExitLink,
         stack_config: StackConfig,
     ) -> None:
         self._rng = rng
         self.gateway = gateway
         self.mixnet = mixnet
-        self.exit_address = exit_address
-        self.exit = exit_session
+        self.exit = exit_link
         self.addresses: tuple[IPv4Address | IPv6Address, ...] = ()
         self.error: SmolmixError | None = None
         self._stack_config = stack_config
         self._stack: Stack | None = None
+        self._gateway_up = False
         self._held_back = False
+        self._due: float | None = None
         self.messages_dropped = 0
         self.strangers = 0
 
     @property
     def stack(self) -> Stack:
-        """The IP stack; `StateError` before the exit gave us addresses."""
+        """The IP stack; `StateError` while there is no address."""
         if self._stack is None:
-            raise StateError("the tunnel has no address yet", code="not_connected", phase="exit")
+            raise StateError("the tunnel has no address now", code="not_connected", phase="exit")
         return self._stack
 
     @property
-    def ready(self) -> bool:
-        """Sockets may be opened."""
-        return self._stack is not None and self.error is None
+    def state(self) -> tuple[str, str | None]:
+        """State and step for users: `connecting` until an exit took us, from then on `ready` or `reconnecting`."""
+        if self.error is not None:
+            return "failed", None
+        step = None
+        if not self.gateway.ready:
+            step = "gateway"
+        elif not self.exit.connected:
+            step = "exit"
+        if step is None:
+            return "ready", None
+        return ("reconnecting" if self.exit.registrations else "connecting"), step
 
     # -- the socket -------------------------------------------------------------------------------
 
-    def connecting(self, now: float) -> None:
-        """The owner begins to open the gateway's socket; the exit is asked as soon as the gateway is ready."""
-        self.gateway.connecting(now)
+    def start(self, now: float) -> None:
+        self.gateway.start(now)
+
+    def take_command(self) -> Command | None:
+        """What to do with the socket next; ask until None after every call that may have changed something."""
+        return self.gateway.take_command()
 
     def opened(self, now: float) -> None:
         self.gateway.opened(now)
 
     def closed(self, now: float, reason: str) -> None:
         self.gateway.closed(now, reason)
-        self._check_gateway(now)
+        self._follow_gateway(now)
 
     def receive(self, frame: bytes | str, now: float, unix_time: float) -> None:
         """One WebSocket message. Never raises for what peers sent."""
@@ -89,7 +103,7 @@ class Engine:
             self.mixnet.receive(body, now)
         for message in self.mixnet.take_messages():
             # Anybody may write to our address; only replies by the SURBs we gave the exit come from the exit.
-            if message.source == self.exit_address:
+            if message.source == self.exit.recipient:
                 self.exit.receive(message.data, now)
             else:
                 self.strangers += 1
@@ -98,25 +112,33 @@ class Engine:
 
     def _mirror_surbs(self) -> None:
         """The mixnet client answers the exit's SURB requests by itself; the session's account must know."""
-        account = self.mixnet.surb_account(self.exit_address)
-        if account is not None:
-            unseen = account.given + account.queued - self.exit.surbs.given
+        account = self.mixnet.surb_account(self.exit.recipient)
+        session = self.exit.session
+        if account is not None and session is not None:
+            unseen = account.given + account.queued - session.surbs.given
             if unseen > 0:
-                self.exit.surbs_requested()
-                self.exit.surbs_given(unseen)
+                session.surbs_requested()
+                session.surbs_given(unseen)
+
+    def note_buffered(self, size: int, now: float) -> None:
+        """Bytes that the socket has taken but not sent: a slow gateway slows the main stream down."""
+        self.mixnet.note_backlog(size // FRAME_SIZE, now)
 
     # -- time -------------------------------------------------------------------------------------
 
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
+        if self._due is not None and now > self._due + LATE:
+            self._woke_up(now)
         frames = self.gateway.poll(now, unix_time)
-        self._check_gateway(now)
+        self._follow_gateway(now)
         if not self.gateway.can_forward:
+            self._pump_stack(now)
             return frames
-        if self.exit.state is ExitState.IDLE:
+        if not self.exit.started:
             self.exit.start(now, unix_time)
         self._pump_stack(now)
-        for message in self.exit.poll(now):
+        for message in self.exit.poll(now, unix_time):
             self._send(message, now)
         self._take_exit(now)
         frames += [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
@@ -127,28 +149,28 @@ class Engine:
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:
             return
-        room = min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space)
-        self._held_back = room <= 0
-        if room > 0:
-            packets = self._stack.poll(now, room)
-            self.exit.send_packets(packets, now)
-            self._held_back = len(packets) == room
+        room = 0
+        if self.gateway.can_forward:
+            room = max(0, min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space))
+        # Without room nothing leaves, but the stack's timers run.
+        packets = self._stack.poll(now, room)
+        self.exit.send_packets(packets, now)
+        self._held_back = len(packets) == room
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
-        lane = _lane(message)
         lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
         try:
             self.mixnet.send(
-                self.exit_address,
+                self.exit.recipient,
                 message.data,
                 surbs=message.surbs,
-                lane=lane,
+                lane=_lane(message),
                 max_retransmissions=message.max_retransmissions,
                 lifetime=lifetime,
                 now=now,
             )
         except DirectoryError as error:
-            self.fail(error, now)  # the exit's gateway left the network
+            self.exit.renew(error, now)  # the exit's gateway left the network
         except StateError:
             self.messages_dropped += 1  # the lane is full: TCP and our own retries repair it
 
@@ -157,26 +179,64 @@ class Engine:
         times = [self.gateway.next_deadline()]
         if self.gateway.can_forward:
             times += [self.exit.next_deadline(), self.mixnet.next_deadline()]
-            # While packets are held back the next sending slot is what there is to wait for.
-            if self._stack is not None and not self._held_back:
-                times.append(self._stack.next_deadline())
-        return min((time for time in times if time is not None), default=None)
+        # While packets are held back, or there is no gateway, only the stack's timers count.
+        if self._stack is not None:
+            times.append(self._stack.next_deadline(full=self._held_back or not self.gateway.can_forward))
+        self._due = min((time for time in times if time is not None), default=None)
+        return self._due
 
-    # -- what happened ----------------------------------------------------------------------------
+    # -- the network around us ----------------------------------------------------------------------
 
-    def _check_gateway(self, now: float) -> None:
-        if self.gateway.error is not None:
+    def set_topology(self, topology: Topology, now: float) -> None:
+        """A new snapshot of the network."""
+        self.gateway.set_topology(topology)
+        self.mixnet.set_topology(topology, now)
+
+    def network_changed(self, now: float) -> None:
+        """The machine came online, or suspects that it did: ask everybody at once instead of waiting."""
+        self.gateway.retry_now(now)
+        if self.gateway.ready:
+            self.exit.link_up(now)
+
+    def _woke_up(self, now: float) -> None:
+        self._due = None
+        self.network_changed(now)
+
+    # -- what happened ------------------------------------------------------------------------------
+
+    def _follow_gateway(self, now: float) -> None:
+        """Stop and go with the gateway; after a change of gateway our address is another, and the exit must know."""
+        if self.gateway.state is LinkState.FAILED:
+            assert self.gateway.error is not None
             self.fail(self.gateway.error, now)
+            return
+        if self.gateway.ready == self._gateway_up:
+            return
+        self._gateway_up = self.gateway.ready
+        if not self._gateway_up:
+            self.mixnet.pause(now)
+            self.exit.link_down(now)
+            return
+        if self.gateway.endpoint.identity != self.mixnet.address.gateway:
+            self.mixnet.move_to_gateway(self.gateway.endpoint.identity, now)
+            if self.exit.started:
+                moved = NetworkError("the tunnel moved to another gateway", code="tunnel_moved", phase="gateway")
+                self.exit.renew(moved, now)
+        self.mixnet.resume(now)
+        self.exit.link_up(now)
 
     def _take_exit(self, now: float) -> None:
+        self.exit.follow(now)
         for event in self.exit.take_events():
             match event:
                 case ExitConnected(ipv4, ipv6, mtu):
                     self.addresses = (ipv4, ipv6)
                     self._stack = Stack(self.addresses, mtu, self._rng, config=self._stack_config)
-                case ExitDenied(_, error):
-                    self.fail(error, now)
-                case ExitDisconnected(_, error) if error is not None:
+                case ExitLost(error):
+                    self._drop_stack(error, now)
+                    # To the exit we are somebody new: what the old name still has there is not ours to use.
+                    self.mixnet.forget_recipient(self.exit.recipient)
+                case ExitFailed(error):
                     self.fail(error, now)
                 case PolicyDenied(address, port) if self._stack is not None:
                     self._stack.refuse(Endpoint(address, port), "refused by the exit's policy")
@@ -184,12 +244,18 @@ class Engine:
             for packet in self.exit.take_packets():
                 self._stack.receive(packet, now)
 
+    def _drop_stack(self, error: SmolmixError, now: float) -> None:
+        """Our addresses are gone: every socket ends with this error."""
+        stack, self._stack = self._stack, None
+        self.addresses = ()
+        if stack is not None:
+            stack.abort_all(error, now)
+
     def fail(self, error: SmolmixError, now: float) -> None:
-        """The tunnel is over: every socket ends with this error. The first error stays."""
+        """The tunnel is over; the first error stays."""
         if self.error is None:
             self.error = error
-            if self._stack is not None:
-                self._stack.abort_all(error, now)
+            self._drop_stack(error, now)
 
     def disconnect(self, now: float) -> None:
         """Give the exit's addresses back; poll on until `disconnected` or as long as you care."""
@@ -197,20 +263,25 @@ class Engine:
 
     @property
     def disconnected(self) -> bool:
-        return self.exit.state in (ExitState.CLOSED, ExitState.FAILED) or not self.gateway.can_forward
+        return self.exit.disconnected or not self.gateway.can_forward
 
     def statistics(self) -> dict[str, Any]:
         """Counters of all rooms by name; numbers only at the top level."""
         mixnet = self.mixnet.statistics
+        session = self.exit.session
         return {
             **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
             "queue_length": self.mixnet.queue_length,
-            "surb_balance": self.exit.surbs.balance,
+            "surb_balance": session.surbs.balance if session is not None else 0,
             "bandwidth": self.gateway.bandwidth,
-            "ip_packets_sent": self.exit.statistics.packets_sent,
-            "ip_packets_received": self.exit.statistics.packets_received,
-            "gateway": asdict(self.gateway.counters),
-            "exit": asdict(self.exit.statistics),
+            "gateway_losses": self.gateway.losses,
+            "registrations": self.exit.registrations,
+            "messages_dropped_by_engine": self.messages_dropped,
+            "strangers": self.strangers,
+            "ip_packets_sent": session.statistics.packets_sent if session is not None else 0,
+            "ip_packets_received": session.statistics.packets_received if session is not None else 0,
+            "gateway": asdict(self.gateway.all_counters()),
+            "exit": asdict(session.statistics) if session is not None else {},
             "stack": self._stack.statistics.to_dict() if self._stack is not None else {},
         }
 

@@ -1,8 +1,9 @@
 """`Tunnel`: from options to a running engine, and what users do with it.
 
-Set-up steps, each with its deadline: `directory` (lists, topology, choice of gateway and exit), `gateway` (register,
-claim bandwidth), `exit` (addresses), then `ready`. A failure at any time moves the tunnel to `failed` with a typed
-error and ends every socket with it. Nothing is ever sent by another way than the tunnel.
+Set-up steps, each with its deadline: `directory` (lists, topology, choice of exits), `gateway` (register, claim
+bandwidth), `exit` (addresses), then `ready`. The loss of the gateway or the exit makes it `reconnecting`: sockets live
+on through the loss of the gateway, and end with a typed error when their addresses are lost. What cannot be healed in
+time makes it `failed`, with the error. Nothing is ever sent by another way than the tunnel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .dns import Resolver
 from .driver import Driver
 from .engine import Engine
 from .errors import DirectoryError, OptionError, SmolmixError, StateError, TunnelError
+from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
 from .http import HttpClient, HttpRequest, HttpResponse
@@ -25,17 +27,16 @@ from .http.connector import Connected, NetConnector
 from .http.timeouts import Timeouts
 from .http.url import Url
 from .mixnet.addresses import Recipient
-from .mixnet.base58 import base58_decode, base58_encode
+from .mixnet.base58 import base58_decode
 from .mixnet.client import MixnetClient
 from .mixnet.directory import Resource
 from .mixnet.directory_query import DirectoryQuery
 from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
-from .mixnet.gateway.session import GatewaySession
+from .mixnet.gateway.link import GatewayLink
 from .mixnet.keys import ClientKeys
-from .mixnet.topology import GatewayEndpoint, Topology
+from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
 from .netstack import StackConfig
-from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
 from .sockets import Address, UdpSocket
 from .tls import check_roots
@@ -45,6 +46,8 @@ from .websocket import connect as connect_websocket
 TOPOLOGY_REFRESH = 300.0  # s
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+
+_ALIVE = ("connecting", "ready", "reconnecting")
 
 OnChange = Callable[[dict[str, Any]], None]
 
@@ -67,8 +70,7 @@ class Tunnel:
         self.step: str | None = None
         self.error: SmolmixError | None = None
         self._started = False
-        self._endpoint: GatewayEndpoint | None = None
-        self._exit: ExitCandidate | None = None
+        self._exits: list[ExitCandidate] = []
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._resolver: Resolver | None = None
@@ -99,12 +101,10 @@ class Tunnel:
     async def _set_up(self) -> None:
         self._change("connecting", "directory")
         topology = await self._load_directory()
-        self._change("connecting", "gateway")
         self._settled = asyncio.get_running_loop().create_future()
         self._engine = self._make_engine(topology)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
-        assert self._endpoint is not None
-        self._driver.open(self._endpoint.url)
+        self._driver.start()
         await self._settled
         options = self._options
         self._resolver = Resolver(
@@ -127,60 +127,77 @@ class Tunnel:
         topology = Topology.from_query(lists)
         # The exits come from the server that gave the topology, so that the two agree.
         await load(self._host, [base], exits)
-        self._endpoint = topology.pick_gateway(self._host.rng, self._preferred_gateway, force_tls=options.force_tls)
         described = exits.described.nodes
         if self._preferred_exit is not None:
-            self._exit = pinned_exit(self._preferred_exit, described)
             if not topology.knows(self._preferred_exit.gateway):
                 raise DirectoryError(
                     "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
                 )
+            self._exits = [pinned_exit(self._preferred_exit, described)]
         else:
             all_nodes = exits.skimmed(Resource.ALL_NODES).nodes
-            self._exit = draw_exits(self._host.rng, exit_candidates(described, all_nodes, topology.knows))[0]
-        self._host.log(f"gateway {self._endpoint.url}, exit {self._exit.recipient} ({self._exit.version})")
+            candidates = exit_candidates(described, all_nodes, topology.knows)
+            self._exits = draw_exits(self._host.rng, candidates, MAX_CANDIDATES)
         return topology
 
     def _make_engine(self, topology: Topology) -> Engine:
         options, now, rng = self._options, self._host.now(), self._host.rng
-        assert self._endpoint is not None and self._exit is not None
         keys = ClientKeys.generate(rng)
         traffic = TrafficConfig.switched(
             disable_poisson=options.disable_poisson_traffic, disable_cover=options.disable_cover_traffic
         )
-        mixnet = MixnetClient(self._crypto, rng, keys, self._endpoint.identity, topology, traffic, now)
-        gateway = GatewaySession(self._crypto, rng, keys.identity(self._crypto), self._endpoint.identity)
-        exit_session = ExitSession(
+        gateway = GatewayLink(
+            self._crypto,
             rng,
-            versions=self._exit.protocols,
-            open_surbs=options.open_reply_surbs,
-            data_surbs=options.data_reply_surbs,
+            keys.identity(self._crypto),
+            topology,
+            preferred=self._preferred_gateway,
+            force_tls=options.force_tls,
+        )
+        exit_link = ExitLink(
+            self._exits,
+            self._make_exit_session,
+            pinned=self._preferred_exit is not None,
             connect_timeout=options.connect_timeout_ms / 1000,
         )
-        tcp = TcpConfig()
         return Engine(
             rng,
             gateway=gateway,
-            mixnet=mixnet,
-            exit_address=self._exit.recipient,
-            exit_session=exit_session,
-            stack_config=StackConfig(tcp=tcp),
+            mixnet=MixnetClient(self._crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
+            exit_link=exit_link,
+            stack_config=StackConfig(),
+        )
+
+    def _make_exit_session(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
+        return ExitSession(
+            self._host.rng,
+            versions=versions,
+            open_surbs=self._options.open_reply_surbs,
+            data_surbs=self._options.data_reply_surbs,
+            connect_timeout=limit,
+            attempt_timeout=attempt,
         )
 
     def _engine_changed(self) -> None:
         """Called after every poll: cheap unless something happened."""
         engine, settled = self._engine, self._settled
         assert engine is not None and settled is not None
-        if engine.error is not None:
+        state, step = engine.state
+        if state == self.state and step == self.step:
+            return
+        if state == "failed":
+            assert engine.error is not None
             if not settled.done():
                 settled.set_exception(engine.error)
-            elif self.state in ("ready", "connecting"):
+            elif self.state in _ALIVE:
                 self._fail(engine.error)
         elif not settled.done():
-            if engine.ready:
+            if state == "ready":
                 settled.set_result(None)
-            elif self.step == "gateway" and engine.gateway.ready:
-                self._change("connecting", "exit")
+            else:
+                self._change(state, step)
+        elif self.state in _ALIVE:
+            self._change(state, step)
 
     async def close(self) -> None:
         """Say goodbye to the exit, close the gateway's connection. Idempotent."""
@@ -199,6 +216,12 @@ class Tunnel:
                 await asyncio.sleep(0.02)
         self._tear_down()
         self._change("shutdown")
+
+    def network_changed(self) -> None:
+        """The host came online or woke up: do not wait for timers made before."""
+        if self._engine is not None and self._driver is not None and self.state in _ALIVE:
+            self._engine.network_changed(self._host.now())
+            self._driver.wake()
 
     def _fail(self, error: SmolmixError) -> None:
         self.error = error
@@ -230,19 +253,21 @@ class Tunnel:
 
     def snapshot(self) -> dict[str, Any]:
         """State for users: `state`, `step`, `error`, `gateway`, `exit`, `addresses`."""
+        engine = self._engine
         return {
             "state": self.state,
             "step": self.step,
             "error": self.error.to_dict() if self.error is not None else None,
-            "gateway": base58_encode(self._endpoint.identity) if self._endpoint is not None else None,
-            "exit": str(self._exit.recipient) if self._exit is not None else None,
-            "addresses": [str(address) for address in self._engine.addresses] if self._engine is not None else [],
+            "gateway": engine.gateway.endpoint.name if engine is not None else None,
+            "exit": str(engine.exit.recipient) if engine is not None else None,
+            "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
         }
 
     @property
     def exit_version(self) -> int | None:
         """Version of the IP packet router protocol in use, once connected."""
-        connection = self._engine.exit.connection if self._engine is not None else None
+        session = self._engine.exit.session if self._engine is not None else None
+        connection = session.connection if session is not None else None
         return connection.version if connection is not None else None
 
     def statistics(self) -> dict[str, Any]:
@@ -268,13 +293,13 @@ class Tunnel:
         assert engine is not None
         query = DirectoryQuery.for_topology()
         await load(self._host, self._options.directory_urls, query)
-        engine.mixnet.set_topology(Topology.from_query(query), self._host.now())
+        engine.set_topology(Topology.from_query(query), self._host.now())
         driver.wake()
 
     # -- use ----------------------------------------------------------------------------------------
 
     def _net(self) -> Driver:
-        if self.state != "ready" or self._driver is None:
+        if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
                 raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_failed")
             raise StateError(f"the tunnel is not ready but {self.state}", code="not_connected")

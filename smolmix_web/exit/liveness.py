@@ -14,8 +14,8 @@ from ipaddress import IPv4Address
 
 EXIT_ADDRESS = IPv4Address("10.0.0.1")
 KEEPALIVE = 25.0  # s
-SUSPICION = 15.0  # s
-PROBE_TIMEOUT = 8.0  # s per attempt
+SUSPICION = 8.0  # s
+PROBE_TIMEOUT = 4.0  # s per attempt
 PROBE_ATTEMPTS = 3
 LATE = 5.0  # s; a timer this late means that the machine slept, not that the exit is gone
 

@@ -431,7 +431,7 @@ def test_an_idle_session_keeps_itself_alive(script: Script) -> None:
 
 
 def test_answers_to_repeated_probes_are_all_taken_for_answers(script: Script) -> None:
-    assert len(probes(script.run(25.0 + 8.0))) == 2
+    assert len(probes(script.run(25.0 + 4.0))) == 2
     for _ in range(2):
         script.reply(denied_probe())
     assert script.events() == []

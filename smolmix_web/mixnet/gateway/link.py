@@ -1,0 +1,312 @@
+"""Keeps one gateway connection alive: opens it, loses it, opens it again, changes the gateway when one fails for good.
+
+Without I/O. The owner opens and closes sockets as `take_command` says and reports what happens to the present one;
+everything else is here: back-off with jitter, the same shared key again, a new registration where the gateway forgot
+us, another gateway where the present one refuses or stays away and the user pinned none.
+
+    connecting -> ready -> waiting -> connecting -> ready ...
+              \\-> waiting -> connecting ...      \\-> failed (`error`)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ...crypto.provider import Crypto
+from ...errors import DirectoryError, GatewayError, SmolmixError
+from ...rand import RandomSource
+from ..keys import IdentityKeys
+from ..mix_packet import MixPacket
+from ..topology import GatewayEndpoint, Topology
+from .session import GatewayConfig, GatewayCounters, GatewaySession, GatewayState
+
+# Another try at the same gateway cannot help against these.
+_REFUSALS = frozenset(
+    {
+        "authentication_refused",
+        "bandwidth_refused",
+        "gateway_refused",
+        "gateway_too_old",
+        "registration_refused",
+    }
+)
+
+
+class LinkState(Enum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    READY = "ready"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """Times in seconds."""
+
+    session: GatewayConfig = field(default_factory=GatewayConfig)
+    backoff_first: float = 0.5
+    backoff_max: float = 30.0
+    setup_limit: float = 60.0  # until the first time ready
+    outage_limit: float = 300.0  # from the loss until ready again
+    stay: float = 35.0  # a gateway that was lost gets this long to return, for the sake of what is open
+    backoff_stay: float = 4.0  # longest back-off meanwhile: the exit forgets us after 60 s
+    max_gateways: int = 5  # different ones tried during one set-up or outage
+
+
+@dataclass(frozen=True)
+class OpenSocket:
+    """Open this WebSocket; it replaces the one before, of which nothing is reported any more."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class CloseSocket:
+    """Close the present socket; nothing is reported of it any more."""
+
+
+Command = OpenSocket | CloseSocket
+
+
+class GatewayLink:
+    """See the module. `preferred`: the pinned gateway's identity (32), or None to draw one of `topology`."""
+
+    def __init__(
+        self,
+        crypto: Crypto,
+        rng: RandomSource,
+        identity: IdentityKeys,
+        topology: Topology,
+        *,
+        preferred: bytes | None = None,
+        force_tls: bool = True,
+        config: LinkConfig | None = None,
+        shared_keys: dict[bytes, bytes] | None = None,
+    ) -> None:
+        """`DirectoryError` when no gateway, or not the preferred one, can be reached by the rules."""
+        self._crypto = crypto
+        self._rng = rng
+        self._identity = identity
+        self._topology = topology
+        self._preferred = preferred
+        self._force_tls = force_tls
+        self._config = config or LinkConfig()
+        self.shared_keys: dict[bytes, bytes] = dict(shared_keys or {})
+        self.endpoint: GatewayEndpoint = topology.pick_gateway(rng, preferred, force_tls=force_tls)
+        self.state = LinkState.IDLE
+        self.error: GatewayError | None = None  # final
+        self.last_error: GatewayError | None = None
+        self.losses = 0  # how often a ready connection ended
+        self.counters = GatewayCounters()  # of all sessions before the present one
+        self._session: GatewaySession | None = None
+        self._commands: deque[Command] = deque()
+        self._bodies: list[bytes] = []
+        self._timestamps: dict[bytes, int] = {}
+        self._tried: list[bytes] = []  # gateways, during this set-up or outage
+        self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
+        self._attempts = 0  # since the last time ready
+        self._retry_at: float | None = None
+        self._give_up_at = float("inf")
+        self._ever_ready = False
+
+    # -- the owner's side ---------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Begin to connect; a `OpenSocket` command waits."""
+        if self.state is LinkState.IDLE:
+            self._give_up_at = now + self._config.setup_limit
+            self._connect(now)
+
+    def take_command(self) -> Command | None:
+        """What the owner must do with its socket next, in order; None when nothing."""
+        return self._commands.popleft() if self._commands else None
+
+    @property
+    def ready(self) -> bool:
+        return self.state is LinkState.READY
+
+    @property
+    def can_forward(self) -> bool:
+        return self._session is not None and self._session.can_forward
+
+    @property
+    def bandwidth(self) -> int:
+        """Bytes left by the gateway's word; 0 while there is no connection."""
+        return self._session.bandwidth if self._session is not None else 0
+
+    @property
+    def session_state(self) -> str:
+        """For display: what the present connection is doing."""
+        return self._session.state.value if self._session is not None else self.state.value
+
+    def forward(self, packet: MixPacket) -> bytes:
+        """See `GatewaySession.forward`; only while `can_forward`."""
+        assert self._session is not None
+        return self._session.forward(packet)
+
+    def take_bodies(self) -> list[bytes]:
+        bodies, self._bodies = self._bodies, []
+        if self._session is not None:
+            bodies += self._session.take_bodies()
+        return bodies
+
+    def set_topology(self, topology: Topology) -> None:
+        self._topology = topology
+
+    def retry_now(self, now: float) -> None:
+        """The network came back, or the machine woke up: do not wait for the back-off."""
+        if self.state is LinkState.WAITING:
+            self._retry_at = now
+
+    def all_counters(self) -> GatewayCounters:
+        """Counters of all connections together."""
+        total = GatewayCounters(**vars(self.counters))
+        if self._session is not None:
+            _add(total, self._session.counters)
+        return total
+
+    # -- what happens to the socket -----------------------------------------------------------------
+
+    def opened(self, now: float) -> None:
+        if self._session is not None:
+            self._session.opened(now)
+
+    def receive(self, frame: bytes | str, now: float, unix_time: float) -> None:
+        if self._session is not None:
+            self._session.receive(frame, now, unix_time)
+            self._follow(now)
+
+    def closed(self, now: float, reason: str) -> None:
+        if self._session is not None:
+            self._session.closed(now, reason)
+            self._follow(now, socket_open=False)
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def poll(self, now: float, unix_time: float) -> list[bytes | str]:
+        """Messages for the present socket; runs all deadlines."""
+        if self.state is LinkState.WAITING:
+            if now >= self._give_up_at:
+                assert self.last_error is not None
+                self._fail(self.last_error)
+            elif self._retry_at is not None and now >= self._retry_at:
+                self._connect(now)
+        if self._session is None:
+            return []
+        frames = self._session.poll(now, unix_time)
+        self._follow(now)
+        return frames
+
+    def next_deadline(self) -> float | None:
+        if self._commands:
+            return float("-inf")
+        if self.state is LinkState.WAITING:
+            assert self._retry_at is not None
+            return min(self._retry_at, self._give_up_at)
+        return self._session.next_deadline() if self._session is not None else None
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    def _connect(self, now: float) -> None:
+        identity = self.endpoint.identity
+        if identity not in self._tried:
+            self._tried.append(identity)
+        self._attempts += 1
+        self._retry_at = None
+        self._session = GatewaySession(
+            self._crypto,
+            self._rng,
+            self._identity,
+            identity,
+            self.shared_keys.get(identity),
+            config=self._config.session,
+            after_timestamp=self._timestamps.get(identity, 0),
+        )
+        self._session.connecting(now)
+        self.state = LinkState.CONNECTING
+        self._commands.append(OpenSocket(self.endpoint.url))
+
+    def _follow(self, now: float, *, socket_open: bool = True) -> None:
+        """Draw the consequences of what the session became."""
+        session = self._session
+        assert session is not None
+        if session.ready and self.state is LinkState.CONNECTING:
+            assert session.shared_key is not None
+            self.shared_keys[self.endpoint.identity] = session.shared_key
+            self.state = LinkState.READY
+            self._ever_ready = True
+            self._tried, self._attempts = [], 0
+        elif session.error is not None:
+            self._lost(session, now, socket_open)
+
+    def _lost(self, session: GatewaySession, now: float, socket_open: bool) -> None:
+        error = session.error
+        assert error is not None
+        self.last_error = error
+        identity = self.endpoint.identity
+        # What had arrived is still ours.
+        self._bodies += session.take_bodies()
+        _add(self.counters, session.counters)
+        self._timestamps[identity] = max(session.timestamp, self._timestamps.get(identity, 0))
+        self._session = None
+        if socket_open:
+            self._commands.append(CloseSocket())
+        if self.state is LinkState.READY:
+            self.losses += 1
+            self._lost_at = now
+            self._give_up_at = now + self._config.outage_limit
+        self.state = LinkState.WAITING
+        if error.code in ("not_registered", "authentication_refused") and identity in self.shared_keys:
+            # The gateway forgot us (its refusals are English, not codes): the same identity registers anew, at once.
+            del self.shared_keys[identity]
+            self._retry_at = now
+            return
+        refused = error.code in _REFUSALS
+        staying = not refused and now < self._lost_at + self._config.stay
+        if self._preferred is not None:
+            if refused:
+                self._fail(error)
+                return
+        elif not staying and not self._choose_another():
+            self._fail(error)
+            return
+        longest = self._config.backoff_stay if staying else self._config.backoff_max
+        self._retry_at = now + self._backoff(longest)
+
+    def _choose_another(self) -> bool:
+        """Move to a gateway not tried yet; False when none is left and waiting longer makes no sense."""
+        if len(self._tried) < self._config.max_gateways:
+            try:
+                self.endpoint = self._topology.pick_gateway(self._rng, force_tls=self._force_tls, exclude=self._tried)
+            except DirectoryError:
+                pass
+            else:
+                self._attempts = 0
+                return True
+        # All were tried. Once connected, an outage may be our own: begin the round again.
+        if not self._ever_ready:
+            return False
+        self._tried = []
+        return True
+
+    def _backoff(self, longest: float) -> float:
+        """Doubling, half of it random, so that many clients of one gateway do not return together."""
+        full = min(longest, self._config.backoff_first * 2.0 ** min(self._attempts, 16))
+        return full / 2 + full / 2 * self._rng.uniform()
+
+    def _fail(self, error: SmolmixError) -> None:
+        assert isinstance(error, GatewayError)
+        self.error = error
+        self.state = LinkState.FAILED
+        self._retry_at = None
+
+
+def _add(total: GatewayCounters, more: GatewayCounters) -> None:
+    for name, value in vars(more).items():
+        setattr(total, name, getattr(total, name) + value)
+
+
+__all__ = ["CloseSocket", "Command", "GatewayLink", "GatewayState", "LinkConfig", "LinkState", "OpenSocket"]
