@@ -1,4 +1,4 @@
-"""Applications on sockets of the kernel: each runs in a thread of its own, moves bytes both ways, tells how it ended."""
+"""Applications on sockets of the kernel, each in a thread of its own: they move bytes and say how it ended."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class KernelPeer(threading.Thread):
         *,
         shutdown: bool = True,
         reading: bool = True,
+        writing: bool = True,
         patience: float = 60.0,
     ) -> None:
         super().__init__(daemon=True)
@@ -34,6 +35,9 @@ class KernelPeer(threading.Thread):
         self.reading = threading.Event()
         if reading:
             self.reading.set()
+        self.writing = threading.Event()
+        if writing:
+            self.writing.set()
         self.socket: socket.socket | None = None
         self.opened_at = self.first_at = self.last_at = 0.0
         self.received = bytearray()
@@ -66,7 +70,8 @@ class KernelPeer(threading.Thread):
         while not self.stopped.is_set() and (open_ or not self.eof):
             if time.monotonic() > end:
                 raise TimeoutError("the application's own patience is over")
-            if open_ and not self._pending:
+            may_write = open_ and self.writing.is_set()
+            if may_write and not self._pending:
                 open_ = False
                 if not self._shutdown:
                     self._shutdown = True  # read on, leave the half open
@@ -74,7 +79,7 @@ class KernelPeer(threading.Thread):
                     sock.shutdown(socket.SHUT_WR)
                 continue
             reading = [sock] if self.reading.is_set() and not self.eof else []
-            readable, writable, _ = select.select(reading, [sock] if open_ else [], [], 0.05)
+            readable, writable, _ = select.select(reading, [sock] if may_write else [], [], 0.05)
             if readable:
                 piece = sock.recv(PIECE)
                 now = time.monotonic()
