@@ -104,8 +104,6 @@ class Tunnel:
         self._settled = asyncio.get_running_loop().create_future()
         self._engine = self._make_engine(topology)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
-        self._driver.start()
-        await self._settled
         options = self._options
         self._resolver = Resolver(
             self._driver, options.primary_dns, options.fallback_dns, options.dns_timeout_ms / 1000, self._host.rng
@@ -117,8 +115,13 @@ class Tunnel:
             max_redirects=options.max_redirects,
             keepalive=options.tcp_keepalive_ms / 1000,
         )
+        self._driver.start()
+        await self._settled
+        if self.error is not None:
+            raise self.error
         self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
-        self._change("ready")
+        if self.state == "connecting":  # else the next poll has said it before
+            self._change("ready")
 
     async def _load_directory(self) -> Topology:
         options = self._options
@@ -228,7 +231,7 @@ class Tunnel:
         if self._engine is not None:
             self._engine.fail(error, self._host.now())
         self._tear_down()
-        if self.state != "shutdown":
+        if self.state not in ("shutdown", "failed"):
             self._change("failed")
 
     def _tear_down(self) -> None:

@@ -58,6 +58,11 @@ export class Channel {
     }
   }
 
+  /** What ended the channel early, null when nothing did. */
+  get failure() {
+    return this.#ended?.error ?? null;
+  }
+
   /** @returns {Promise<void>} */
   #pull() {
     return new Promise((resolve) => {

@@ -88,7 +88,7 @@ function toResponse(head, channel, method) {
   const empty = NULL_BODY_STATUS.includes(head.status) || method.toUpperCase() === "HEAD";
   let response;
   try {
-    response = new MixResponse(empty ? null : channel.readable, head);
+    response = new MixResponse(empty ? null : channel.readable, head, () => channel.failure);
   } catch (error) {
     channel.abort();
     throw mixError("malformed_response", `${head.url}: ${error instanceof Error ? error.message : error}`, "response");

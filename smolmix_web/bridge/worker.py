@@ -56,7 +56,7 @@ def _from_python(value: Any) -> Any:
     if value is None:
         return jsnull
     if isinstance(value, dict):
-        return {name: _from_python(item) for name, item in value.items()}
+        return {str(name): _from_python(item) for name, item in value.items()}  # JavaScript has no other keys
     if isinstance(value, (list, tuple)):
         return [_from_python(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""Browser tests share one started Python worker per session, and one local network with one browser for the page API."""
+"""Browser tests share one started Python worker per session, and one network with one browser for the page API."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ses
     assert (DIST / "worker.js").exists(), "dist/ is missing: run `python3 build.py build` first"
     folder = tmp_path_factory.mktemp("site")
     write_blank_page(folder)
-    async with Network(NetworkConfig(seed="page")) as net, async_playwright() as playwright:
+    async with Network(NetworkConfig(seed="page", gateways=3)) as net, async_playwright() as playwright:
+        await net.stop_node(net.gateways[2].name)  # for the test of a gateway that is down
         browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
         options = {
             "directoryUrls": [net.directory_url],
             "forceTls": False,
             "caCertificates": net.ca_pem,
+            "preferredGateway": net.gateways[0].identity_text,
             "disablePoissonTraffic": True,
             "disableCoverTraffic": True,
         }

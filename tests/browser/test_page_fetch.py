@@ -33,15 +33,16 @@ async def test_a_body_of_100_kb(shared: ApiPage, scheme: str) -> None:
     assert got == [True, True, 200, "OK", url, False, "basic", "102400", 102400, body_sha256(102400, "page"), tls, True]
 
 
+FORM = "application/x-www-form-urlencoded"
 BODIES: dict[str, tuple[str, str | None, bytes | None]] = {
     "text": ('"grüße \\ud800"', "text/plain;charset=UTF-8", "grüße \ufffd".encode()),
     "bytes": ("new Uint8Array([0, 1, 255, 0])", None, b"\x00\x01\xff\x00"),
     "buffer": ("new Uint8Array([7, 8]).buffer", None, b"\x07\x08"),
     "part of a buffer": ("new Uint8Array([1, 2, 3, 4]).subarray(1, 3)", None, b"\x02\x03"),
     "blob": ('new Blob(["<a/>"], {type: "text/xml"})', "text/xml", b"<a/>"),
-    "form": ('new URLSearchParams({a: "1 2", b: "ü"})', "application/x-www-form-urlencoded;charset=UTF-8", b"a=1+2&b=%C3%BC"),
+    "form": ('new URLSearchParams({a: "1 2", b: "ü"})', f"{FORM};charset=UTF-8", b"a=1+2&b=%C3%BC"),
     "empty": ('""', "text/plain;charset=UTF-8", b""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -84,7 +85,12 @@ async def test_request_objects_and_headers(shared: ApiPage) -> None:
     assert (first["method"], first["query"], first["text"]) == ("PUT", {"a": "1"}, "from the request")
     assert (headers["x-one"], headers["content-type"], headers["content-length"]) == ("1", "text/x", "16")
     headers = lower(second["headers"])
-    assert (second["method"], headers["x-two"], headers["user-agent"], headers["cookie"]) == ("PATCH", "2, 3", "mine", "a=b")
+    assert (second["method"], headers["x-two"], headers["user-agent"], headers["cookie"]) == (
+        "PATCH",
+        "2, 3",
+        "mine",
+        "a=b",
+    )
 
 
 async def test_redirects(shared: ApiPage) -> None:
@@ -115,7 +121,15 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
         return [codings, cookies.headers.getSetCookie().length, copy.headers.getSetCookie().length, copy.url,
           copy instanceof Response, await cookies.text() === await copy.text(), (await html.blob()).type];"""
     )
-    assert got == [["gzip", "deflate", "zstd"], 2, 2, "https://origin.test/cookies", True, True, "text/html;charset=utf-8"]
+    assert got == [
+        ["gzip", "deflate", "zstd"],
+        2,
+        2,
+        "https://origin.test/cookies",
+        True,
+        True,
+        "text/html; charset=utf-8",
+    ]
 
 
 async def test_responses_without_a_body(shared: ApiPage) -> None:
@@ -203,12 +217,14 @@ async def test_abort_before_during_and_after_the_head(shared: ApiPage, session: 
         setTimeout(() => abort.abort(reason), 400);
         const during = await api.mixFetch("https://origin.test/delay/30", {signal: abort.signal})
           .catch((error) => error === reason);
-        const timeout = await caught(() => api.mixFetch("https://origin.test/delay/30", {signal: AbortSignal.timeout(400)}));
+        const limit = AbortSignal.timeout(400);
+        const timeout = await caught(() => api.mixFetch("https://origin.test/delay/30", {signal: limit}));
         const after = new AbortController();
         const response = await api.mixFetch("https://origin.test/slow?chunks=100&interval=0.2", {signal: after.signal});
         const reader = response.body.getReader();
         const first = await reader.read();
-        const pending = reader.read().then(() => reader.read()).then(() => reader.read()).catch((error) => error === reason);
+        const pending = reader.read().then(() => reader.read()).then(() => reader.read())
+          .catch((error) => error === reason);
         after.abort(reason);
         const left = await idle(tunnel);
         const spent = new AbortController();

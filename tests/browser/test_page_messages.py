@@ -1,0 +1,213 @@
+"""The page's half alone: a scripted worker in place of the real one says exactly what a test wants it to say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.browser.page_session import ApiPage, Session
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+
+# Answers `setup`; everything else is told to the page under test through a broadcast channel, and back.
+SCRIPTED = """
+const snapshot = (state, error = null) => ({ state, step: null, error, gateway: "G", exit: "E", addresses: [] });
+const wire = new BroadcastChannel("wire");
+wire.onmessage = ({data}) => {
+  postMessage(data.state ? {type: "state", snapshot: snapshot(...data.state)} : data);
+};
+onmessage = ({data}) => {
+  if (data.type === "setup") {
+    postMessage({type: "state", snapshot: snapshot("ready")});
+    postMessage({type: "result", id: data.id, value: null});
+  } else if (data.type === "disconnect") postMessage({type: "result", id: data.id, value: null});
+  else wire.postMessage(data);
+};
+postMessage({type: "booted"});
+"""
+
+HEAD = """const wire = new BroadcastChannel("wire");
+  const seen = [];
+  let waiting = [];
+  wire.onmessage = ({data}) => { seen.push(data); waiting.splice(0).forEach((wake) => wake()); };
+  const heard = async (type) => { for (;;) {
+    const found = seen.findIndex((message) => message.type === type);
+    if (found >= 0) return seen.splice(found, 1)[0];
+    await new Promise((resolve) => waiting.push(resolve));
+  } };
+  const say = (message) => wire.postMessage(message);
+  await api.setupMixTunnel({});
+  const tunnel = await api.getMixTunnel();
+  const head = (status = 200) => ({status, statusText: "OK", headers: [["a", "1"], ["set-cookie", "x=1"]], url: "http://o/",
+    redirected: false, httpVersion: "1.1", tls: null});
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(session: Session) -> AsyncIterator[ApiPage]:
+    opened = await session.open()
+    await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
+    yield opened
+    await opened.page.context.close()
+
+
+async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
+    got = await page.run(
+        HEAD
+        + """const fetching = api.mixFetch("http://o/");
+        const { id, request } = await heard("fetch");
+        say({type: "response", id, head: head()});
+        const response = await fetching;
+        await sleep(50);
+        const before = seen.length;
+        const reader = response.body.getReader();
+        const first = reader.read();
+        await heard("pull");
+        say({type: "chunk", id, data: new Uint8Array([1])});
+        const one = (await first).value;
+        await sleep(50);
+        const between = seen.length;
+        const second = reader.read();
+        await heard("pull");
+        say({type: "end", id});
+        return [request.method, request.streaming, request.body, before, [...one], between, (await second).done];"""
+    )
+    assert got == ["GET", False, None, 0, [1], 0, True]
+
+
+async def test_cancelling_a_body_aborts_its_id(page: ApiPage) -> None:
+    got = await page.run(
+        HEAD
+        + """const fetching = api.mixFetch("http://o/");
+        const { id } = await heard("fetch");
+        say({type: "response", id, head: head()});
+        await (await fetching).body.cancel();
+        const aborted = await heard("abort");
+        say({type: "chunk", id, data: new Uint8Array([1])});  // was on its way
+        say({type: "error", id, error: {name: "X", code: "x", phase: null, message: "late"}});
+        await sleep(50);
+        return aborted.id === id;"""
+    )
+    assert got is True
+    assert page.console == []
+
+
+async def test_upload_waits_for_written(page: ApiPage) -> None:
+    got = await page.run(
+        HEAD
+        + """let pulled = 0;
+        const source = { pull(controller) { pulled++; controller.enqueue(new Uint8Array(100_000)); } };
+        const body = new ReadableStream(source, {highWaterMark: 0});
+        const fetching = api.mixFetch("http://o/", {method: "POST", body});
+        const { id, request } = await heard("fetch");
+        const first = await heard("write");
+        await sleep(50);
+        const held = [pulled, seen.length];
+        say({type: "written", id, bytes: first.data.length});
+        const rest = await heard("write");
+        say({type: "response", id, head: head(413)});
+        const response = await fetching;
+        say({type: "end", id});  // the server has heard enough
+        await sleep(50);
+        const sizes = [first.data.length, rest.data.length];
+        return [request.streaming, held, ...sizes, response.status, pulled, seen.length];"""
+    )
+    assert got == [True, [1, 0], 65536, 100_000 - 65536, 413, 1, 0]
+
+
+@pytest.mark.parametrize("status", [99, 700])
+async def test_a_head_that_is_no_response(page: ApiPage, status: int) -> None:
+    got = await page.run(
+        HEAD
+        + """const fetching = caught(() => api.mixFetch("http://o/"));
+        const { id } = await heard("fetch");
+        say({type: "response", id, head: head(args.status)});
+        const error = await fetching;
+        return [error.name, error.code, error.phase, (await heard("abort")).id === id];""",
+        status=status,
+    )
+    assert got == ["MixError", "malformed_response", "response", True]
+
+
+async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> None:
+    """One error for all; the worker is gone; a new set-up gets a new one."""
+    got = await page.run(
+        HEAD
+        + """const pending = [caught(() => api.mixFetch("http://o/")), caught(() => api.mixDNS("n")),
+          caught(() => tunnel.statistics()), caught(() => tunnel.connectTcp("h", 1)), caught(() => tunnel.bindUdp())];
+        const socket = new api.MixWebSocket("ws://o/");
+        pending.push(caught(() => socket.opened()));
+        await heard("websocket");
+        say({state: ["failed", {name: "GatewayError", code: "gateway_closed", phase: "gateway", message: "gone"}]});
+        const errors = await Promise.all(pending);
+        const later = await caught(() => api.mixDNS("n"));
+        const state = await api.getTunnelState();
+        await api.setupMixTunnel({});
+        const after = (await api.getTunnelState()).state;
+        return [errors.map(({code}) => code), errors[0].kind, later.code, later.phase, state, after];"""
+    )
+    error = {"name": "GatewayError", "code": "gateway_closed", "phase": "gateway", "message": "gone"}
+    state = {"state": "failed", "step": None, "error": error, "gateway": "G", "exit": "E", "addresses": []}
+    assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_failed", "gateway", state, "ready"]
+
+
+async def test_a_worker_that_says_it_crashed(page: ApiPage) -> None:
+    got = await page.run(
+        HEAD
+        + """const pending = caught(() => api.mixDNS("n"));
+        await heard("resolve");
+        say({type: "crashed", message: "Python stopped"});
+        const error = await pending;
+        return [error.code, error.phase, error.message, (await api.getTunnelState()).state];"""
+    )
+    assert got == ["worker_crashed", "worker", "Python stopped", "failed"]
+
+
+async def test_messages_of_a_websocket_wait_in_the_page(page: ApiPage) -> None:
+    """At most 64 are in the worker; a close comes after all of them."""
+    got = await page.run(
+        HEAD
+        + """const socket = new api.MixWebSocket("ws://o/");
+        const { id } = await heard("websocket");
+        say({type: "opened", id, detail: {protocol: "", extensions: ""}});
+        await socket.opened();
+        for (let n = 0; n < 100; n++) socket.send(new Uint8Array(10));
+        socket.send("ü");
+        socket.close(4000, "bye");
+        await sleep(50);
+        const count = (type) => seen.filter((message) => message.type === type).length;
+        const first = [count("write"), count("close"), socket.bufferedAmount];
+        for (let n = 0; n < 100; n++) say({type: "written", id, bytes: 10});
+        const close = await heard("close");
+        const rest = [count("write"), socket.bufferedAmount];
+        say({type: "closed", id, code: 4000, reason: "bye", clean: true});
+        await new Promise((resolve) => { socket.onclose = resolve; });
+        return [first, rest, close.code, close.reason];"""
+    )
+    assert got == [[64, 0, 1002], [101, 2], 4000, "bye"]
+
+
+async def test_half_close_of_tcp(page: ApiPage) -> None:
+    """`eof` ends reading only; `end` ends the connection."""
+    got = await page.run(
+        HEAD
+        + """const connecting = tunnel.connectTcp("h", 80);
+        const { id, host, port, tls } = await heard("tcp");
+        say({type: "opened", id, detail: {}});
+        const socket = await connecting;
+        say({type: "eof", id});
+        const done = (await socket.readable.getReader().read()).done;
+        const writer = socket.writable.getWriter();
+        const writing = writer.write(new Uint8Array(3));
+        const { data } = await heard("write");
+        say({type: "written", id, bytes: 3});
+        await writing;
+        await writer.close();
+        await heard("finish");
+        say({type: "end", id});
+        await socket.closed;
+        return [host, port, tls, done, data.length];"""
+    )
+    assert got == ["h", 80, False, True, 3]
