@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from ..errors import DirectoryError, MessageError
 from .addresses import KEY_LENGTH, Recipient, is_ed25519_point
 from .base58 import base58_decode
+from .json_text import load_json
 from .rotation import rotation_id
 
 MAX_RESPONSE = 32 * 1024 * 1024  # bytes of one answer
@@ -266,7 +267,7 @@ def _load(resource: Resource, body: bytes) -> _Json:
         )
     root = _Json(resource, "", None)
     try:
-        root.value = json.loads(body)
+        root.value = load_json(body)
     except (ValueError, RecursionError):
         raise root.bad("is not JSON") from None
     if not isinstance(root.value, dict):

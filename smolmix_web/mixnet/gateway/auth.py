@@ -7,6 +7,7 @@ import json
 from ...crypto.provider import Crypto
 from ...errors import CryptoError, GatewayError
 from ...rand import RandomSource
+from ..json_text import load_json
 from ..keys import IdentityKeys
 from .control import AuthenticateV2, EncryptedRequest, EncryptedResponse
 
@@ -109,7 +110,7 @@ def open_encrypted(
 ) -> dict[str, object]:
     """The JSON object inside, for either direction. Raises `GatewayError` code `bad_message`."""
     try:
-        value = json.loads(crypto.aes256_gcm_siv_open(shared_key, message.nonce, message.ciphertext))
+        value = load_json(crypto.aes256_gcm_siv_open(shared_key, message.nonce, message.ciphertext))
     except (CryptoError, ValueError, RecursionError):
         raise GatewayError(f"{message.type}: does not decrypt to JSON", code="bad_message", phase="gateway") from None
     if not isinstance(value, dict):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import GatewayError
+from ..json_text import load_json
 
 # Real control messages stay below 33 KiB (gateway.md 1).
 MAX_TEXT = 256 * 1024
@@ -441,7 +442,7 @@ def _load(text: str) -> tuple[str, dict[str, Any]]:
     if len(text) > MAX_TEXT:
         raise _bad("text frame", f"{len(text)} characters, at most {MAX_TEXT}")
     try:
-        values = json.loads(text)
+        values = load_json(text)
     except (ValueError, RecursionError):
         raise _bad("text frame", "is not JSON") from None
     if not isinstance(values, dict):
