@@ -19,12 +19,14 @@ nothing for "now"; a range `+1..3` or a tolerance `+3~0.1` may follow for packet
     > FLAGS seq..end ack N win N [options] the stack must send exactly this next
     within T > ...                         the same, but other packets may come before it
     quiet                                  nothing was sent until now
+    ignore [N]                             what was sent until now does not matter (but its number)
 
 Every packet that the stack sends must be expected, in order and in time: a script says with each step that there was
-silence before. What the application does without a time happens before the stack is polled again. Sequence numbers are relative to the first SYN of their sender, `=N` is an absolute one; `seq..end`
-is the text without SYN and FIN, `seq..` any amount. What a spec leaves out is not looked at; PSH only where `P` or `p`
-(must not) is written. Options: `[mss 1380, sackok, wscale 4, ts $a 0, sack 1-2 3-4]`, all of them and no other;
-`*` allows others, `!ts` forbids one. `$name` is a variable, set by the first packet that shows it or by `let`.
+silence before. What the application does without a time happens before the stack is polled again. Sequence numbers
+are relative to the first SYN of their sender, `=N` is an absolute one; `seq..end` is the text without SYN and FIN,
+`seq..` any amount. What a spec leaves out is not looked at; PSH only where `P` or `p` (must not) is written. Options:
+`[mss 1380, sackok, wscale 4, ts $a 0, sack 1-2 3-4]`, all of them and no other; `*` allows others, `!ts` forbids one.
+`$name` is a variable, set by the first packet that shows it or by `let`.
 `x10` at the end: ten in a row, each behind the text of the one before.
 """
 

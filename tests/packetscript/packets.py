@@ -232,7 +232,7 @@ def parse_options(data: bytes) -> list[tuple[str, tuple[int, ...]]]:
         elif kind == 8:
             options.append(("ts", struct.unpack("!II", value)))
         else:
-            options.append(("raw", tuple((kind, *value))))
+            options.append(("raw", (kind, *value)))
     return options
 
 

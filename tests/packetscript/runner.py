@@ -351,7 +351,7 @@ class Runner:
     def _options_differ(self, spec: SegmentSpec, packet: TcpPacket, flow: Flow) -> str | None:
         if spec.options is None:
             return None
-        actual = {name: values for name, values in packet.options}
+        actual = dict(packet.options)
         for name in spec.absent:
             if name in actual:
                 return f"option {name} is there"
@@ -414,7 +414,7 @@ class Runner:
         action = getattr(self, f"do_{step.verb}", None)
         if action is None:
             raise ScriptError(f"{self.case.path}:{step.line}: unknown step `{step.verb}`")
-        if step.verb not in ("state", "check", "error", "quiet", "let", "open", "prepare"):
+        if step.verb not in ("state", "check", "error", "quiet", "ignore", "let", "open", "prepare"):
             self.trace.append(f"{self._t(self.now)} * {' '.join((step.verb, *step.words))}")
         action(step.words)
 
@@ -667,6 +667,16 @@ class Runner:
 
     def do_quiet(self, words: list[str]) -> None:
         """The silence was checked on the way here."""
+
+    def do_ignore(self, words: list[str]) -> None:
+        """What was sent until now is not looked at; `ignore N` for exactly so many packets."""
+        self._pump()
+        if words and len(self.out) != self.value(words[0]):
+            self._fail(f"{words[0]} packets", str(len(self.out)))
+        while self.out:
+            packet = self.out.popleft().packet
+            if isinstance(packet, TcpPacket):
+                self._note_sent(packet)
 
     def do_let(self, words: list[str]) -> None:
         name, _, expression = "".join(words).partition("=")
