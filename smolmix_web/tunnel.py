@@ -37,6 +37,7 @@ from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
 from .netstack import StackConfig
+from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
 from .sockets import Address, UdpSocket
 from .tls import check_roots
@@ -168,7 +169,7 @@ class Tunnel:
             gateway=gateway,
             mixnet=MixnetClient(self._crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
             exit_link=exit_link,
-            stack_config=StackConfig(),
+            stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size)),
         )
 
     def _make_exit_session(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
@@ -354,6 +355,16 @@ class Tunnel:
     def bind_udp(self, port: int = 0) -> UdpSocket:
         """A UDP socket on the tunnel's address; port 0 picks a random one."""
         return UdpSocket.bind(self._net(), port)
+
+
+def _tcp_config(buffer_size: int) -> TcpConfig:
+    """`tcpBufferSize` is where windows begin; they grow with the path, and beyond the usual bound only if asked to."""
+    usual = TcpConfig()
+    return TcpConfig(
+        receive_buffer=buffer_size,
+        receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
+        send_buffer=max(buffer_size, usual.send_buffer),
+    )
 
 
 def _identity(text: str | None) -> bytes | None:
