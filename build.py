@@ -24,7 +24,12 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, help="port of the demo site on 127.0.0.1")
 
     test = commands.add_parser("test", help="lint, types and tests; arguments after -- go to pytest")
-    test.add_argument("groups", nargs="*", metavar="unit|integration|browser|interop", help="all by default")
+    test.add_argument(
+        "groups",
+        nargs="*",
+        metavar="unit|linux|integration|browser|interop",
+        help="all by default, without what takes long in linux",
+    )
 
     build = commands.add_parser("build", help="make dist/ and print the size of every file")
     build.add_argument("--json", action="store_true", help="print one JSON object as the last line")

@@ -18,7 +18,7 @@ from .setup import ensure_node, ensure_venv
 
 TESTS = ROOT / "tests"
 # Folders of the groups that are not `unit`; unit is everything else below tests/.
-FOLDERS = {"integration": "integration", "browser": "browser", "interop": "interop"}
+FOLDERS = {"linux": "linux", "integration": "integration", "browser": "browser", "interop": "interop"}
 GROUPS = ("unit", *FOLDERS)
 BROWSER_GROUPS = {"browser", "interop"}
 COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
@@ -76,11 +76,20 @@ def group_paths(group: str) -> list[str]:
     return paths
 
 
-def run_group(group: str, arguments: Sequence[str]) -> Outcome:
-    """One pytest process for a group; its output is shown as it comes and its closing counts are kept."""
+def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outcome:
+    """One pytest process for a group; its output is shown as it comes and its closing counts are kept.
+
+    Without `everything`, tests marked `long` are left out.
+    """
     command: list[str | Path] = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *group_paths(group)]
-    if group == "unit" and not any(argument.startswith("-n") for argument in arguments):
+    if not everything:
+        command += ["-m", "not long"]
+    # Tests that measure rates stand among the long ones; two processes would disturb them.
+    parallel = group == "unit" or (group == "linux" and not everything)
+    if parallel and not any(argument.startswith("-n") for argument in arguments):
         command += ["-n", str(min(2, os.cpu_count() or 1))]
+    if group == "linux":
+        command += ["-rs"]  # say why when they cannot run here
     command += ["--durations=5", *arguments]
     env = tool_environment()
     if group in BROWSER_GROUPS:
@@ -104,7 +113,7 @@ def run_group(group: str, arguments: Sequence[str]) -> Outcome:
 
 
 def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run `groups` (all with lint and types when none is named); 0 when everything passed."""
+    """Run `groups` (when none is named: all, with lint and types, without what is marked `long`); 0 when all passed."""
     began = time.monotonic()
     named = list(groups)
     for group in named:
@@ -116,7 +125,7 @@ def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
     chosen = [group for group in GROUPS if group in named or (not named and group_paths(group))]
     ensure_dist()
     for group in chosen:
-        outcomes.append(run_group(group, arguments))
+        outcomes.append(run_group(group, arguments, everything=bool(named)))
     print(report(outcomes, time.monotonic() - began))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
