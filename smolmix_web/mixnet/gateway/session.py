@@ -115,6 +115,7 @@ class GatewaySession:
         self._authenticate_at: float | None = None
         self._last_received = 0.0
         self._last_call = 0.0
+        self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
         self._probe_deadline: float | None = None
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
@@ -215,15 +216,16 @@ class GatewaySession:
         if self.state is GatewayState.READY:
             if self._claim_deadline is None and self._wants_claim():
                 times.append(self._next_claim)
-            silence = self._allowed_silence()
-            if self._probe_deadline is None and silence is not None:
-                times.append(self._last_received + silence)
+            if self._probe_deadline is None and (probe_at := self._probe_at()) is not None:
+                times.append(probe_at)
         return min(times, default=None)
 
     def forward(self, packet: MixPacket) -> bytes:
         """The binary message that asks the gateway to send `packet` to its first hop. `StateError` unless ready."""
         if self.state is not GatewayState.READY or self.shared_key is None:
             raise StateError(f"the gateway session is {self.state.value}", code="gateway_not_ready", phase="gateway")
+        if not self.unanswered:
+            self._waiting_since = self._last_call
         self.counters.packets_forwarded += 1
         self.bandwidth -= len(packet.packet)
         kind = FORWARD_V2 if self.protocol_version >= ROTATION_PROTOCOL else FORWARD_V1
@@ -451,10 +453,13 @@ class GatewaySession:
     def _wants_claim(self) -> bool:
         return self.exhausted or (self.bandwidth < self._config.claim_threshold and not self.upgrade_mode)
 
-    def _allowed_silence(self) -> float | None:
+    def _probe_at(self) -> float | None:
+        """When the silence has lasted too long. One before the first unanswered packet was nobody's fault."""
         if self._config.idle_probe is None:
             return None
-        return self._config.busy_probe if self.unanswered else self._config.idle_probe
+        if self.unanswered:
+            return max(self._last_received, self._waiting_since) + self._config.busy_probe
+        return self._last_received + self._config.idle_probe
 
     def _maintain(self, now: float) -> None:
         if self._probe_deadline is not None and now >= self._probe_deadline:
@@ -469,8 +474,8 @@ class GatewaySession:
             self._say(control.ClaimFreeBandwidth())
             self._claim_deadline = now + self._config.answer_timeout
             self._next_claim = now + self._config.claim_interval
-        silence = self._allowed_silence()
-        if self._probe_deadline is None and silence is not None and now >= self._last_received + silence:
+        probe_at = self._probe_at()
+        if self._probe_deadline is None and probe_at is not None and now >= probe_at:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
             self._probe_deadline = now + self._config.probe_timeout
