@@ -40,6 +40,7 @@ class HostTimer:
         callback, self._callback = self._callback, _nothing
         if callback is not _nothing:
             self._host.timers -= 1
+            self._host.timer_wakes += 1
             callback()
 
     def cancel(self) -> None:
@@ -64,7 +65,8 @@ class SimHost:
         self.network = network
         self.rng = SeededRandom(f"{network.seed}/host {seed}")
         self.clock_error = 0.0
-        self.wakes = 0
+        self.wakes = 0  # by timers, sockets and itself
+        self.timer_wakes = 0
         self.timers = 0  # set and neither due nor cancelled
         self.lines: list[tuple[float, str]] = []
         self.sockets: list[SimSocket] = []

@@ -7,6 +7,7 @@ silent, as on the internet.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar, Protocol
@@ -55,7 +56,7 @@ class Flow:
         self.reading = True
         self.failed: SmolmixError | None = None
         self._wake = wake
-        self._pending = bytearray()
+        self._pending: deque[memoryview] = deque()
         self._closing = False
         self._eof_told = False
 
@@ -65,7 +66,8 @@ class Flow:
         self.step()
 
     def write(self, data: bytes) -> None:
-        self._pending += data
+        if data:
+            self._pending.append(memoryview(data))
         self._push()
 
     def close(self) -> None:
@@ -94,12 +96,15 @@ class Flow:
     def _push(self) -> None:
         connection = self.connection
         try:
-            while self._pending and connection.send_space:
-                # A bytearray must not be resized while a view of it is alive.
-                taken = connection.send(bytes(self._pending[: connection.send_space]), self.queue.now)
-                if not taken:
-                    break
-                del self._pending[:taken]
+            while self._pending:
+                # The rest is offered until it is refused: only then the connection tells when there is room.
+                piece = self._pending[0]
+                taken = connection.send(piece, self.queue.now)
+                if taken == len(piece):
+                    self._pending.popleft()
+                    continue
+                self._pending[0] = piece[taken:]
+                break
             if self._closing and not self._pending:
                 connection.close(self.queue.now)
         except SmolmixError as error:
