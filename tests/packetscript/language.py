@@ -197,7 +197,7 @@ def _case(block: list[tuple[int, str]], common: list[tuple[int, str]], path: str
             raise ScriptError(f"{number}: no setting: {line}")
     for number, line in block[1:]:
         if case.steps or not _setting(case, number, line):
-            case.steps.append(_step(number, line))
+            case.steps.append(parse_step(number, line))
     if not case.rfc:
         raise ScriptError(f"{case.line}: {case.name} names no RFC section")
     if not case.steps:
@@ -238,7 +238,7 @@ def pairs(words: list[str], number: int = 0) -> dict[str, Any]:
     return found
 
 
-def _step(number: int, line: str) -> Step:
+def parse_step(number: int, line: str) -> Step:
     words = line.split()
     when = When()
     if match := _WHEN.match(words[0]):
