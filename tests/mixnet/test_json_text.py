@@ -66,9 +66,17 @@ def test_wide_texts_pass() -> None:
     assert load_json(json.dumps(wide)) == wide
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[", '"', "\\", '"[', "]" * 100 + "[" * 100, b"\xff\xfe", b"\xff" * 10 + b"[" * 99]
-)
+def test_only_utf8_is_taken() -> None:
+    """In UTF-16 a character such as U+0122 holds the byte of a quote, behind which brackets could hide."""
+    for encoding in ("utf-16", "utf-16-le", "utf-32-be"):
+        with pytest.raises(ValueError):
+            load_json(('["\u0122", ' + "[" * 1000).encode(encoding))
+
+
+NOT_JSON = ["", "[", '"', "\\", '"[', "]" * 100 + "[" * 100, b"\xff\xfe", b"\xff" * 10 + b"[" * 99]
+
+
+@pytest.mark.parametrize("text", NOT_JSON)
 def test_what_is_not_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         load_json(text)
