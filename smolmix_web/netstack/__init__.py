@@ -4,12 +4,15 @@ stack.py        packets in and out, the public face
 core.py         what the layers share; scheduler.py what goes out next; config.py, statistics.py
 tcp/            segment codec, state table, connection, sender, receiver, congestion control, listeners
 datagrams.py    UDP layer (udp.py: codec, socket); control.py: ICMP layer (icmp.py: codec, ping.py)
+observer.py pcap.py tcp/info.py   what can be watched, a capture file, the state of a connection
 ipv4.py ipv6.py reassembly.py checksum.py addresses.py identifiers.py
 """
 
 from .addresses import Endpoint, IpAddress
 from .config import StackConfig
 from .icmp import Echo, ErrorKind
+from .observer import Observer, Observers
+from .pcap import PcapWriter
 from .ping import Ping
 from .stack import Stack
 from .statistics import StackStatistics
@@ -24,6 +27,9 @@ __all__ = [
     "Endpoint",
     "ErrorKind",
     "IpAddress",
+    "Observer",
+    "Observers",
+    "PcapWriter",
     "Ping",
     "Stack",
     "StackConfig",

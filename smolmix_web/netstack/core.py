@@ -14,6 +14,7 @@ from .config import StackConfig
 from .icmp import ErrorKind
 from .identifiers import Identifiers
 from .limits import TokenBucket
+from .observer import Observer
 from .scheduler import Scheduler
 from .statistics import StackStatistics
 
@@ -44,6 +45,7 @@ class Core:
         self.identifiers = Identifiers(rng, config.ephemeral_ports)
         self.scheduler = Scheduler(config.max_control_packets)
         self.statistics = StackStatistics()
+        self.observer: Observer | None = None
         self._path_mtu: OrderedDict[bytes, int] = OrderedDict()
         self._errors = TokenBucket(config.error_rate)
         self._calls: deque[Callable[[], None]] = deque()

@@ -23,6 +23,7 @@ from .control import EchoHook, IcmpLayer
 from .core import Core
 from .datagrams import UdpHook, UdpLayer
 from .icmp import Echo, ErrorKind, protocol_of
+from .observer import Observer
 from .ping import Ping
 from .reassembly import Reassembler
 from .scheduler import INFINITY
@@ -48,8 +49,10 @@ class Stack:
         *,
         accept_any: bool = False,
         config: StackConfig | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._core = Core(addresses, _checked_mtu(mtu), rng, accept_any, config or StackConfig())
+        self._core.observer = observer
         config = self._core.config
         self._scheduler = self._core.scheduler
         self._tcp = TcpLayer(self._core)
@@ -74,6 +77,15 @@ class Stack:
         return self._core.statistics
 
     @property
+    def observer(self) -> Observer | None:
+        """Sees packets, states and retransmissions; see observer.py and, for a capture file, pcap.py."""
+        return self._core.observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        self._core.observer = observer
+
+    @property
     def connections(self) -> tuple[TcpConnection, ...]:
         """All that are not CLOSED, TIME-WAIT included."""
         return tuple(self._tcp.connections.values())
@@ -82,6 +94,9 @@ class Stack:
 
     def receive(self, packet: bytes, now: float) -> None:
         """One IP packet from the tunnel."""
+        observer = self._core.observer
+        if observer is not None:
+            observer.packet_in(packet, now)
         statistics = self._core.statistics
         statistics.packets_in += 1
         statistics.bytes_in += len(packet)
@@ -135,6 +150,9 @@ class Stack:
         # Notices first: what the application writes in answer can leave with this very call.
         core.settle()
         out = self._scheduler.collect(now, sys.maxsize if limit is None else limit)
+        if core.observer is not None:
+            for packet in out:
+                core.observer.packet_out(packet, now)
         core.settle()
         statistics = core.statistics
         statistics.packets_out += len(out)
