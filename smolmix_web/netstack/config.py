@@ -11,6 +11,9 @@ from .tcp.config import TcpConfig
 class StackConfig:
     tcp: TcpConfig = field(default_factory=TcpConfig)
     max_connections: int = 4096  # the oldest in TIME-WAIT gives way
+    buffer_growth: int = (
+        64 * 1024 * 1024
+    )  # bytes that all send and receive buffers may grow by, beyond their beginnings
     max_pending_syns: int = 256  # SYNs for which `on_syn` has not decided
     pending_syn_timeout: float = 75.0
     ephemeral_ports: tuple[int, int] = (32_768, 65_535)  # inclusive (RFC 6056 3.2)

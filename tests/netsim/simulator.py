@@ -45,6 +45,8 @@ class Host:
         self.name = name
         self.wakes: list[float] = []
         self.limit: int | None = None  # packets per poll
+        self.interval = 0.001  # seconds between polls that are limited
+        self.free_at = 0.0  # when a limited host may be polled again
         self.sent: list[tuple[float, bytes]] = []
         self.record = False
 
@@ -113,12 +115,17 @@ class Simulator:
 
     def _pump(self, host: Host) -> None:
         stack = host.stack
+        if host.limit is not None and self.now < host.free_at:
+            self._pump_full(host)
+            return
         for _ in range(1000):
             packets = stack.poll(self.now, host.limit)
             for packet in packets:
                 if host.record:
                     host.sent.append((self.now, packet))
                 self._transmit(host, packet)
+            if host.limit is not None and packets:
+                host.free_at = self.now + host.interval
             deadline = stack.next_deadline()
             if deadline is None:
                 return
@@ -126,10 +133,20 @@ class Simulator:
                 self._wake(host, deadline)
                 return
             if host.limit is not None and packets:
-                self._wake(host, self.now + 0.001)
+                self._wake(host, host.free_at)
                 return
             assert packets, f"{host.name}: next_deadline asks for a poll that gives nothing"
         raise AssertionError(f"{host.name}: output never ends")
+
+    def _pump_full(self, host: Host) -> None:
+        """The tunnel has no room before `free_at`: only timers run."""
+        host.stack.poll(self.now, 0)
+        deadline = host.stack.next_deadline()
+        if deadline is not None:
+            timer = host.stack.next_deadline(full=True)
+            self._wake(
+                host, host.free_at if deadline <= self.now else min(max(deadline, host.free_at), timer or deadline)
+            )
 
     def _wake(self, host: Host, when: float) -> None:
         if host.wakes and host.wakes[0] <= when and host.wakes[0] > self.now:

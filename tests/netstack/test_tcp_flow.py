@@ -304,5 +304,6 @@ def test_memory_of_a_closed_connection_is_released() -> None:
     sim = Simulator()
     session = Session(sim, bytes(100_000), bytes(100_000))
     assert sim.run(60, until=lambda: session.done)
+    sim.run(1.0)  # the last ACK is on its way
     assert session.connection.sender.queued == 0
     assert session.connection.receiver.buffered == 0

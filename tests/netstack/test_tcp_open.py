@@ -16,7 +16,8 @@ def test_syn_carries_mss_scale_and_sack() -> None:
     raw.stack.tcp_connect(raw.remote, raw.now)
     (syn,) = raw.take()
     assert syn.flags == SYN and not syn.payload
-    assert (syn.mss, syn.window_scale, syn.sack_permitted) == (1380, 5, True)
+    assert (syn.mss, syn.window_scale, syn.sack_permitted) == (1380, 7, True)
+    assert syn.timestamp is not None and syn.timestamp[1] == 0
     assert syn.window == 65535
 
 
@@ -287,7 +288,7 @@ def test_over_ipv6() -> None:
     session = Session(sim, b"six" * 5000, b"SIX" * 5000, address=SERVER6)
     assert sim.run(60, until=lambda: session.done)
     assert session.connection.local.address == CLIENT6
-    assert session.connection.sender.mss == 1220
+    assert session.connection.sender.mss == 1220 - 12  # timestamps
     assert bytes(session.client.received) == b"SIX" * 5000
     assert bytes(session.server.received) == b"six" * 5000
 

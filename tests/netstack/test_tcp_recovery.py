@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmix_web.netstack import State, TcpConnection
+from smolmix_web.netstack.tcp.congestion import NewReno
 from smolmix_web.netstack.tcp.rack import Rack
 from smolmix_web.netstack.tcp.scoreboard import Scoreboard
 from smolmix_web.netstack.tcp.sender import Phase
@@ -17,8 +18,8 @@ MSS = 1000
 
 
 def opened(*, sack: bool = True, count: int = 10, **tcp: object) -> tuple[Raw, TcpConnection]:
-    """Ten full segments in flight, sent at one instant; the round trip is 100 ms."""
-    raw = Raw(**tcp)
+    """Ten full segments in flight under NewReno, sent at one instant; the round trip is 100 ms."""
+    raw = Raw(**({"congestion": NewReno} | tcp))
     c = raw.connect(mss=MSS, sack=sack)
     c.send(bytes(count * MSS), raw.now)
     assert len(raw.take()) == count

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ...errors import ConnectionRefused, ConnectionReset
 from .connection import TcpConnection
-from .segment import ACK, FIN, RST, SYN, Segment
+from .segment import ACK, FIN, PSH, RST, SYN, Segment
 from .seq import unwrap
 from .states import MAY_RECEIVE, Event, State
 
@@ -48,10 +48,10 @@ def _in_syn_sent(c: TcpConnection, segment: Segment, now: float) -> str | None:
     if not flags & SYN:
         return "tcp_no_syn"
     c.start_receiving(segment.seq)
-    c.apply_syn_options(segment.mss, segment.window_scale, segment.sack_permitted)
+    c.apply_syn_options(segment)
     sender.set_window(segment.window, c.irs, ack)  # not scaled in a SYN
     if acknowledges:
-        c.established(now, Event.RECV_SYN_ACK)
+        c.established(now, Event.RECV_SYN_ACK, c.echo_age(segment, now))
         c.receiver.ack_now = True
         _text_and_fin(c, segment, c.irs + 1, segment.payload, bool(flags & FIN), now)
     else:
@@ -66,6 +66,11 @@ def _synchronized(c: TcpConnection, segment: Segment, now: float) -> str | None:
     receiver = c.receiver
     rcv_nxt = receiver.rcv_nxt
     seq = unwrap(segment.seq, rcv_nxt)
+    stamps = c.timestamps
+    if stamps.active and not flags & (RST | SYN):
+        if stamps.is_old(segment):
+            return "tcp_paws" if c.challenge(now) else "tcp_challenge_limited"
+        stamps.remember(segment, seq)
     if flags & (RST | SYN):
         if flags & RST:
             return _reset(c, seq, now)
@@ -120,7 +125,7 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
         if ack != c.iss + 1:
             c.emit_reset(segment.ack)
             return "tcp_bad_ack"
-        c.established(now, Event.RECV_ACK_OF_SYN)
+        c.established(now, Event.RECV_ACK_OF_SYN, c.echo_age(segment, now))
         sender.set_window(window, seq, ack)
         c.accepted(now)
         state = c.state
@@ -133,8 +138,11 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
             c.lifetime_at = now + c.config.time_wait
         return None
     blocks = segment.sack
-    blocks = _checked_blocks(c, blocks, ack) if blocks and sender.sack_permitted else ()
-    sender.on_ack(seq, ack, window, blocks, bool(payload) or fin, now)
+    blocks = _checked_blocks(c, blocks, ack, now) if blocks and sender.sack_permitted else ()
+    age = c.echo_age(segment, now)
+    sender.on_ack(seq, ack, window, blocks, bool(payload) or fin, now, age)
+    if payload and age is not None:
+        c.receiver.on_round_trip(age, now)
     if sender.writable():
         c.announce()
     if sender.fin_acknowledged:
@@ -144,7 +152,7 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
     return None
 
 
-def _checked_blocks(c: TcpConnection, blocks: Sequence[tuple[int, int]], ack: int) -> list[tuple[int, int]]:
+def _checked_blocks(c: TcpConnection, blocks: Sequence[tuple[int, int]], ack: int, now: float) -> list[tuple[int, int]]:
     """As positions; blocks that make no sense are left out (RFC 2018). A first block of acknowledged data, or of data
     that the second block covers too, is a D-SACK (RFC 2883 4)."""
     sender = c.sender
@@ -158,7 +166,7 @@ def _checked_blocks(c: TcpConnection, blocks: Sequence[tuple[int, int]], ack: in
     if start < end <= nxt:
         second = checked[1] if len(checked) > 1 else None
         if end <= ack or (second is not None and second[0] <= start and end <= second[1]):
-            sender.on_dsack()
+            sender.on_dsack(start, end, now)
     return checked
 
 
@@ -187,7 +195,7 @@ def _text_and_fin(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
         # Nobody will read this: say so (RFC 2525 2.17).
         c.fail(ConnectionReset("data for a closed socket", code="connection_released", phase="close"), reset=True)
         return
-    if receiver.text(seq, payload, fin, now):
+    if receiver.text(seq, payload, fin, now, bool(segment.flags & PSH)):
         c.announce()
     if receiver.fin_received:
         c.move(Event.RECV_FIN)

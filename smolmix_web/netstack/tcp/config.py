@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .congestion import CongestionFactory, NewReno
+from .congestion import CongestionFactory, PathModel
 
 
 @dataclass(frozen=True, slots=True)
 class TcpConfig:
-    send_buffer: int = 512 * 1024
+    send_buffer: int = 4 * 1024 * 1024  # where automatic sizing ends
+    send_buffer_initial: int = 128 * 1024  # to begin with; not above send_buffer
     receive_buffer: int = 64 * 1024  # to begin with
-    receive_buffer_max: int = 1024 * 1024  # where automatic sizing ends; not below receive_buffer
+    receive_buffer_max: int = 4 * 1024 * 1024  # where automatic sizing ends; not below receive_buffer
     nodelay: bool = True  # False: Nagle (RFC 9293 3.7.4)
     sack: bool = True
+    timestamps: bool = True  # RFC 7323 3
+    paws_tolerance: int = 30_000  # ticks of the peer's clock (timestamps.py)
     initial_rto: float = 3.0
     min_rto: float = 1.0
     max_rto: float = 60.0
@@ -22,6 +25,10 @@ class TcpConfig:
     user_timeout: float = 180.0  # without progress on data in flight (RFC 9293 3.8.3)
     ack_delay: float = 0.05
     ack_every: int = 2  # full-sized segments
+    ack_bulk_after: int = 64 * 1024  # bytes received until ACKs are thinned out
+    ack_every_max: int = 8
+    ack_delay_max: float = 0.2
+    ack_gap_interval: float = 0.02
     keepalive: float | None = None  # idle time before the first probe, and between probes
     keepalive_probes: int = 6
     time_wait: float = 30.0
@@ -31,4 +38,7 @@ class TcpConfig:
     initial_window_segments: int = 10
     dup_thresh: int = 3
     rack: bool = True  # loss detection by time (rack.py); False: by count (RFC 6675)
-    congestion: CongestionFactory = NewReno
+    tail_probes: int = 2  # in a row, before the retransmission timeout; 0 for none
+    tail_probe_samples: int = 4  # round trips measured before the first one
+    peer_ack_delay: float = 0.2  # that a probe of a single segment allows for (RFC 8985 7.2, WCDelAckT)
+    congestion: CongestionFactory = PathModel

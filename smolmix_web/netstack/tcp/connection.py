@@ -18,15 +18,31 @@ from ...errors import (
     TimeoutExpired,
 )
 from ..addresses import Endpoint
+from ..limits import Budget
 from .config import TcpConfig
 from .receiver import Receiver
 from .rtt import RttEstimator
-from .segment import ACK, FIN, MAX_WINDOW_SCALE, PSH, RST, SYN, SegmentBuilder, sack_option, syn_options
+from .segment import (
+    ACK,
+    FIN,
+    MAX_SACK_BLOCKS,
+    MAX_WINDOW_SCALE,
+    PSH,
+    RST,
+    SYN,
+    TIMESTAMP_SIZE,
+    Segment,
+    SegmentBuilder,
+    sack_option,
+    syn_options,
+)
 from .sender import Sender
 from .seq import wrap
 from .states import MAY_RECEIVE, MAY_SEND, OPENING, TRANSMITTING, Event, State, next_state
+from .timestamps import Timestamps
 
 INFINITY = float("inf")
+CLOCK = 0.002  # seconds that two readings of the timestamp clock may be wrong by
 
 
 class Host(Protocol):
@@ -42,6 +58,10 @@ class Host(Protocol):
 
     def emit(self, packet: bytes) -> None:
         """Send this packet ahead of all data."""
+        ...
+
+    def round_trip(self, rtt: float, now: float) -> None:
+        """A handshake was answered after `rtt` seconds."""
         ...
 
     def accepted(self, connection: TcpConnection, now: float) -> None:
@@ -73,6 +93,7 @@ class TcpConnection:
     __slots__ = (
         "_builder",
         "_challenged_at",
+        "_first_syn_at",
         "_host",
         "_syn_retries",
         "config",
@@ -102,6 +123,7 @@ class TcpConnection:
         "state",
         "syn_due",
         "syn_sent_at",
+        "timestamps",
         "window_scaling",
     )
 
@@ -115,6 +137,10 @@ class TcpConnection:
         config: TcpConfig,
         iss: int,
         mss: int,
+        *,
+        initial_rto: float | None = None,
+        stamp_offset: int = 0,
+        budget: Budget | None = None,
     ) -> None:
         self._host = host
         self.key = key
@@ -131,11 +157,12 @@ class TcpConnection:
         self.on_event: Callable[[], None] | None = None
         self.listener: object | None = None
         self.released = False
-        self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
-        self.sender = Sender(config, self.rtt, iss + 1, mss)
+        self.rtt = RttEstimator(initial_rto or config.initial_rto, config.min_rto, config.max_rto)
+        self.sender = Sender(config, self.rtt, iss + 1, mss, budget)
+        self.timestamps = Timestamps(stamp_offset, config.paws_tolerance)
         self.window_scaling = True  # until the peer's SYN says otherwise
         scale = window_scale_for(max(config.receive_buffer, config.receive_buffer_max))
-        self.receiver = Receiver(config, 0, min(mss, 536), scale)
+        self.receiver = Receiver(config, 0, min(mss, 536), scale, budget)
         # deadlines
         self.handshake_at = INFINITY  # next (re)transmission of the SYN
         self.keepalive_at = INFINITY
@@ -144,7 +171,7 @@ class TcpConnection:
         self.probe_due = False  # keep-alive
         self.keepalive_probes = 0
         self.last_heard = 0.0
-        self.syn_sent_at = -INFINITY
+        self.syn_sent_at = self._first_syn_at = -INFINITY
         self._syn_retries = 0
         self._challenged_at = -INFINITY
         # owned by the stack
@@ -174,28 +201,47 @@ class TcpConnection:
         receiver.rcv_nxt = irs + 1
         receiver.rcv_adv = receiver.rcv_nxt + min(receiver.capacity, 0xFFFF)
 
-    def apply_syn_options(self, mss: int | None, window_scale: int | None, sack_permitted: bool) -> None:
-        """Of the peer's SYN: RFC 9293 3.7.1 (default MSS), RFC 7323 2.2, RFC 2018 2."""
-        sender, receiver = self.sender, self.receiver
-        announced = mss or (536 if self.local.address.version == 4 else 1220)
-        sender.limit_mss(max(announced, self.config.min_mss))
+    def apply_syn_options(self, syn: Segment) -> None:
+        """Of the peer's SYN: RFC 9293 3.7.1 (default MSS), RFC 7323 2.2 and 3.2, RFC 2018 2."""
+        sender, receiver, config = self.sender, self.receiver, self.config
+        if config.timestamps:
+            self.timestamps.from_syn(syn, self.irs)
+        announced = syn.mss or (536 if self.local.address.version == 4 else 1220)
+        sender.limit_mss(max(announced, config.min_mss), TIMESTAMP_SIZE if self.timestamps.active else 0)
         sender.set_mss(self.path_mss)
-        sender.start_window(self.config.initial_window_segments)
-        if window_scale is None:
+        sender.start_window(config.initial_window_segments)
+        if syn.window_scale is None:
             self.window_scaling = False
             receiver.window_scale = 0
         else:
-            sender.window_scale = window_scale
-        if sack_permitted and self.config.sack:
+            sender.window_scale = syn.window_scale
+        if syn.sack_permitted and config.sack:
             sender.sack_permitted = receiver.sack_permitted = True
 
-    def established(self, now: float, event: Event) -> None:
-        if not self._syn_retries:
-            self.rtt.sample(now - self.syn_sent_at)
-        elif self._syn_retries:
-            self.rtt.reset(self.config.initial_rto)
-            if self._syn_retries > 1:  # one retransmission may only mean a long round trip
+    def echo_age(self, segment: Segment, now: float) -> float | None:
+        """Seconds since we sent the timestamp that this segment echoes."""
+        stamps = self.timestamps
+        if not stamps.active or segment.timestamp is None or not segment.flags & ACK:
+            return None
+        return stamps.age(segment.timestamp[1], now)
+
+    def established(self, now: float, event: Event, age: float | None) -> None:
+        """`age` as from `echo_age` of the segment that answered our SYN."""
+        retries = self._syn_retries
+        rtt: float | None = None
+        if not retries:
+            rtt = now - self.syn_sent_at
+        else:
+            rtt = age
+            if rtt is None:
+                self.rtt.reset(self.config.initial_rto)
+            # One retransmission may only mean a long round trip; an answer to the first SYN says that it did.
+            if retries > 1 and (age is None or age < now - self._first_syn_at - CLOCK):
                 self.sender.start_window(1)
+        if rtt is not None:
+            self.rtt.sample(rtt)
+            self.rtt.progress()
+            self._host.round_trip(rtt, now)
         self.move(event)
         self.handshake_at = self.lifetime_at = INFINITY
         self.syn_due = False
@@ -414,7 +460,9 @@ class TcpConnection:
         """The next packet of this connection. An ACK rides on data when there is some."""
         state = self.state
         if state in TRANSMITTING:
-            cut = self.sender.next_segment(now)
+            receiver = self.receiver
+            reserve = receiver.sack_size(MAX_SACK_BLOCKS - self.timestamps.active) if receiver.wants_sack else 0
+            cut = self.sender.next_segment(now, reserve)
             if cut is not None:
                 self.probe_due = False
                 flags = ACK
@@ -422,25 +470,29 @@ class TcpConnection:
                     flags |= PSH
                 if cut.fin:
                     flags |= FIN
-                return self._segment(cut.seq, flags, cut.payload)
+                return self._segment(cut.seq, flags, cut.payload, now)
         elif self.syn_due:
             return self._produce_syn(now)
         if self.probe_due:
             self.probe_due = False
-            return self._segment(self.sender.snd_nxt - 1, ACK, b"")
+            return self._segment(self.sender.snd_nxt - 1, ACK, b"", now)
         if self.receiver.ack_now:
-            return self._segment(self.sender.snd_nxt, ACK, b"")
+            return self._segment(self.sender.snd_nxt, ACK, b"", now)
         return None
 
-    def _segment(self, seq: int, flags: int, payload: bytes | bytearray) -> bytes:
+    def _segment(self, seq: int, flags: int, payload: bytes | bytearray, now: float) -> bytes:
         receiver = self.receiver
         window = receiver.window_field()
-        blocks = receiver.sack_blocks()
+        stamps = self.timestamps
         options = b""
-        if blocks:
-            if payload:  # leave room for the data
+        if stamps.active:
+            options = stamps.option(now)
+            stamps.last_ack_sent = receiver.rcv_nxt
+        if receiver.wants_sack:
+            blocks = receiver.sack_blocks(MAX_SACK_BLOCKS - stamps.active)
+            if payload:  # where they fit: what is sent again keeps its size
                 blocks = blocks[: max(0, (self.sender.mss - len(payload) - 4) // 8)]
-            options = sack_option(blocks)
+            options += sack_option(blocks)
         packet = self._builder.build(wrap(seq), wrap(receiver.rcv_nxt), flags, window, options, payload)
         receiver.acknowledged()
         return packet
@@ -449,6 +501,8 @@ class TcpConnection:
         self.syn_due = False
         if self.state not in OPENING:
             return None
+        if self.syn_sent_at == -INFINITY:
+            self._first_syn_at = now
         self.syn_sent_at = now
         self.handshake_at = now + self.rtt.rto
         passive = self.state is State.SYN_RECEIVED
@@ -456,7 +510,12 @@ class TcpConnection:
         receiver.ack_now = False
         # An answer carries only options the SYN had.
         scale = receiver.window_scale if self.window_scaling else None
-        options = syn_options(self.path_mss, scale, self.config.sack and (not passive or receiver.sack_permitted))
+        stamps = self.timestamps
+        timestamp = None
+        if self.config.timestamps and (not passive or stamps.active):
+            timestamp = (stamps.value(now), stamps.ts_recent if passive else 0)
+        sack = self.config.sack and (not passive or receiver.sack_permitted)
+        options = syn_options(self.path_mss, scale, sack, timestamp)
         window = min(receiver.rcv_adv - receiver.rcv_nxt if passive else receiver.capacity, 0xFFFF)
         flags, ack = (SYN | ACK, wrap(receiver.rcv_nxt)) if passive else (SYN, 0)
         return self._builder.build(wrap(self.iss), ack, flags, window, options)

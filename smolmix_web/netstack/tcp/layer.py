@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from ...errors import ConnectionRefused, NetworkError, SmolmixError, StateError
 from .. import icmp
@@ -11,9 +12,10 @@ from ..checksum import pseudo_sum
 from ..core import Core
 from ..icmp import ErrorKind
 from ..ip import TCP, header_size
-from ..limits import TokenBucket
+from ..limits import Budget, TokenBucket
 from . import path
 from .arrival import segment_arrives
+from .cache import PathCache
 from .config import TcpConfig
 from .connection import TcpConnection
 from .listener import SynRequest, TcpListener
@@ -22,6 +24,7 @@ from .seq import unwrap
 from .states import State
 
 SYN_RECEIVED_TIMEOUT = 75.0
+SIBLINGS = 16  # connections that are asked what reordering they see
 
 
 class TcpLayer:
@@ -36,6 +39,8 @@ class TcpLayer:
         self.on_syn: Callable[[SynRequest, float], None] | None = None
         self._time_wait: dict[bytes, None] = {}  # in the order of entering
         self._resets = TokenBucket(core.config.reset_rate)
+        self._budget = Budget(core.config.buffer_growth)
+        self.paths = PathCache(core.config.tcp)
 
     # -- opening
 
@@ -85,7 +90,13 @@ class TcpLayer:
             config,
             core.identifiers.initial_sequence_number(key, now),
             core.path_mss(remote.address.packed),
+            initial_rto=self.paths.initial_rto(config, now),
+            stamp_offset=int.from_bytes(core.rng.bytes(4), "big"),
+            budget=self._budget,
         )
+        late = [other.sender.rack.lateness for other in islice(self.connections.values(), SIBLINGS)]
+        connection.sender.rack.expect(max(late, default=0.0))
+        connection.sender.rack.expect(self.paths.lateness)
         self.connections[key] = connection
         return connection
 
@@ -209,7 +220,7 @@ class TcpLayer:
         segment = request.segment
         connection = self._new(request.local, request.remote, config, now)
         connection.open_passive(segment.seq, SYN_RECEIVED_TIMEOUT, now)
-        connection.apply_syn_options(segment.mss, segment.window_scale, segment.sack_permitted)
+        connection.apply_syn_options(segment)
         self.changed(connection)
         return connection
 
@@ -254,6 +265,9 @@ class TcpLayer:
     def emit(self, packet: bytes) -> None:
         self._core.emit(packet)
 
+    def round_trip(self, rtt: float, now: float) -> None:
+        self.paths.sample(rtt, now)
+
     def settle(self) -> None:
         self._core.settle()
 
@@ -270,6 +284,8 @@ class TcpLayer:
         self._time_wait.pop(connection.key, None)
         if isinstance(connection.listener, TcpListener):
             connection.listener.half_open.discard(connection)
+        if connection.sender.rtt.samples > 1:
+            self.paths.reordering(connection.sender.rack.lateness)
         statistics = self._core.statistics
         statistics.retransmits += connection.sender.retransmits
         statistics.timeouts += connection.sender.timeouts

@@ -3,8 +3,11 @@
 * Reassembly (RFC 9293 3.10.7.4) holds any number of holes; the window is the only limit.
 * SACK blocks (RFC 2018): the range of the latest arrival first, then by recency; D-SACK (RFC 2883).
 * The right edge of the window never moves left, and moves right in steps worth a packet (silly window, 3.8.6.2.2).
-* ACKs (RFC 5681 4.2): at once for gaps, duplicates and FIN, else after `ack_every` segments or `ack_delay` seconds.
-  Asking is a flag; the ACK itself is made when the stack is polled, so that a burst costs one.
+* ACKs (RFC 5681 4.2): at once for gaps, duplicates, FIN, the end of a burst and a window that is used up; else after
+  `ack_every` segments or `ack_delay` seconds. Each costs a packet of the mix network, so once a transfer is under way
+  they are thinned out (RFC 9000 13.2.2 has the same idea): up to `ack_every_max` segments or an eighth of a round trip,
+  and behind known holes one in a sixteenth of a round trip. Asking is a flag; the ACK itself is made when the stack is
+  polled, so that what arrives together is answered together.
 
 Positions are unwrapped (tcp/seq.py).
 """
@@ -13,11 +16,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from ..limits import Budget
 from .config import TcpConfig
 from .segment import MAX_SACK_BLOCKS
 from .seq import wrap
 
 INFINITY = float("inf")
+GAPS_PER_ACK = 2  # changed ranges: one ACK tells of three
 
 
 class _Range:
@@ -46,11 +51,17 @@ class Receiver:
         "_arrivals",
         "_autosize_from",
         "_autosize_read",
+        "_budget",
         "_buffer",
         "_config",
         "_dsack",
+        "_gap_acked_at",
+        "_granted",
         "_ranges",
+        "_reported",
+        "_taken",
         "_unacked_bytes",
+        "_unreported",
         "ack_at",
         "ack_now",
         "capacity",
@@ -62,11 +73,14 @@ class Receiver:
         "out_of_order",
         "rcv_adv",
         "rcv_nxt",
+        "round_trip",
         "sack_permitted",
         "window_scale",
     )
 
-    def __init__(self, config: TcpConfig, rcv_nxt: int, mss: int, window_scale: int) -> None:
+    def __init__(
+        self, config: TcpConfig, rcv_nxt: int, mss: int, window_scale: int, budget: Budget | None = None
+    ) -> None:
         self._config = config
         self.rcv_nxt = rcv_nxt
         self.mss = mss  # the largest segment expected; grows with what arrives
@@ -88,6 +102,13 @@ class Receiver:
         self._unacked_bytes = 0
         self._autosize_from = -INFINITY
         self._autosize_read = 0
+        self._budget = budget
+        self._granted = 0
+        self._reported = 0  # `_arrivals` when the latest ACK left
+        self._unreported = 0  # ranges that have changed since
+        self._taken = 0  # bytes received in order
+        self._gap_acked_at = -INFINITY
+        self.round_trip: float | None = None  # seconds, by timestamps that come back with data
 
     # -- what the application sees
 
@@ -119,16 +140,31 @@ class Receiver:
         limit = self._config.receive_buffer_max
         if self.capacity >= limit:
             return
+        if self.round_trip is not None:
+            rtt = self.round_trip
         self._autosize_read += count
-        if now - self._autosize_from >= rtt:
-            if self._autosize_from != -INFINITY and self._autosize_read * 2 > self.capacity:
-                self.capacity = min(limit, max(self.capacity * 2, self._autosize_read * 2))
-            self._autosize_from = now
-            self._autosize_read = 0
-        elif self._autosize_read * 2 > self.capacity:
-            self.capacity = min(limit, self.capacity * 2)
-            self._autosize_from = now
-            self._autosize_read = 0
+        elapsed = now - self._autosize_from
+        if self._autosize_read * 2 > self.capacity:
+            if self._autosize_from != -INFINITY or elapsed < rtt:
+                self._enlarge(min(limit, max(self.capacity * 2, self._autosize_read * 2)))
+        elif elapsed < rtt:
+            return
+        self._autosize_from = now
+        self._autosize_read = 0
+
+    def _enlarge(self, wanted: int) -> None:
+        more = wanted - self.capacity
+        if self._budget is not None:
+            more = self._budget.take(more)
+            self._granted += more
+        self.capacity += more
+
+    def on_round_trip(self, age: float, now: float) -> None:
+        """Data came that answers something we sent `age` seconds ago; at most that is the round trip."""
+        if self.round_trip is None or age < self.round_trip:
+            self.round_trip = age
+        else:
+            self.round_trip += (age - self.round_trip) / 64
 
     def _offer_update(self) -> None:
         if self.fin_received:
@@ -146,10 +182,13 @@ class Receiver:
         self._ranges = []
         self.ack_now = False
         self.ack_at = INFINITY
+        if self._budget is not None:
+            self._budget.give(self._granted)
+        self._granted = 0
 
     # -- arriving text
 
-    def text(self, seq: int, payload: bytes, fin: bool, now: float) -> bool:
+    def text(self, seq: int, payload: bytes, fin: bool, now: float, push: bool = False) -> bool:
         """Take a segment whose sequence number was found acceptable. True when something new is readable."""
         end = seq + len(payload)
         if end > self.rcv_adv:  # never more than was promised
@@ -176,14 +215,17 @@ class Receiver:
                 self.rcv_nxt = end
                 if self._ranges:
                     self._absorb()
-                    self._acknowledge_at_once()  # a hole was filled: tell at once (RFC 5681 4.2)
+                    self._acknowledge_gap(now)  # a hole was filled: tell at once (RFC 5681 4.2)
                 else:
-                    self._acknowledge_later(end - rcv_nxt, now)
+                    self._acknowledge_later(end - rcv_nxt, push, now)
+                self._taken += self.rcv_nxt - rcv_nxt
             return self._finish() or self.rcv_nxt > rcv_nxt
         if payload:
             self.out_of_order += 1
             self._insert(seq, payload)
-        if payload or fin:
+        if payload:
+            self._acknowledge_gap(now)
+        elif fin:
             self._acknowledge_at_once()
         return False
 
@@ -205,6 +247,7 @@ class Receiver:
         if at and ranges[at - 1].end >= seq:
             at -= 1
             into = ranges[at]
+            self._unreported += into.touched <= self._reported
             into.touched = self._arrivals
             if end <= into.end:
                 self.duplicates += 1
@@ -212,6 +255,7 @@ class Receiver:
                 return
             into.data += payload[into.end - seq :]
         else:
+            self._unreported += 1
             into = _Range(seq, bytearray(payload), self._arrivals)
             ranges.insert(at, into)
         following = at + 1
@@ -238,16 +282,38 @@ class Receiver:
             self.duplicate_acks = min(self.duplicate_acks + 1, 16)
         self.ack_now = True
 
-    def _acknowledge_later(self, count: int, now: float) -> None:
-        self._unacked_bytes += count
-        if self._unacked_bytes >= self._config.ack_every * self.mss:
+    def _acknowledge_gap(self, now: float) -> None:
+        """Something changed about the holes. At once, but where reordering is chronic not for every packet."""
+        if self.sack_permitted and self.round_trip is not None and self._unreported < GAPS_PER_ACK:
+            due = self._gap_acked_at + min(self._config.ack_gap_interval, self.round_trip / 16)
+            if due > now:
+                self.ack_at = min(self.ack_at, due)
+                return
+        self._gap_acked_at = now
+        self._acknowledge_at_once()
+
+    def _acknowledge_later(self, count: int, push: bool, now: float) -> None:
+        self._unacked_bytes = unacked = self._unacked_bytes + count
+        config = self._config
+        mss = self.mss
+        if self.rcv_adv - self.rcv_nxt < mss:  # the peer can send no more until it is told
             self.ack_now = True
-        elif self.ack_at == INFINITY:
-            self.ack_at = now + self._config.ack_delay
+            return
+        if unacked >= config.ack_every * mss:
+            enough = min(config.ack_every_max * mss, self.capacity >> 2)
+            if push or self._taken < config.ack_bulk_after or unacked >= enough:
+                self.ack_now = True
+                return
+        if self.ack_at == INFINITY:
+            delay = config.ack_delay
+            if self._taken >= config.ack_bulk_after and self.round_trip is not None:
+                delay = max(delay, min(self.round_trip / 8, config.ack_delay_max))
+            self.ack_at = now + delay
 
     def acknowledged(self) -> None:
         """A segment with the current ACK left."""
-        self._unacked_bytes = 0
+        self._unacked_bytes = self._unreported = 0
+        self._reported = self._arrivals
         self.ack_at = INFINITY
         self._dsack = None
         if self.duplicate_acks:
@@ -269,7 +335,16 @@ class Receiver:
         # a peer that sends byte by byte push the edge for ever.
         return min((self.rcv_adv - self.rcv_nxt) >> scale, 0xFFFF)
 
-    def sack_blocks(self) -> list[tuple[int, int]]:
+    @property
+    def wants_sack(self) -> bool:
+        """There is something that a SACK option would tell."""
+        return self.sack_permitted and (bool(self._ranges) or self._dsack is not None)
+
+    def sack_size(self, limit: int) -> int:
+        """Bytes of the SACK option with at most `limit` blocks."""
+        return 4 + 8 * min(limit, len(self._ranges) + (self._dsack is not None))
+
+    def sack_blocks(self, limit: int = MAX_SACK_BLOCKS) -> list[tuple[int, int]]:
         """32-bit edges for the next ACK."""
         if not self.sack_permitted:
             return []
@@ -279,6 +354,6 @@ class Receiver:
         if self._ranges:
             recent = self._ranges
             if len(recent) > 1:
-                recent = sorted(recent, key=lambda item: item.touched, reverse=True)[:MAX_SACK_BLOCKS]
+                recent = sorted(recent, key=lambda item: item.touched, reverse=True)[:limit]
             blocks += [(wrap(item.start), wrap(item.end)) for item in recent]
-        return blocks[:MAX_SACK_BLOCKS]
+        return blocks[:limit]

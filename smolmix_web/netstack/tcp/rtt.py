@@ -14,7 +14,7 @@ GRANULARITY = 0.001
 class RttEstimator:
     """Seconds throughout. `rto` includes the back-off; `base_rto` does not."""
 
-    __slots__ = ("_backoff", "base_rto", "latest", "max_rto", "min_rto", "min_rtt", "rttvar", "srtt")
+    __slots__ = ("_backoff", "base_rto", "latest", "max_rto", "min_rto", "min_rtt", "rttvar", "samples", "srtt")
 
     def __init__(self, initial_rto: float, min_rto: float, max_rto: float) -> None:
         self.min_rto = min_rto
@@ -23,6 +23,7 @@ class RttEstimator:
         self.srtt: float | None = None
         self.rttvar = 0.0
         self.latest = 0.0
+        self.samples = 0
         self.min_rtt = float("inf")
         self._backoff = 1
 
@@ -32,6 +33,7 @@ class RttEstimator:
 
     def sample(self, rtt: float) -> None:
         self.latest = rtt
+        self.samples += 1
         if rtt < self.min_rtt:
             self.min_rtt = rtt
         if self.srtt is None:

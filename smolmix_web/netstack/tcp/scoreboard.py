@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .rate import Mark
 
 
 class Sent:
     """One segment in flight: `seq <= position < end`; a FIN counts as the last position."""
 
-    __slots__ = ("end", "lost", "sacked", "sent_at", "seq", "transmissions")
+    __slots__ = ("end", "lost", "mark", "sacked", "sent_at", "seq", "transmissions")
 
     def __init__(self, seq: int, end: int, sent_at: float) -> None:
         self.seq = seq
@@ -23,6 +27,7 @@ class Sent:
         self.transmissions = 1
         self.sacked = False
         self.lost = False  # believed lost and not yet sent again
+        self.mark: Mark | None = None  # how much had been delivered when it was sent (rate.py)
 
 
 def _seq(record: Sent) -> int:
@@ -34,12 +39,13 @@ def _end(record: Sent) -> int:
 
 
 class Scoreboard:
-    __slots__ = ("_lost_below", "_lost_from", "_seen", "high_sacked", "lost", "records", "sacked")
+    __slots__ = ("_lost_below", "_lost_from", "_seen", "high_sacked", "lost", "marked", "records", "sacked")
 
     def __init__(self) -> None:
         self.records: list[Sent] = []
         self.sacked = 0  # bytes
         self.lost = 0  # bytes marked lost, waiting to be sent again
+        self.marked = 0  # bytes that were ever marked lost
         self.high_sacked = 0
         self._lost_below = 0  # everything under this position was judged already
         self._seen: dict[int, int] = {}  # blocks of the latest SACK
@@ -137,6 +143,7 @@ class Scoreboard:
         self._lost_from = 0
         size = record.end - record.seq
         self.lost += size
+        self.marked += size
         return size
 
     def mark_first(self) -> int:
@@ -174,6 +181,22 @@ class Scoreboard:
                 return at
         return None
 
+    def first_open(self) -> int | None:
+        """Index of the first record that is neither SACKed nor waiting to be sent again."""
+        for at, record in enumerate(self.records):
+            if not record.sacked and not record.lost:
+                return at
+        return None
+
+    def unmark(self, since: float) -> int:
+        """What was marked lost and not sent again after `since` is on its way after all; bytes unmarked."""
+        before = self.lost
+        for record in self.records:
+            if record.lost and record.sent_at < since:
+                record.lost = False
+                self.lost -= record.end - record.seq
+        return before - self.lost
+
     def next_hole(self) -> int | None:
         """Index of the first unSACKed record below the highest SACK that was sent once (RFC 6675 4, NextSeg 3)."""
         for at, record in enumerate(self.records):
@@ -190,6 +213,7 @@ class Scoreboard:
             rest = Sent(record.seq + limit, record.end, record.sent_at)
             rest.transmissions = record.transmissions
             rest.lost = record.lost
+            rest.mark = record.mark
             record.end = rest.seq
             self.records.insert(at + 1, rest)
         if record.lost:

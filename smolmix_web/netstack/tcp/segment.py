@@ -24,10 +24,14 @@ URG = 0x20
 HEADER = struct.Struct("!HHIIHHHH")
 HEADER_SIZE = 20
 MAX_WINDOW_SCALE = 14
-MAX_SACK_BLOCKS = 4
+MAX_SACK_BLOCKS = 4  # three beside timestamps
+TIMESTAMP_SIZE = 12
 
 _OPT_END, _OPT_NOP, _OPT_MSS, _OPT_WINDOW_SCALE, _OPT_SACK_PERMITTED, _OPT_SACK, _OPT_TIMESTAMP = 0, 1, 2, 3, 4, 5, 8
 _FIXED_LENGTH = {_OPT_MSS: 4, _OPT_WINDOW_SCALE: 3, _OPT_SACK_PERMITTED: 2, _OPT_TIMESTAMP: 10}
+_TIMESTAMP = struct.Struct("!BBBBII")
+_EDGES = struct.Struct("!II")
+_ALIGNED_TIMESTAMP = bytes((_OPT_NOP, _OPT_NOP, _OPT_TIMESTAMP, 10))
 _IP4_TCP = struct.Struct("!BBHHHBBH4s4sHHIIHHHH")
 _IP6_TCP = struct.Struct("!IHBB16s16sHHIIHHHH")
 
@@ -90,13 +94,19 @@ def parse(packet: bytes, start: int, end: int, pseudo: int) -> Segment:
         raise PacketError("TCP checksum at offset 16", code="tcp_checksum")
     segment = Segment(source, destination, seq, ack, offset_flags & 0x3F, window)
     if data > start + HEADER_SIZE:
-        _parse_options(segment, packet[start + HEADER_SIZE : data])
+        at = start + HEADER_SIZE
+        if packet[at : at + 4] == _ALIGNED_TIMESTAMP and data >= at + TIMESTAMP_SIZE:  # as nearly all segments have it
+            segment.timestamp = _EDGES.unpack_from(packet, at + 4)
+            at += TIMESTAMP_SIZE
+        if at < data:
+            _parse_options(segment, packet[at:data], at - start)
     if data < end:
         segment.payload = packet[data:end]
     return segment
 
 
-def _parse_options(segment: Segment, options: bytes) -> None:
+def _parse_options(segment: Segment, options: bytes, offset: int) -> None:
+    """`offset` is where `options` begin, counted from the TCP header."""
     at = 0
     size = len(options)
     while at < size:
@@ -108,14 +118,14 @@ def _parse_options(segment: Segment, options: bytes) -> None:
             continue
         length = options[at + 1] if at + 1 < size else 0
         if length < 2 or at + length > size:
-            raise PacketError(f"TCP option {kind} at offset {HEADER_SIZE + at}: length {length}", code="tcp_option")
+            raise PacketError(f"TCP option {kind} at offset {offset + at}: length {length}", code="tcp_option")
         if _FIXED_LENGTH.get(kind, length) != length or (kind == _OPT_SACK and (length - 2) % 8):
-            raise PacketError(f"TCP option {kind} at offset {HEADER_SIZE + at}: length {length}", code="tcp_option")
+            raise PacketError(f"TCP option {kind} at offset {offset + at}: length {length}", code="tcp_option")
         if kind == _OPT_SACK:
             values = struct.unpack_from(f"!{(length - 2) // 4}I", options, at + 2)
             segment.sack = tuple(zip(values[::2], values[1::2], strict=True))
         elif kind == _OPT_TIMESTAMP:
-            segment.timestamp = struct.unpack_from("!II", options, at + 2)
+            segment.timestamp = _EDGES.unpack_from(options, at + 2)
         elif segment.flags & SYN:  # the rest has a meaning in SYN segments only
             if kind == _OPT_MSS:
                 segment.mss = options[at + 2] << 8 | options[at + 3]
@@ -126,14 +136,24 @@ def _parse_options(segment: Segment, options: bytes) -> None:
         at += length
 
 
-def syn_options(mss: int, window_scale: int | None, sack_permitted: bool) -> bytes:
-    """Options of a SYN, padded to a multiple of 4."""
+def syn_options(
+    mss: int, window_scale: int | None, sack_permitted: bool, timestamp: tuple[int, int] | None = None
+) -> bytes:
+    """Options of a SYN, padded to a multiple of 4; `timestamp` is (TSval, TSecr)."""
     options = struct.pack("!BBH", _OPT_MSS, 4, mss)
-    if sack_permitted:
+    if timestamp is not None:
+        padding = (_OPT_SACK_PERMITTED, 2) if sack_permitted else (_OPT_NOP, _OPT_NOP)
+        options += _TIMESTAMP.pack(*padding, _OPT_TIMESTAMP, 10, *timestamp)
+    elif sack_permitted:
         options += bytes((_OPT_NOP, _OPT_NOP, _OPT_SACK_PERMITTED, 2))
     if window_scale is not None:
         options += bytes((_OPT_NOP, _OPT_WINDOW_SCALE, 3, window_scale))
     return options
+
+
+def timestamp_option(value: int, echo: int) -> bytes:
+    """TSval and TSecr behind two NOPs: 12 bytes (RFC 7323, appendix A)."""
+    return _TIMESTAMP.pack(_OPT_NOP, _OPT_NOP, _OPT_TIMESTAMP, 10, value, echo)
 
 
 def sack_option(blocks: Sequence[tuple[int, int]]) -> bytes:

@@ -2,9 +2,11 @@
 
 * What may go out: lost segments first, then new data within the peer's window and the congestion window, with sender
   side silly-window avoidance and Nagle (RFC 9293 3.8.6.2.1, 3.7.4). Segments are cut when the stack is polled.
-* Recovery: with SACK by RFC 6675; without, NewReno (RFC 6582) on the same accounting, each duplicate ACK standing for
-  one segment that left the network. Limited transmit (RFC 3042) follows from both.
-* One timer for retransmission (RFC 6298 5), zero-window probes (RFC 9293 3.8.6.1) and the user timeout.
+* Recovery: with SACK by RACK (rack.py) or RFC 6675; without, NewReno (RFC 6582) on the same accounting, each duplicate
+  ACK standing for one segment that left the network. Limited transmit (RFC 3042) follows from both.
+* One timer for retransmission (RFC 6298 5), tail loss probes (RFC 8985 7), zero-window probes (RFC 9293 3.8.6.1) and
+  the user timeout.
+* What was for nothing is taken back: Eifel detection by timestamps (RFC 3522), D-SACK (RFC 3708).
 
 Positions are unwrapped (tcp/seq.py). The SYN is not in here: data starts at `iss + 1`.
 """
@@ -15,13 +17,18 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..limits import Budget
 from .config import TcpConfig
 from .congestion import CongestionControl, initial_window
-from .rack import Rack
+from .rack import CLOCK, Rack
+from .rate import RateEstimator
 from .rtt import RttEstimator
 from .scoreboard import Scoreboard, Sent
+from .send_buffer import SendBuffer
 
 INFINITY = float("inf")
+BLACK_HOLE_TIMEOUTS = 3  # of one large segment, and each further two: it may be too large (RFC 2923 2.1)
+BLACK_HOLE_SIZES = (1200, 512)
 
 
 class Phase(enum.IntEnum):
@@ -41,21 +48,26 @@ class Cut(NamedTuple):
 
 class Sender:
     __slots__ = (
-        "_buffer",
-        "_buffer_at",
         "_config",
         "_duplicate_bytes",
+        "_first_resent_at",
         "_force",
+        "_mss_limit",
+        "_option_size",
         "_peer_mss",
         "_progress_at",
         "_recovery_point",
         "_resent",
         "_rtt_mark",
         "_sent_at",
+        "_tail_armed",
+        "_tail_at",
+        "_tail_probes",
         "_timeouts",
         "_wl1",
         "_wl2",
         "board",
+        "buffer",
         "congestion",
         "duplicate_acks",
         "fin_at",
@@ -65,6 +77,7 @@ class Sender:
         "phase",
         "probe_due",
         "rack",
+        "rate",
         "recoveries",
         "reorder_at",
         "retransmits",
@@ -74,20 +87,27 @@ class Sender:
         "snd_nxt",
         "snd_una",
         "snd_wnd",
+        "spurious",
+        "tail_needless",
+        "tail_probes",
         "timeouts",
         "timer_at",
-        "want_space",
         "window_scale",
     )
 
-    def __init__(self, config: TcpConfig, rtt: RttEstimator, start: int, mss: int) -> None:
+    def __init__(
+        self, config: TcpConfig, rtt: RttEstimator, start: int, mss: int, budget: Budget | None = None
+    ) -> None:
         self._config = config
         self.rtt = rtt
         self.mss = mss
         self._peer_mss = mss
+        self._option_size = 0
         self.congestion: CongestionControl = config.congestion(mss, initial_window(mss, config.initial_window_segments))
         self.board = Scoreboard()
         self.rack = Rack()
+        self.rate = RateEstimator()
+        self.buffer = SendBuffer(config, start, budget)
         self.snd_una = self.snd_nxt = self.snd_max = start
         self.snd_wnd = 0
         self.max_window = 0
@@ -97,12 +117,11 @@ class Sender:
         self.fin_at: int | None = None  # position of the FIN once it was sent
         self.timer_at = INFINITY
         self.reorder_at = INFINITY  # a missing segment will have been waited for long enough
-        self.probe_due = False
-        self.want_space = False  # a write was cut short
+        self.probe_due = False  # of a tail or of a closed window
         self.duplicate_acks = 0
         self.retransmits = self.timeouts = self.recoveries = 0  # statistics
-        self._buffer = bytearray()
-        self._buffer_at = start  # position of the first byte of the buffer
+        self.spurious = 0  # timeouts and recoveries that were taken back
+        self.tail_probes = self.tail_needless = 0
         self._wl1 = 0
         self._wl2 = 0
         self.phase = Phase.OPEN
@@ -110,6 +129,11 @@ class Sender:
         self._duplicate_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self._force = False  # the next retransmission passes the congestion window (RFC 6675 5, step 4.3)
         self._timeouts = 0  # in a row
+        self._tail_armed = False  # the timer is that of a tail loss probe
+        self._tail_probes = 0  # in a row
+        self._tail_at: int | None = None  # where the latest one that repeated something began
+        self._first_resent_at: float | None = None  # of the present recovery or timeout, until it is judged
+        self._mss_limit = 0xFFFF  # what black-hole detection leaves
         self._resent = 0  # retransmissions of the present recovery that no D-SACK has called needless
         self._rtt_mark = start  # the next sample is taken from data at or behind this position
         self._progress_at = 0.0
@@ -119,27 +143,19 @@ class Sender:
 
     @property
     def space(self) -> int:
-        return max(0, self._config.send_buffer - len(self._buffer))
+        return self.buffer.space
 
     @property
     def queued(self) -> int:
         """Bytes not yet acknowledged."""
-        return len(self._buffer)
+        return len(self.buffer)
 
     def enqueue(self, data: bytes | bytearray | memoryview) -> int:
-        taken = min(len(data), self.space)
-        if taken < len(data):
-            self.want_space = True
-            with memoryview(data) as view:
-                self._buffer += view[:taken]
-        else:
-            self._buffer += data
-        return taken
+        return self.buffer.write(data)
 
     def discard(self) -> None:
         """Forget everything; the connection is over."""
-        self._buffer = bytearray()
-        self._buffer_at = self.snd_nxt
+        self.buffer.discard(self.snd_nxt)
         self.board = Scoreboard()
         self.rack = Rack()
         self.timer_at = self.reorder_at = INFINITY
@@ -151,8 +167,9 @@ class Sender:
 
     def writable(self) -> bool:
         """True once when a writer that was cut short should try again."""
-        if self.want_space and self.space >= min(4 * self.mss, self._config.send_buffer // 2):
-            self.want_space = False
+        buffer = self.buffer
+        if buffer.want_space and buffer.space >= min(4 * self.mss, buffer.capacity // 2):
+            buffer.want_space = False
             return True
         return False
 
@@ -164,13 +181,14 @@ class Sender:
         self.max_window = max(self.max_window, window)
         self._wl1, self._wl2 = seq, ack
 
-    def limit_mss(self, mss: int) -> None:
-        """The peer's announcement."""
+    def limit_mss(self, mss: int, options: int = 0) -> None:
+        """The peer's announcement, and the size of the options that every segment will carry (RFC 6691)."""
         self._peer_mss = mss
+        self._option_size = options
 
     def set_mss(self, mss: int) -> None:
         """What the path takes has changed; the peer's own limit stays."""
-        mss = min(mss, self._peer_mss)
+        mss = min(mss, self._peer_mss, self._mss_limit) - self._option_size
         if mss < self.mss:
             self.board.mark_larger(mss)
             self._force = self.board.lost > 0
@@ -193,7 +211,7 @@ class Sender:
         """Sequence space that waits: data, and one for the FIN."""
         if self.fin_at is not None:
             return 0
-        return self._buffer_at + len(self._buffer) - self.snd_nxt + self.fin_queued
+        return self.buffer.end - self.snd_nxt + self.fin_queued
 
     def _resend_index(self) -> int | None:
         """What must be sent again now, if the congestion window lets it."""
@@ -212,13 +230,13 @@ class Sender:
             return at
         return None
 
-    def _new_length(self) -> int:
-        """Sequence space of the new segment that may go now; 0 for none."""
+    def _new_length(self, reserve: int = 0) -> int:
+        """Sequence space of the new segment that may go now; 0 for none. `reserve` bytes of it are for options."""
         waiting = self._unsent()
         if not waiting:
             return 0
         usable = self.snd_una + self.snd_wnd - self.snd_nxt
-        mss = self.mss
+        mss = self.mss - reserve
         length = waiting if waiting < mss else mss
         if length > usable:
             length = usable
@@ -239,32 +257,23 @@ class Sender:
     def can_send(self) -> bool:
         return self._resend_index() is not None or self._new_length() > 0
 
-    def next_segment(self, now: float) -> Cut | None:
-        """Cut the next segment and count it as sent."""
-        board = self.board
+    def next_segment(self, now: float, reserve: int = 0) -> Cut | None:
+        """Cut the next segment and count it as sent. New data leaves `reserve` bytes of a full segment free."""
         at = self._resend_index()
-        if at is None:
-            length = self._new_length()
-            if length:
-                return self._cut_new(length, now)
-            if self.probe_due:
-                self.probe_due = False
-                return self._cut_probe(now)
-            return None
-        self._force = False
-        record = board.resend(at, self.mss, now)
-        self.rack.sent(record)
-        self._resent += 1
-        self.retransmits += 1
-        self._sent_at = now
-        self._arm(now)
-        return self._cut(record.seq, record.end)
+        if at is not None:
+            self._force = False
+            return self._cut_again(at, now)
+        length = self._new_length(reserve)
+        if length:
+            return self._cut_new(length, now)
+        if self.probe_due:
+            self.probe_due = False
+            return self._cut_probe(now) if self.snd_nxt == self.snd_una else self._cut_tail(now)
+        return None
 
     def _cut(self, seq: int, end: int) -> Cut:
-        start = seq - self._buffer_at
-        stop = end - self._buffer_at
         fin = self.fin_at is not None and end > self.fin_at
-        return Cut(seq, self._buffer[start : stop - fin], stop >= len(self._buffer), fin)
+        return Cut(seq, self.buffer.slice(seq, end - fin), end >= self.buffer.end, fin)
 
     def _cut_new(self, length: int, now: float) -> Cut:
         seq = self.snd_nxt
@@ -272,36 +281,95 @@ class Sender:
             if now - self._sent_at > self.rtt.rto:
                 self.congestion.on_idle(now)
             self._progress_at = now
+            self.rate.begin_flight(now)
         end = seq + length
-        if self.fin_queued and end > self._buffer_at + len(self._buffer):
+        if self.fin_queued and end > self.buffer.end:
             self.fin_at = end - 1
-        self.rack.sent(self.board.sent(seq, end, now))
+        record = self.board.sent(seq, end, now)
+        self.rack.sent(record)
+        self.rate.sent(record)
+        self.congestion.on_sent(length)
         self.snd_nxt = end
         if end > self.snd_max:
             self.snd_max = end
         self.probe_due = False
         self._sent_at = now
         self._arm(now)
+        if not self._unsent() and (in_flight := self.in_flight) + self.mss <= self.congestion.cwnd:
+            self.rate.limited_by_application(in_flight)
         return self._cut(seq, end)
+
+    def _cut_again(self, at: int, now: float) -> Cut:
+        record = self.board.resend(at, self.mss, now)
+        self.rack.sent(record)
+        self.rate.sent(record)
+        self.congestion.on_sent(record.end - record.seq)
+        self._resent += 1
+        self.retransmits += 1
+        if self._first_resent_at is None and self.phase is not Phase.OPEN:
+            self._first_resent_at = now
+        self._sent_at = now
+        self._arm(now)
+        return self._cut(record.seq, record.end)
 
     def _cut_probe(self, now: float) -> Cut | None:
         """A zero-window probe: one position of new data that is not counted as sent."""
-        if not self._unsent() or self.snd_nxt > self.snd_una:
+        if not self._unsent():
             return None
         usable = self.snd_una + self.snd_wnd - self.snd_nxt
         if usable > 0:  # the override of silly-window avoidance
             return self._cut_new(min(usable, self._unsent(), self.mss), now)
         self.snd_max = max(self.snd_max, self.snd_nxt + 1)
-        start = self.snd_nxt - self._buffer_at
-        payload = self._buffer[start : start + 1]
+        payload = self.buffer.slice(self.snd_nxt, self.snd_nxt + 1)
         return Cut(self.snd_nxt, payload, True, not payload)
+
+    def _cut_tail(self, now: float) -> Cut | None:
+        """A tail loss probe (RFC 8985 7.3): new data, else the last segment, whose SACK shows what came before it.
+        With holes open the first hole, which also opens the window."""
+        board = self.board
+        self.tail_probes += 1
+        if not board.sacked:
+            length = min(self._unsent(), self.mss, self.snd_una + self.snd_wnd - self.snd_nxt)
+            if length > 0:
+                return self._cut_new(length, now)
+        at = board.first_open() if board.sacked else len(board.records) - 1
+        if at is None or at < 0:
+            return None
+        self._tail_at = board.records[at].seq
+        return self._cut_again(at, now)
 
     # -- the timer
 
     def _arm(self, now: float) -> None:
-        if self.timer_at == INFINITY:
-            # Clipped so that the user timeout is exact.
-            self.timer_at = min(now + self.rtt.rto, self._progress_at + self._config.user_timeout)
+        if self.timer_at != INFINITY:
+            return
+        delay = self.rtt.rto
+        self._tail_armed = self._may_probe_tail()
+        if self._tail_armed:
+            delay = min(delay, self._probe_timeout())
+        # Clipped so that the user timeout is exact.
+        self.timer_at = min(now + delay, self._progress_at + self._config.user_timeout)
+
+    def _may_probe_tail(self) -> bool:
+        """Only where the round trip is known from several samples: jitter does not show in one."""
+        config = self._config
+        return (
+            self._tail_probes < config.tail_probes
+            and self.sack_permitted
+            and not self._timeouts
+            and self.snd_nxt > self.snd_una
+            and self.snd_wnd > 0
+            and self.rtt.samples >= config.tail_probe_samples
+        )
+
+    def _probe_timeout(self) -> float:
+        """PTO (RFC 8985 7.2), longer where packets arrive late one by one."""
+        rtt = self.rtt
+        srtt = rtt.srtt or rtt.base_rto
+        timeout = max(2 * srtt, srtt + 4 * rtt.rttvar) + self.rack.lateness
+        if self.snd_nxt - self.snd_una <= self.mss:
+            timeout += self._config.peer_ack_delay
+        return timeout * (1 << self._tail_probes)
 
     def update_timer(self, now: float) -> None:
         """After a change: watch for a window that stays closed, or stop."""
@@ -321,6 +389,11 @@ class Sender:
         self.timer_at = INFINITY
         if now >= self._progress_at + self._config.user_timeout or self._timeouts >= self._config.retries:
             return False
+        if self._tail_armed and self.snd_nxt > self.snd_una and self.snd_wnd:
+            self._tail_probes += 1
+            self.probe_due = True
+            self._arm(now)
+            return True
         self._timeouts += 1
         self.rtt.back_off()
         if self.snd_nxt == self.snd_una:
@@ -342,8 +415,22 @@ class Sender:
         self._recovery_point = self.snd_nxt
         self.phase = Phase.LOSS
         self._resent = 0
+        if self._timeouts == 1:
+            self._first_resent_at = None
         self.reorder_at = INFINITY
+        self._suspect_black_hole()
         return True
+
+    def _suspect_black_hole(self) -> None:
+        """A large segment that times out again and again may be too large, and nobody says so (RFC 2923 2.1)."""
+        beyond = self._timeouts - BLACK_HOLE_TIMEOUTS
+        if beyond < 0 or beyond & 1:
+            return
+        first = self.board.records[0]
+        size = next((size for size in BLACK_HOLE_SIZES if size < min(first.end - first.seq, self.mss)), None)
+        if size is not None:
+            self._mss_limit = size + self._option_size
+            self.set_mss(self._mss_limit)
 
     # -- arriving ACKs
 
@@ -352,9 +439,17 @@ class Sender:
         return self.snd_una - max(self.max_window, 0xFFFF) <= ack <= self.snd_max
 
     def on_ack(
-        self, seq: int, ack: int, window: int, blocks: Sequence[tuple[int, int]], has_text: bool, now: float
+        self,
+        seq: int,
+        ack: int,
+        window: int,
+        blocks: Sequence[tuple[int, int]],
+        has_text: bool,
+        now: float,
+        age: float | None = None,
     ) -> int:
-        """An acceptable ACK; `window` in bytes, `blocks` as positions. Returns the bytes newly acknowledged."""
+        """An acceptable ACK; `window` in bytes, `blocks` as positions, `age` of the timestamp that it echoes, in
+        seconds. Returns the bytes newly acknowledged."""
         in_flight = self.in_flight
         una = self.snd_una
         window_changed = False
@@ -365,12 +460,17 @@ class Sender:
                 self.max_window = window
             self._wl1, self._wl2 = seq, ack
         acked = ack - una if ack > una else 0
+        board = self.board
+        lost = board.marked
         delivered = self._advance(ack, now) if acked else []
         if blocks:
-            delivered += self.board.sack(blocks)
+            delivered += board.sack(blocks)
         if delivered:
-            self._sample(delivered, now)
+            self._sample(delivered, age if acked else None, now)
+            sample = self.rate.on_delivered(delivered, now, self.rtt.min_rtt)
         if acked:
+            if self._first_resent_at is not None:
+                self._judge(age, now)
             self._on_progress(acked, in_flight, now)
         elif self.snd_nxt == una or not self.snd_wnd:
             # The peer lives: a window may stay closed as long as it says so (RFC 9293 3.8.6.1).
@@ -378,16 +478,27 @@ class Sender:
             self._progress_at = now
         elif not self.sack_permitted and ack == una and not has_text and not window_changed:
             self._on_duplicate(in_flight, now)
-        if self.sack_permitted and delivered:
-            self._detect(delivered, in_flight, now)
+        if delivered:
+            if self.sack_permitted:
+                self._detect(delivered, in_flight, age if acked else None, now)
+                if self._tail_armed and self.timer_at != INFINITY:
+                    self.timer_at = INFINITY
+                    if self.snd_nxt > self.snd_una:
+                        self._arm(now)
+            sample.sack = self.sack_permitted
+            sample.in_flight = in_flight
+            sample.pipe = self.in_flight
+            sample.lost = board.marked - lost
+            sample.progress = acked > 0
+            self.congestion.on_delivered(sample, now)
         self.update_timer(now)
         return acked
 
-    def _detect(self, delivered: list[Sent], in_flight: int, now: float) -> None:
+    def _detect(self, delivered: list[Sent], in_flight: int, age: float | None, now: float) -> None:
         """Loss detection after an ACK that said something new."""
         board = self.board
         if self._config.rack:
-            self.rack.delivered(delivered, now, self.rtt.min_rtt)
+            self.rack.delivered(delivered, now, self.rtt.min_rtt, age)
             if board.sacked or self.phase is not Phase.OPEN:
                 self._detect_by_time(in_flight, now)
             else:
@@ -399,7 +510,7 @@ class Sender:
         rtt, board = self.rtt, self.board
         srtt = rtt.srtt if rtt.srtt is not None else rtt.base_rto
         sure = self.phase is not Phase.OPEN or board.sacked >= self._config.dup_thresh * self.mss
-        window = self.rack.window(min(rtt.min_rtt, srtt), rtt.base_rto, sure)
+        window = self.rack.window(min(rtt.min_rtt, srtt), srtt, rtt.base_rto, sure)
         marked, self.reorder_at = self.rack.detect(board, self.snd_una, window, now)
         if marked and self.phase is Phase.OPEN:
             self._enter_recovery(in_flight, now)
@@ -409,44 +520,67 @@ class Sender:
         if self.snd_nxt > self.snd_una:
             self._detect_by_time(self.in_flight, now)
 
-    def on_dsack(self) -> None:
-        """The peer got something twice. When every retransmission of a recovery was needless, so was the recovery."""
-        self.rack.spurious(self.rtt.srtt or self.rtt.base_rto, self.rtt.base_rto)
+    def on_dsack(self, start: int, end: int, now: float) -> None:
+        """The peer got this twice. When every retransmission of a recovery was needless, so was the recovery."""
+        if self._tail_at is not None and start <= self._tail_at < end:
+            self._tail_at = None
+            self.tail_needless += 1
+            return
+        self.rack.spurious(self.rtt.srtt or self.rtt.base_rto, now)
         if self._resent:
             self._resent -= 1
             if not self._resent:
+                self.spurious += 1
                 self.congestion.undo()
+
+    def _judge(self, age: float | None, now: float) -> None:
+        """Eifel (RFC 3522): does the first ACK of something new speak of the original, or of what was sent again?"""
+        resent_at, self._first_resent_at = self._first_resent_at, None
+        if age is None or resent_at is None or now - age >= resent_at - CLOCK:
+            return
+        self.spurious += 1
+        self.board.unmark(resent_at)
+        self.rack.resume(self.board.records)
+        self.phase = Phase.OPEN
+        self._force = False
+        self._resent = 0
+        self.congestion.undo()
 
     def _advance(self, ack: int, now: float) -> list[Sent]:
         """Take an ACK of new data in; returns the records that it, not an earlier SACK, shows delivered."""
+        buffer = self.buffer
         if ack > self.snd_nxt:  # the probe was taken after all
-            if self.fin_queued and self.fin_at is None and ack > self._buffer_at + len(self._buffer):
+            if self.fin_queued and self.fin_at is None and ack > buffer.end:
                 self.fin_at = ack - 1
             self.snd_nxt = ack
         gone = self.board.acknowledge(ack)
-        del self._buffer[: ack - self._buffer_at]
-        self._buffer_at = ack if self.fin_at is None else min(ack, self.fin_at)
+        buffer.grow(self.snd_nxt - self.snd_una)
+        buffer.free(ack if self.fin_at is None else min(ack, self.fin_at))
         self.snd_una = ack
         return [record for record in gone if not record.sacked]
 
-    def _sample(self, records: list[Sent], now: float) -> None:
-        """One sample in a round trip, of a segment that was sent once (RFC 6298 3, 4).
+    def _sample(self, records: list[Sent], age: float | None, now: float) -> None:
+        """One sample in a round trip, of a segment that was sent once (RFC 6298 3, 4), or by timestamps (RFC 7323 4).
 
         Without SACK, an ACK that also covers a retransmission may tell of a hole that was filled, not of the path.
         """
         sample = None
+        ambiguous = False
         for record in records:
             if record.transmissions > 1:
-                if not self.sack_permitted:
-                    return
+                ambiguous = True
             elif sample is None and record.seq >= self._rtt_mark:
                 sample = record
-        if sample is not None:
+        if sample is not None and (self.sack_permitted or not ambiguous):
             self.rtt.sample(now - sample.sent_at)
-            self._rtt_mark = self.snd_nxt
+        elif age is not None and records[-1].seq >= self._rtt_mark:
+            self.rtt.sample(age)
+        else:
+            return
+        self._rtt_mark = self.snd_nxt
 
     def _on_progress(self, acked: int, in_flight: int, now: float) -> None:
-        self._timeouts = 0
+        self._timeouts = self._tail_probes = 0
         self._progress_at = now
         self.rtt.progress()
         self.duplicate_acks = 0
@@ -458,6 +592,7 @@ class Sender:
             self.congestion.on_ack(acked, in_flight, now, self.rtt.srtt)
         elif self.snd_una >= self._recovery_point:
             if self.phase is Phase.RECOVERY:
+                self.rack.recovered()
                 self.congestion.on_recovery_exit(self.in_flight, now)
             self.phase = Phase.OPEN
             self._duplicate_bytes = 0
@@ -486,4 +621,5 @@ class Sender:
         self._recovery_point = self.snd_nxt
         self._force = True
         self._resent = 0
+        self._first_resent_at = None
         self.congestion.on_loss(in_flight, now)

@@ -1,0 +1,201 @@
+"""Congestion control by a model of the path, after the idea of BBR (draft-ietf-ccwg-bbr), made simple for a tunnel.
+
+A mix network loses and reorders packets at random, and its round trips are long: a controller that halves its window
+at each loss never fills it. This one asks what the path delivered (rate.py) and how long it takes when nothing queues,
+and keeps their product in flight, times a gain, plus a few segments:
+
+    cwnd = GAIN * bandwidth * (min_rtt + jitter) + EXTRA segments
+
+The gain is what finds more bandwidth and what carries over random loss. The constant makes flows fair: of flows with
+one bottleneck the smaller gets relatively more. A loss says nothing by itself. Losses that come with a queue, in rounds
+that lose more than LOSS_LIMIT, pull the window down to what is delivered: there is a short queue that overflows.
+
+There is no pacing here. Packets are cut when the tunnel asks for them (`Stack.poll` with a limit), so the local queue
+is no part of the round trip, and the tunnel's own rate shows in the delivery rate.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..rate import RateSample
+
+INFINITY = float("inf")
+STARTUP_GAIN = 2.9  # of the measured rate, which is that of a round trip ago: lets the window double
+GAIN = 1.5
+EXTRA = 8  # segments
+FULL_ROUNDS = 3  # without FULL_GROWTH more bandwidth the pipe is full
+FULL_GROWTH = 1.25
+BANDWIDTH_ROUNDS = 10  # the maximum of so many rounds counts
+MIN_RTT_LIFETIME = 20.0  # seconds until the minimum is looked for again
+DRAIN = 0.7  # of the product, for one round trip, to see the path without our queue
+MIN_SEGMENTS = 4
+LOSS_LIMIT = 0.1
+
+
+class PathModel:
+    __slots__ = (
+        "_before",
+        "_drained_at",
+        "_full_bandwidth",
+        "_full_count",
+        "_initial",
+        "_jitter",
+        "_mean",
+        "_min_rtt_at",
+        "_probe_min",
+        "_round",
+        "_round_delivered",
+        "_round_lost",
+        "_rounds",
+        "bandwidth",
+        "cwnd",
+        "draining",
+        "min_rtt",
+        "mss",
+        "ssthresh",
+        "startup",
+    )
+
+    def __init__(self, mss: int, initial_window: int) -> None:
+        self.mss = mss
+        self.cwnd = initial_window
+        self.ssthresh = 1 << 62  # this controller has none
+        self.bandwidth = 0.0  # bytes per second
+        self.min_rtt = INFINITY
+        self.startup = True
+        self.draining = False
+        self._initial = initial_window
+        self._mean = 0.0  # of round trips, and their mean deviation
+        self._jitter = 0.0
+        self._min_rtt_at = 0.0
+        self._probe_min = INFINITY
+        self._drained_at: int | None = None
+        self._round = 0
+        self._rounds: deque[tuple[int, float]] = deque()  # (round, its best rate), falling
+        self._full_bandwidth = 0.0
+        self._full_count = 0
+        self._round_delivered = self._round_lost = 0
+        self._before: int | None = None  # the window before a timeout
+
+    # -- the model
+
+    def _on_rtt(self, rtt: float, now: float) -> None:
+        if self._mean:
+            self._jitter += (abs(rtt - self._mean) - self._jitter) / 8
+            self._mean += (rtt - self._mean) / 8
+        else:
+            self._mean = rtt
+        if rtt <= self.min_rtt * 1.05:
+            self._min_rtt_at = now
+        self.min_rtt = min(self.min_rtt, rtt)
+        self._probe_min = min(self._probe_min, rtt)
+
+    def _on_rate(self, rate: float) -> None:
+        rounds = self._rounds
+        while rounds and rounds[-1][1] <= rate:
+            rounds.pop()
+        if not rounds or rounds[-1][0] != self._round:
+            rounds.append((self._round, rate))
+        self.bandwidth = rounds[0][1]
+
+    def _on_round(self, now: float) -> None:
+        self._round += 1
+        rounds = self._rounds
+        while len(rounds) > 1 and rounds[0][0] <= self._round - BANDWIDTH_ROUNDS:
+            rounds.popleft()
+        if rounds:
+            self.bandwidth = rounds[0][1]
+        if self.startup:
+            if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
+                self._full_bandwidth = self.bandwidth
+                self._full_count = 0
+            else:
+                self._full_count += 1
+                self.startup = self._full_count < FULL_ROUNDS
+        elif not self.draining and now - self._min_rtt_at > MIN_RTT_LIFETIME:
+            self.draining = True
+            self._drained_at = None
+            self._probe_min = INFINITY
+        total = self._round_delivered + self._round_lost
+        if self._round_lost > LOSS_LIMIT * total and self._queueing:
+            self.startup = False
+            self.cwnd = max(min(self.cwnd, self._product(1.0)), self.mss * MIN_SEGMENTS)
+        self._round_delivered = self._round_lost = 0
+
+    @property
+    def _queueing(self) -> bool:
+        return self._mean > 1.25 * self.min_rtt + 2 * self._jitter
+
+    def _product(self, gain: float) -> int:
+        """What fills the path, in bytes; 0 while nothing is known."""
+        if self.min_rtt == INFINITY:
+            return 0
+        return int(gain * self.bandwidth * (self.min_rtt + min(2 * self._jitter, self.min_rtt)))
+
+    def _end_of_drain(self, pipe: int, limit: int, now: float) -> None:
+        if self._drained_at is None:
+            if pipe <= limit:
+                self._drained_at = self._round + 1
+                self._probe_min = INFINITY
+        elif self._round > self._drained_at:
+            self.draining = False
+            self._min_rtt_at = now
+            if self._probe_min != INFINITY:
+                self.min_rtt = self._probe_min
+
+    # -- the window
+
+    def on_delivered(self, sample: RateSample, now: float) -> None:
+        if sample.rtt is not None:
+            self._on_rtt(sample.rtt, now)
+        self._round_delivered += sample.delivered
+        self._round_lost += sample.lost
+        if sample.round_started:
+            self._on_round(now)
+        if sample.rate is not None and (not sample.app_limited or sample.rate > self.bandwidth):
+            self._on_rate(sample.rate)
+        floor = self.mss * MIN_SEGMENTS
+        if self.draining:
+            limit = max(self._product(DRAIN), floor)
+            self.cwnd = min(self.cwnd, limit)
+            self._end_of_drain(sample.pipe, limit + self.mss, now)
+            return
+        target = self._product(STARTUP_GAIN if self.startup else GAIN) + EXTRA * self.mss
+        if self.startup:
+            target = max(target, self._initial) if self.bandwidth else self.cwnd + sample.delivered
+        if self.cwnd >= target and not self.startup:
+            self.cwnd = max(target, floor)
+        elif self.cwnd < 2 * sample.in_flight + self.mss:
+            self.cwnd = max(self.cwnd, min(self.cwnd + sample.delivered, target))
+
+    def on_sent(self, size: int) -> None:
+        pass
+
+    def on_ack(self, acked: int, in_flight: int, now: float, srtt: float | None) -> None:
+        pass
+
+    def on_loss(self, in_flight: int, now: float) -> None:
+        pass
+
+    def on_recovery_exit(self, in_flight: int, now: float) -> None:
+        pass
+
+    def on_timeout(self, in_flight: int, now: float, first: bool) -> None:
+        """Nothing was heard for long: begin with one segment. What is delivered lets the window double up to what
+        the model says, which is still believed."""
+        if first:
+            self._before = self.cwnd
+        self.cwnd = self.mss
+
+    def undo(self) -> None:
+        if self._before is not None:
+            self.cwnd = max(self.cwnd, self._before)
+            self._before = None
+
+    def on_idle(self, now: float) -> None:
+        self.cwnd = min(self.cwnd, self._initial)
+
+    def set_mss(self, mss: int) -> None:
+        self.mss = mss
+        self.cwnd = max(self.cwnd, mss)

@@ -1,0 +1,58 @@
+"""The timestamps option (RFC 7323 3 to 5): our clock, the peer's latest value, and PAWS.
+
+Where this departs from the letter: a value that is older than TS.Recent only by `paws_tolerance` ticks is let pass. A
+packet of a mix network may well arrive seconds after its own retransmission, and is no old duplicate: sequence numbers
+would have to wrap within that time.
+"""
+
+from __future__ import annotations
+
+from .segment import Segment, timestamp_option
+from .seq import MASK
+
+TICKS = 1000  # per second
+_HALF = 0x80000000
+
+
+class Timestamps:
+    __slots__ = ("_offset", "_tolerance", "active", "last_ack_sent", "peer_sends", "ts_recent")
+
+    def __init__(self, offset: int, tolerance: int) -> None:
+        self._offset = offset  # differs for each connection (5.4)
+        self._tolerance = tolerance
+        self.active = False  # both SYNs had the option
+        self.ts_recent = 0
+        self.peer_sends = False  # `ts_recent` holds something
+        self.last_ack_sent = 0
+
+    def value(self, now: float) -> int:
+        """TSval."""
+        return (int(now * TICKS) + self._offset) & MASK
+
+    def option(self, now: float) -> bytes:
+        return timestamp_option((int(now * TICKS) + self._offset) & MASK, self.ts_recent)
+
+    def age(self, echo: int, now: float) -> float | None:
+        """Seconds since we sent the value that comes back; None when it cannot be ours."""
+        ticks = (int(now * TICKS) + self._offset - echo) & MASK
+        return ticks / TICKS if ticks < _HALF else None
+
+    def from_syn(self, segment: Segment, seq: int) -> None:
+        """The peer's SYN: the option is in use when it is there."""
+        if segment.timestamp is not None:
+            self.active = self.peer_sends = True
+            self.ts_recent = segment.timestamp[0]
+            self.last_ack_sent = seq + 1
+
+    def is_old(self, segment: Segment) -> bool:
+        """PAWS (5.3, R1): an old duplicate from an earlier turn of the sequence numbers."""
+        if segment.timestamp is None:
+            return False
+        behind = (self.ts_recent - segment.timestamp[0]) & MASK
+        return self._tolerance < behind < _HALF
+
+    def remember(self, segment: Segment, seq: int) -> None:
+        """TS.Recent follows segments at the left edge of the window (4.3), forward only."""
+        stamp = segment.timestamp
+        if stamp is not None and seq <= self.last_ack_sent and (stamp[0] - self.ts_recent) & MASK < _HALF:
+            self.ts_recent = stamp[0]
