@@ -16,6 +16,7 @@
     │   ├── ConnectionRefused, ConnectionReset, ConnectionAborted, HostUnreachable, MessageTooLong
     │   └── AddressError
     ├── DnsError, TlsError, HttpError, WebSocketError
+    ├── StorageError          the stored identity: damaged, foreign, or its place is not usable (a warning, mostly)
     ├── TimeoutExpired        a deadline passed (`phase` says which)
     ├── Cancelled             the caller aborted
     └── TunnelError           the tunnel as a whole failed or is not up
@@ -137,6 +138,10 @@ class HttpError(SmolmixError):
 
 class WebSocketError(SmolmixError):
     default_code = "websocket"
+
+
+class StorageError(SmolmixError):
+    default_code = "store_unavailable"
 
 
 class TimeoutExpired(SmolmixError):

@@ -88,15 +88,23 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
     return check
 
 
-def _option(js_name: str, check: Callable[[str, Any], Any], default: Any, unit: str, text: str) -> Any:
-    return field(default=default, metadata={"js": js_name, "check": check, "unit": unit, "text": text})
+def _option(
+    js_name: str, check: Callable[[str, Any], Any], default: Any, unit: str, text: str, *, secret: bool = False
+) -> Any:
+    metadata = {"js": js_name, "check": check, "unit": unit, "text": text}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class TunnelOptions:
-    """Validated options; times keep the unit of their name. Build with `from_mapping`."""
+    """Validated options; times keep the unit of their name. Build with `from_mapping`.
 
-    client_id: str = _option("clientId", _text, "smolmix-wasm", "", "name of the stored identity")
+    `persistent` is no option: it says that `clientId` was given. Only then is anything stored (docs/storage.md).
+    """
+
+    client_id: str = _option(
+        "clientId", _text, "smolmix-wasm", "", "when given, the identity is stored under this name and used again"
+    )
     preferred_ipr: str | None = _option(
         "preferredIpr", _text, None, "", "Nym address of the exit; none: drawn by weight"
     )
@@ -114,7 +122,9 @@ class TunnelOptions:
     fallback_dns: tuple[str, int] = _option(
         "fallbackDns", _resolver, ("1.1.1.1", 53), "", "used when the primary does not answer"
     )
-    storage_passphrase: str | None = _option("storagePassphrase", _text, None, "", "encrypts the stored identity")
+    storage_passphrase: str | None = _option(
+        "storagePassphrase", _text, None, "", "seals the stored identity, with clientId", secret=True
+    )
     connect_timeout_ms: int = _option(
         "connectTimeoutMs", _integer(100, 600_000), 60_000, "ms", "for the exit handshake"
     )
@@ -135,18 +145,19 @@ class TunnelOptions:
         "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
+    persistent: bool = field(default=False, metadata={"js": None})
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> TunnelOptions:
         """Check a mapping with camelCase names. `None` means "not given". Raises `OptionError`."""
-        known = {f.metadata["js"]: f for f in dataclasses.fields(cls)}
+        known = {f.metadata["js"]: f for f in dataclasses.fields(cls) if f.metadata["js"] is not None}
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
                 raise OptionError(str(name), "unknown option")
             if value is not None:
                 values[known[name].name] = known[name].metadata["check"](name, value)
-        return cls(**values)
+        return cls(**values, persistent="client_id" in values)
 
 
 def option_table() -> list[dict[str, Any]]:
@@ -160,4 +171,5 @@ def option_table() -> list[dict[str, Any]]:
             "text": f.metadata["text"],
         }
         for f in dataclasses.fields(TunnelOptions)
+        if f.metadata["js"] is not None
     ]

@@ -51,6 +51,21 @@ def test_given_values_arrive_and_none_means_not_given() -> None:
     assert options.directory_urls == ("https://d.test/api/",)
 
 
+def test_only_a_client_id_that_is_given_makes_the_identity_persistent() -> None:
+    name = OFFICIAL["clientId"]
+    assert not TunnelOptions.from_mapping({}).persistent
+    assert not TunnelOptions.from_mapping({"clientId": None, "storagePassphrase": "x"}).persistent
+    given = TunnelOptions.from_mapping({"clientId": name})
+    assert given.persistent and given.client_id == name
+    assert "persistent" not in {row["name"] for row in option_table()}
+    with pytest.raises(OptionError):
+        TunnelOptions.from_mapping({"persistent": True})
+
+
+def test_the_passphrase_is_in_no_repr() -> None:
+    assert "sesame" not in repr(TunnelOptions.from_mapping({"storagePassphrase": "sesame"}))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -263,3 +263,47 @@ def test_no_gateway_at_all(crypto: Crypto) -> None:
             force_tls=True,
         )
     assert raised.value.code == "no_gateway"
+
+
+def successor(crypto: Crypto, country: Country, *, last: bytes | None) -> Country:
+    """The same client after a restart, in the same second and in the same network."""
+    before = country.link
+    country.link = GatewayLink(
+        crypto,
+        SeededRandom("another start"),
+        IdentityKeys.from_seed(crypto, bytes([99]) * 32),
+        country.topology(),
+        force_tls=False,
+        shared_keys=before.shared_keys,
+        timestamps={before.endpoint.identity: before.timestamp},
+        last=last,
+    )
+    country.present.seen.clear()
+    return country
+
+
+def test_what_an_earlier_link_knew_serves_again(crypto: Crypto) -> None:
+    country = Country(crypto, 8).start()
+    country.cut()
+    country.advance(2.5)  # authenticates, so that there is a timestamp
+    country.cut()
+    first, stamp = country.link.endpoint, country.link.timestamp
+    assert stamp > 0
+    successor(crypto, country, last=first.identity).start()
+    country.advance(2.5)
+    assert country.link.endpoint == first and country.link.state is LinkState.READY
+    assert "authenticateV2" in country.present.seen and "handshakePayload" not in country.present.seen
+    assert country.link.timestamp > stamp
+
+
+def test_the_last_gateway_is_no_pin(crypto: Crypto) -> None:
+    """One that left the network is replaced, one that stays away as well."""
+    country = Country(crypto).start()
+    successor(crypto, country, last=bytes(32))
+    assert country.link.endpoint.url in country.gateways
+    last = country.link.endpoint
+    successor(crypto, country, last=last.identity)
+    assert country.link.endpoint == last
+    country.down.add(last.url)
+    country.start().advance(60.0)
+    assert country.link.state is LinkState.READY and country.link.endpoint != last

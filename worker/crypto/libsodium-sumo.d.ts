@@ -22,6 +22,10 @@ declare module "libsodium-sumo" {
     _crypto_generichash(
       out: number, outLength: number, data: number, length: number, lengthHigh: number, key: number, keyLength: number,
     ): number;
+    _crypto_pwhash_argon2id(
+      out: number, outLength: number, outLengthHigh: number, passphrase: number, length: number, lengthHigh: number,
+      salt: number, passes: number, passesHigh: number, memory: number, algorithm: number,
+    ): number;
     _crypto_auth_hmacsha256_statebytes(): number;
     _crypto_auth_hmacsha256_init(state: number, key: number, keyLength: number): number;
     _crypto_auth_hmacsha256_update(state: number, data: number, length: number, lengthHigh: number): number;

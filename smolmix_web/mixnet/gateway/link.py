@@ -11,6 +11,7 @@ us, another gateway where the present one refuses or stays away and the user pin
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -84,9 +85,15 @@ class GatewayLink:
         preferred: bytes | None = None,
         force_tls: bool = True,
         config: LinkConfig | None = None,
-        shared_keys: dict[bytes, bytes] | None = None,
+        shared_keys: Mapping[bytes, bytes] | None = None,
+        timestamps: Mapping[bytes, int] | None = None,
+        last: bytes | None = None,
     ) -> None:
-        """`DirectoryError` when no gateway, or not the preferred one, can be reached by the rules."""
+        """`DirectoryError` when no gateway, or not the preferred one, can be reached by the rules.
+
+        What an earlier link of the same identity knew: `shared_keys` by gateway, the Unix second of the newest
+        authentication request by gateway, and `last`, the gateway to begin with if it can be reached (not pinned).
+        """
         self._crypto = crypto
         self._rng = rng
         self._identity = identity
@@ -95,7 +102,7 @@ class GatewayLink:
         self._force_tls = force_tls
         self._config = config or LinkConfig()
         self.shared_keys: dict[bytes, bytes] = dict(shared_keys or {})
-        self.endpoint: GatewayEndpoint = topology.pick_gateway(rng, preferred, force_tls=force_tls)
+        self.endpoint: GatewayEndpoint = self._first_gateway(last)
         self.state = LinkState.IDLE
         self.error: GatewayError | None = None  # final
         self.last_error: GatewayError | None = None
@@ -104,13 +111,21 @@ class GatewayLink:
         self._session: GatewaySession | None = None
         self._commands: deque[Command] = deque()
         self._bodies: list[bytes] = []
-        self._timestamps: dict[bytes, int] = {}
+        self._timestamps: dict[bytes, int] = dict(timestamps or {})
         self._tried: list[bytes] = []  # gateways, during this set-up or outage
         self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
         self._attempts = 0  # since the last time ready
         self._retry_at: float | None = None
         self._give_up_at = float("inf")
         self._ever_ready = False
+
+    def _first_gateway(self, last: bytes | None) -> GatewayEndpoint:
+        if self._preferred is None and last is not None:
+            try:
+                return self._topology.gateway_endpoint(last, force_tls=self._force_tls)
+            except DirectoryError:
+                pass  # it left the network: draw another
+        return self._topology.pick_gateway(self._rng, self._preferred, force_tls=self._force_tls)
 
     # -- the owner's side ---------------------------------------------------------------------------
 
@@ -127,6 +142,13 @@ class GatewayLink:
     @property
     def ready(self) -> bool:
         return self.state is LinkState.READY
+
+    @property
+    def timestamp(self) -> int:
+        """Unix second of the newest authentication request to the present gateway; 0 when there was none."""
+        if self._session is not None:
+            return self._session.timestamp
+        return self._timestamps.get(self.endpoint.identity, 0)
 
     @property
     def can_forward(self) -> bool:

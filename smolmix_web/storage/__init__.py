@@ -1,0 +1,7 @@
+"""What a client keeps between two starts, when `clientId` asks for it: one small sealed record (docs/storage.md).
+
+identity.py   the secrets themselves and their plain encoding
+envelope.py   the record around them: version, kind of key, checksum
+vault.py      what a runtime must offer to keep a record: `files.py` under CPython, `indexeddb.py` in a browser
+store.py      from start to end: read, open or set aside, keep up to date
+"""
