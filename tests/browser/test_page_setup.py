@@ -194,13 +194,17 @@ async def test_the_gateway_comes_back_during_set_up(fresh: ApiPage, session: Ses
     gateway = session.net.gateways[1]
     await session.net.stop_node(gateway.name)
     try:
-        setting_up = asyncio.create_task(fresh.set_up(preferredGateway=gateway.identity_text))
-        await asyncio.sleep(5)
+        await fresh.run(
+            """window.setup = api.setupMixTunnel(args.options);
+            while ((await api.getTunnelState()).step !== "gateway") await sleep(50);
+            await sleep(1500);""",
+            options={**session.options, "preferredGateway": gateway.identity_text},
+        )
         state = await fresh.run("return api.getTunnelState()")
     finally:
         await session.net.start_node(gateway.name)
     assert (state["state"], state["step"]) == ("connecting", "gateway")
-    await setting_up
+    await fresh.run("await window.setup")
     assert (await fresh.run("return api.getTunnelState()"))["gateway"] == gateway.identity_text
 
 

@@ -1,0 +1,252 @@
+"""A tunnel made of scripts: the bridge's protocol without a network. A test decides what each operation meets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import Any
+
+from smolmix_web.bridge.bridge import Bridge
+from smolmix_web.errors import SmolmixError, StateError
+from smolmix_web.http import HttpRequest
+from smolmix_web.netstack import Endpoint
+from smolmix_web.options import TunnelOptions
+from smolmix_web.websocket import Close
+
+
+@dataclass
+class Body:
+    """A response: `pieces` are its body; an exception among them breaks it, an Event is waited for."""
+
+    pieces: list[Any]
+    status: int = 200
+    aborted: bool = False
+    read: int = 0
+    reason: str = "OK"
+    headers: list[tuple[str, str]] = field(default_factory=lambda: [("a", "1"), ("a", "2")])
+    url: str = "https://o.test/final"
+    redirected: bool = True
+    http_version: str = "1.1"
+    tls: Any = field(default_factory=lambda: SimpleNamespace(version="TLSv1.3", cipher="C", alpn="http/1.1"))
+
+    async def read_chunk(self) -> bytes:
+        if not self.pieces:
+            return b""
+        piece = self.pieces.pop(0)
+        if isinstance(piece, asyncio.Event):
+            await piece.wait()
+            return await self.read_chunk()
+        if isinstance(piece, Exception):
+            raise piece
+        self.read += 1
+        return bytes(piece)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Stream:
+    """A TCP connection whose peer sends what is put into `incoming`; `b""` is its end."""
+
+    def __init__(self) -> None:
+        self.incoming: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.sent: list[bytes] = []
+        self.calls: list[str] = []
+        self.room = asyncio.Event()
+        self.room.set()
+
+    async def read(self, limit: int = 65536) -> bytes:
+        item = await self.incoming.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    async def write(self, data: bytes) -> None:
+        await self.room.wait()
+        self.sent.append(data)
+
+    async def send_eof(self) -> None:
+        self.calls.append("send_eof")
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        self.calls.append("abort")
+
+
+class Socket:
+    """A WebSocket that receives what is put into `incoming`."""
+
+    subprotocol = "chat"
+    extensions = ("permessage-deflate",)
+
+    def __init__(self) -> None:
+        self.incoming: asyncio.Queue[str | bytes | Close] = asyncio.Queue()
+        self.sent: list[str | bytes] = []
+        self.calls: list[str] = []
+        self.fail: SmolmixError | None = None
+
+    async def receive(self) -> str | bytes | Close:
+        return await self.incoming.get()
+
+    async def send(self, message: str | bytes) -> None:
+        if self.fail is not None:
+            raise self.fail
+        self.sent.append(message)
+
+    async def close(self, code: int, reason: str) -> Close:
+        self.calls.append(f"close {code} {reason}")
+        self.incoming.put_nowait(Close(code, reason, True))
+        return Close(code, reason, True)
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        self.calls.append("abort")
+        self.incoming.put_nowait(Close(1006, error.message if error else "", False))
+
+
+class Datagrams:
+    """A UDP socket."""
+
+    port = 50_000
+
+    def __init__(self) -> None:
+        self.incoming: asyncio.Queue[tuple[bytes, Endpoint] | SmolmixError] = asyncio.Queue()
+        self.sent: list[tuple[bytes, str, int]] = []
+        self.closed = False
+        self.fail: SmolmixError | None = None
+
+    def send_to(self, data: bytes, address: Any, port: int) -> bool:
+        if self.fail is not None:
+            raise self.fail
+        self.sent.append((data, str(address), port))
+        return True
+
+    async def receive(self) -> tuple[bytes, Endpoint]:
+        item = await self.incoming.get()
+        if isinstance(item, SmolmixError):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class StandIn:
+    """Has the interface of `Tunnel` that the bridge uses. `meets[kind]` is a value, an exception, or a callable."""
+
+    def __init__(
+        self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], meets: dict[str, Any]
+    ) -> None:
+        self.options = options
+        self.on_change = on_change
+        self.meets = meets
+        self.state = "shutdown"
+        self.requests: list[HttpRequest] = []
+        self.cancelled: list[str] = []
+
+    async def _meet(self, kind: str, default: Any = None) -> Any:
+        what = self.meets.get(kind, default)
+        if isinstance(what, Exception):
+            raise what
+        if isinstance(what, asyncio.Event):
+            try:
+                await what.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(kind)
+                raise
+            return default
+        return what
+
+    async def start(self) -> None:
+        self.state = "connecting"
+        self.on_change({"state": "connecting", "step": "directory"})
+        await self._meet("start")
+        self.state = "ready"
+        self.on_change({"state": "ready", "step": None})
+
+    async def close(self) -> None:
+        await self._meet("close")
+        self.state = "shutdown"
+
+    def statistics(self) -> dict[str, Any]:
+        return {"packets_sent": 3}
+
+    async def resolve(self, name: str, *, family: int | None = None) -> list[IPv4Address]:
+        found: list[IPv4Address] = await self._meet("resolve", [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")])
+        return found
+
+    async def fetch(self, request: HttpRequest) -> Any:
+        self.requests.append(request)
+        what = await self._meet("fetch", Body([]))
+        return await what(request) if callable(what) else what
+
+    async def connect_websocket(self, url: str, protocols: Any) -> Any:
+        return await self._meet("websocket", Socket())
+
+    async def connect_tcp(self, host: str, port: int, *, tls: bool = False) -> Any:
+        stream = await self._meet("tcp", Stream())
+        return SimpleNamespace(stream=stream, tls=Body([]).tls if tls else None)
+
+    def bind_udp(self, port: int = 0) -> Any:
+        what = self.meets.get("udp")
+        if isinstance(what, Exception):
+            raise what
+        return what or Datagrams()
+
+
+class Page:
+    """The page's end: sends messages, keeps what comes back."""
+
+    def __init__(self, **meets: Any) -> None:
+        self.posted: list[dict[str, Any]] = []
+        self.meets = meets
+        self.tunnel: StandIn | None = None
+        self.bridge = Bridge(self.posted.append, self._make)  # type: ignore[arg-type]
+
+    def _make(self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> StandIn:
+        if isinstance(self.meets.get("make"), Exception):
+            raise self.meets["make"]
+        self.tunnel = StandIn(options, on_change, self.meets)
+        return self.tunnel
+
+    def say(self, kind: str, id: int = 1, **fields: Any) -> None:
+        self.bridge.receive({"type": kind, "id": id, **fields})
+
+    async def set_up(self) -> StandIn:
+        self.say("setup", 1000, options={})
+        await settle()
+        self.posted.clear()
+        assert self.tunnel is not None
+        return self.tunnel
+
+    def kinds(self, id: int = 1) -> list[str]:
+        return [message["type"] for message in self.posted if message.get("id") == id]
+
+    def take(self) -> list[dict[str, Any]]:
+        taken, self.posted[:] = list(self.posted), []
+        return taken
+
+    def error(self, id: int = 1) -> tuple[str, str | None]:
+        """Code and phase of the one error of an id, which must be its last message."""
+        mine = [message for message in self.posted if message.get("id") == id]
+        assert [message["type"] for message in mine].count("error") == 1 and mine[-1]["type"] == "error", mine
+        return mine[-1]["error"]["code"], mine[-1]["error"]["phase"]
+
+    @property
+    def open(self) -> int:
+        """Ids that the bridge still knows."""
+        return len(self.bridge._channels) + len(self.bridge._tasks)
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def not_ready() -> StateError:
+    return StateError("the tunnel is not ready", code="not_connected")

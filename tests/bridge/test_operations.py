@@ -1,0 +1,378 @@
+"""What one id does: bodies, uploads, WebSocket, TCP, UDP; flow control, aborts and failures at each phase."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from smolmix_web.bridge.channel import MAX_WAITING, MAX_WAITING_BYTES
+from smolmix_web.errors import ConnectionRefused, ConnectionReset, DnsError, HttpError, MessageTooLong, WebSocketError
+from smolmix_web.http import HttpRequest
+from smolmix_web.netstack import Endpoint
+from smolmix_web.websocket import Close
+from tests.bridge.stand_in import Body, Datagrams, Page, Socket, Stream, settle
+
+REQUEST = {"url": "https://o.test/", "method": "GET", "headers": [["a", "b"]], "redirect": "follow", "body": None}
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    return {**REQUEST, "streaming": False, **fields}
+
+
+# -- fetch ----------------------------------------------------------------------------------------------
+
+
+async def test_a_response_is_given_chunk_by_chunk_as_it_is_pulled() -> None:
+    body = Body([b"one", b"two", b"three"])
+    page = Page(fetch=body)
+    tunnel = await page.set_up()
+    page.say("fetch", request=request(method="POST", body=b"up"))
+    await settle()
+    head = {"status": 200, "statusText": "OK", "headers": [["a", "1"], ["a", "2"]], "url": "https://o.test/final"}
+    head |= {"redirected": True, "httpVersion": "1.1", "tls": "TLSv1.3"}
+    assert page.take() == [{"type": "response", "id": 1, "head": head}]
+    assert body.read == 1, "one piece is read ahead, no more"
+    sent = tunnel.requests[0]
+    assert (sent.method, sent.headers, sent.body, sent.redirect) == ("POST", [("a", "b")], b"up", "follow")
+    for number, piece in enumerate((b"one", b"two", b"three")):
+        page.say("pull")
+        await settle()
+        expected: list[dict[str, Any]] = [{"type": "chunk", "id": 1, "data": piece}]
+        assert page.take() == expected + ([{"type": "end", "id": 1}] if number == 2 else [])
+    assert page.open == 0
+
+
+async def test_pulls_may_come_early() -> None:
+    page = Page(fetch=Body([b"1", b"2"]))
+    await page.set_up()
+    page.say("fetch", request=request())
+    for _ in range(5):
+        page.say("pull")
+    await settle()
+    assert page.kinds() == ["response", "chunk", "chunk", "end"]
+
+
+async def test_an_empty_body_ends_without_a_pull() -> None:
+    page = Page(fetch=Body([]))
+    await page.set_up()
+    page.say("fetch", request=request())
+    await settle()
+    assert page.kinds() == ["response", "end"] and page.open == 0
+
+
+@pytest.mark.parametrize("pulled", [False, True])
+async def test_a_body_that_breaks(pulled: bool) -> None:
+    body = Body([b"1", HttpError("cut off", code="truncated", phase="body")])
+    page = Page(fetch=body)
+    await page.set_up()
+    page.say("fetch", request=request())
+    await settle()
+    if not pulled:
+        assert page.kinds() == ["response"]
+        page.say("pull")
+        await settle()
+    else:
+        page.say("pull")
+        await settle()
+    assert page.kinds() == ["response", "chunk", "error"] and page.error() == ("truncated", "body")
+    assert body.aborted and page.open == 0
+
+
+async def test_abort_before_the_head_and_in_the_body() -> None:
+    body = Body([b"1", asyncio.Event()])
+    page = Page(fetch=asyncio.Event())
+    tunnel = await page.set_up()
+    page.say("fetch", request=request())
+    await settle()
+    page.say("abort")
+    await settle()
+    assert tunnel.cancelled == ["fetch"] and page.take() == []
+    for pulls in (0, 1):
+        body = Body([b"1", asyncio.Event()])
+        page.meets["fetch"] = body
+        page.say("fetch", request=request())
+        await settle()
+        for _ in range(pulls):
+            page.say("pull")
+        await settle()
+        page.take()
+        page.say("abort")
+        await settle()
+        assert body.aborted and page.take() == [] and page.open == 0
+
+
+async def test_uploads_are_acknowledged_as_they_are_taken() -> None:
+    taken: list[bytes] = []
+    go_on = asyncio.Event()
+
+    async def consume(sent: HttpRequest) -> Body:
+        assert sent.body is not None and hasattr(sent.body, "__anext__")
+        async for piece in sent.body:  # type: ignore[union-attr]
+            taken.append(piece)
+            if len(taken) == 1:
+                await go_on.wait()
+        return Body([])
+
+    page = Page(fetch=consume)
+    await page.set_up()
+    page.say("fetch", request=request(streaming=True))
+    page.say("write", data=b"12345")
+    page.say("write", data=b"678")
+    await settle()
+    assert taken == [b"12345"] and page.take() == [], "a slow connection holds the page back"
+    go_on.set()
+    await settle()
+    assert page.take() == [{"type": "written", "id": 1, "bytes": 5}, {"type": "written", "id": 1, "bytes": 3}]
+    page.say("finish")
+    await settle()
+    assert page.kinds() == ["response", "end"]
+
+
+async def test_a_page_that_does_not_wait_overflows_its_own_channel() -> None:
+    page = Page(tcp=Stream())
+    page.meets["tcp"].room.clear()
+    await page.set_up()
+    page.say("tcp", 1, host="h", port=1, tls=False)
+    page.say("resolve", 2, name="n", family=None)
+    await settle()
+    for _ in range(MAX_WAITING + 2):
+        page.say("write", data=b"x")
+    await settle()
+    assert page.error(1) == ("write_overflow", "write") and page.kinds(2) == ["result"]
+    assert "abort" in page.meets["tcp"].calls
+
+
+async def test_one_item_may_be_larger_than_the_bound() -> None:
+    page = Page(tcp=Stream())
+    page.meets["tcp"].room.clear()
+    await page.set_up()
+    page.say("tcp", host="h", port=1, tls=False)
+    await settle()
+    page.say("write", data=bytes(MAX_WAITING_BYTES + 1))
+    await settle()  # taken by the writer, which waits for room
+    page.say("write", data=bytes(MAX_WAITING_BYTES + 1))
+    await settle()
+    assert page.kinds() == ["opened"]
+    page.say("write", data=b"x")
+    await settle()
+    assert page.error() == ("write_overflow", "write")
+
+
+# -- WebSocket ------------------------------------------------------------------------------------------
+
+
+async def test_websocket_messages_in_order_and_a_clean_close() -> None:
+    socket = Socket()
+    page = Page(websocket=socket)
+    await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=["chat"])
+    await settle()
+    detail = {"protocol": "chat", "extensions": "permessage-deflate"}
+    assert page.take() == [{"type": "opened", "id": 1, "detail": detail}]
+    socket.incoming.put_nowait("text")
+    socket.incoming.put_nowait(b"\x00")
+    await settle()
+    assert page.take() == []
+    page.say("pull")
+    page.say("pull")
+    await settle()
+    assert [message["data"] for message in page.take()] == ["text", b"\x00"]
+    page.say("write", data="ü")
+    page.say("write", data="\ud800")
+    page.say("write", data=b"\x01\x02")
+    page.say("close", code=4000.0, reason="bye")
+    await settle()
+    assert socket.sent == ["ü", "\ud800", b"\x01\x02"] and socket.calls == ["close 4000 bye"]
+    written = [2, 1, 2]
+    assert page.take() == [
+        *({"type": "written", "id": 1, "bytes": size} for size in written),
+        {"type": "closed", "id": 1, "code": 4000, "reason": "bye", "clean": True},
+    ]
+    assert page.open == 0
+
+
+async def test_messages_that_came_before_the_close_are_not_lost() -> None:
+    socket = Socket()
+    page = Page(websocket=socket)
+    await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=[])
+    socket.incoming.put_nowait("last words")
+    socket.incoming.put_nowait(Close(1001, "", True))
+    await settle()
+    assert page.kinds() == ["opened"]
+    page.say("pull")
+    await settle()
+    assert page.kinds() == ["opened", "chunk", "closed"]
+
+
+async def test_a_websocket_that_cannot_send() -> None:
+    socket = Socket()
+    socket.fail = WebSocketError("the connection broke", code="closed", phase="send")
+    page = Page(websocket=socket)
+    await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=[])
+    page.say("write", data="x")
+    await settle()
+    closed = page.take()[-1]
+    assert (closed["type"], closed["code"], closed["reason"], closed["clean"]) == (
+        "closed",
+        1006,
+        "the connection broke",
+        False,
+    )
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_abort_of_a_websocket(opened: bool) -> None:
+    socket = Socket()
+    page = Page(websocket=socket if opened else asyncio.Event())
+    tunnel = await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=[])
+    await settle()
+    page.take()
+    page.say("abort")
+    await settle()
+    assert page.take() == [] and page.open == 0
+    assert (socket.calls == ["abort"]) if opened else (tunnel.cancelled == ["websocket"])
+
+
+# -- TCP ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["peer", "page"])
+async def test_tcp_ends_when_both_sides_have(first: str) -> None:
+    stream = Stream()
+    page = Page(tcp=stream)
+    await page.set_up()
+    page.say("tcp", host="h", port=443, tls=True)
+    await settle()
+    assert page.take() == [{"type": "opened", "id": 1, "detail": {"tls": "TLSv1.3", "cipher": "C", "alpn": "http/1.1"}}]
+    for side in (first, "page" if first == "peer" else "peer"):
+        assert "close" not in stream.calls and "end" not in page.kinds()
+        if side == "peer":
+            stream.incoming.put_nowait(b"from the peer")
+            stream.incoming.put_nowait(b"")
+            page.say("pull")
+        else:
+            page.say("write", data=b"from the page")
+            page.say("finish")
+        await settle()
+    assert stream.sent == [b"from the page"] and stream.calls == ["send_eof", "close"]
+    kinds = page.kinds()
+    assert kinds[-1] == "end" and sorted(kinds) == ["chunk", "end", "eof", "written"]
+    assert page.open == 0
+
+
+@pytest.mark.parametrize("side", ["reading", "writing"])
+async def test_tcp_resets(side: str) -> None:
+    stream = Stream()
+    page = Page(tcp=stream)
+    await page.set_up()
+    page.say("tcp", host="h", port=80, tls=False)
+    await settle()
+    error = ConnectionReset("reset by the peer", phase="transfer")
+    if side == "reading":
+        stream.incoming.put_nowait(error)
+    else:
+
+        async def refuse(data: bytes) -> None:
+            raise error
+
+        stream.write = refuse  # type: ignore[method-assign]
+        page.say("write", data=b"x")
+    await settle()
+    assert page.error() == ("connection_reset", "transfer")
+    assert stream.calls == ["abort"] and page.open == 0
+
+
+async def test_abort_of_tcp_resets_it() -> None:
+    stream = Stream()
+    page = Page(tcp=stream)
+    await page.set_up()
+    page.say("tcp", host="h", port=80, tls=False)
+    await settle()
+    page.say("abort")
+    await settle()
+    assert stream.calls == ["abort"] and page.kinds() == ["opened"] and page.open == 0
+
+
+async def test_a_refused_connection() -> None:
+    page = Page(tcp=ConnectionRefused("refused", phase="connect"))
+    await page.set_up()
+    page.say("tcp", host="h", port=80, tls=False)
+    await settle()
+    assert page.kinds() == ["error"] and page.error() == ("connection_refused", "connect")
+
+
+# -- UDP ------------------------------------------------------------------------------------------------
+
+
+async def test_datagrams() -> None:
+    socket = Datagrams()
+    page = Page(udp=socket)
+    await page.set_up()
+    page.say("udp", port=0)
+    page.say("write", data=b"ping", host="name.test", port=7)
+    await settle()
+    assert page.take() == [
+        {"type": "opened", "id": 1, "detail": {"localPort": 50_000}},
+        {"type": "written", "id": 1, "bytes": 4},
+    ]
+    assert socket.sent == [(b"ping", "192.0.2.1", 7)]
+    socket.incoming.put_nowait((b"pong", Endpoint(IPv4Address("192.0.2.1"), 7)))
+    await settle()
+    assert page.take() == []
+    page.say("pull")
+    await settle()
+    assert page.take() == [{"type": "chunk", "id": 1, "data": b"pong", "host": "192.0.2.1", "port": 7}]
+    page.say("abort")
+    await settle()
+    assert socket.closed and page.open == 0
+
+
+async def test_one_datagram_fails_alone() -> None:
+    socket = Datagrams()
+    page = Page(udp=socket, resolve=DnsError("no such name", code="nxdomain", phase="dns"))
+    await page.set_up()
+    page.say("udp", port=0)
+    page.say("write", data=b"x", host="name.test", port=7)
+    await settle()
+    page.meets.pop("resolve")
+    socket.fail = MessageTooLong("too long")
+    page.say("write", data=b"x", host="name.test", port=7)
+    await settle()
+    socket.fail = None
+    socket.incoming.put_nowait(ConnectionRefused("port unreachable"))
+    page.say("pull")
+    page.say("write", data=b"good", host="name.test", port=7)
+    await settle()
+    failed = [(m["request"], m["error"]["code"]) for m in page.posted if m["type"] == "failed"]
+    assert failed == [("write", "nxdomain"), ("write", "message_too_long"), ("pull", "connection_refused")]
+    assert socket.sent == [(b"good", "192.0.2.1", 7)] and page.kinds()[-1] in ("written", "failed")
+    assert not socket.closed
+
+
+async def test_a_tunnel_that_is_gone_ends_the_socket() -> None:
+    socket = Datagrams()
+    page = Page(udp=socket)
+    tunnel = await page.set_up()
+    page.say("udp", port=0)
+    page.say("pull")
+    await settle()
+    tunnel.state = "failed"
+    socket.incoming.put_nowait(ConnectionReset("the tunnel failed", code="tunnel_failed"))
+    await settle()
+    assert page.error() == ("tunnel_failed", None) and socket.closed and page.open == 0
+
+
+async def test_a_datagram_without_destination() -> None:
+    socket = Datagrams()
+    page = Page(udp=socket)
+    await page.set_up()
+    page.say("udp", port=0)
+    page.say("write", data=b"x")
+    await settle()
+    assert page.error() == ("bad_message", "udp") and socket.closed

@@ -1,0 +1,72 @@
+"""What crosses between JavaScript and Python in the worker: values arrive as plain Python, and nothing stays behind."""
+
+from __future__ import annotations
+
+from browserkit.pyodide_page import PyodidePage
+
+TO_PYTHON = """
+import js
+from smolmix_web.bridge.worker import to_python
+made = js.eval('''({
+  text: "ü", whole: 5, half: 1.5, big: 2 ** 53, yes: true, nothing: null, missing: undefined,
+  bytes: new Uint8Array([1, 2, 3]), part: new Uint8Array([1, 2, 3, 4]).subarray(1, 3), empty: new Uint8Array(0),
+  list: [null, [1, {deep: null}]], date: new Date(), function: () => 1,
+})''')
+value = to_python(made.to_py())
+plain = (str, int, float, bool)
+result = {name: [type(item).__name__, item if isinstance(item, plain) else None] for name, item in value.items()}
+result["bytes"] = [type(value["bytes"]).__name__, list(value["bytes"])]
+result["part"] = list(value["part"])
+result["empty"] = list(value["empty"])
+result["list"] = value["list"]
+"""
+
+THROUGH_THE_BRIDGE = """
+import asyncio, js
+from pyodide.ffi import to_js
+from smolmix_web.bridge import worker
+
+scope = js.eval('''({ posted: [], postMessage(message, transfer) {
+  this.posted.push(structuredClone(message, {transfer}));
+} })''')
+receive = worker.start(scope)
+say = js.eval('(receive, text) => receive(JSON.parse(text))')
+send_bytes = js.eval('(receive) => receive({type: "write", id: 9, data: new Uint8Array(3)})')
+say(receive, '{"type": "statistics", "id": 1}')
+say(receive, '{"type": "setup", "id": 2, "options": {"forceTls": "yes"}}')
+say(receive, '{"type": "setup", "id": 3, "options": null}')
+say(receive, '{"type": 5}')
+send_bytes(receive)
+await asyncio.sleep(0.05)
+result = js.JSON.stringify(scope.posted)
+import json
+result = json.loads(result)
+receive.destroy()
+"""
+
+
+def test_values_become_plain_python(pyodide_page: PyodidePage) -> None:
+    got = pyodide_page.run(TO_PYTHON)
+    assert got.pop("date")[0] == got.pop("function")[0] == "JsProxy"
+    assert got == {
+        "text": ["str", "ü"],
+        "whole": ["int", 5],
+        "half": ["float", 1.5],
+        "big": got["big"],
+        "yes": ["bool", True],
+        "nothing": ["NoneType", None],
+        "missing": ["NoneType", None],
+        "bytes": ["bytes", [1, 2, 3]],
+        "part": [2, 3],
+        "empty": [],
+        "list": [None, [1, {"deep": None}]],
+    }
+    assert got["big"][1] == 2**53
+
+
+def test_messages_go_through_the_worker_s_function(pyodide_page: PyodidePage) -> None:
+    got = pyodide_page.run(THROUGH_THE_BRIDGE)
+    assert [(message["type"], message["id"]) for message in got] == [("error", 1), ("error", 2), ("error", 3)]
+    assert [message["error"]["code"] for message in got] == ["not_connected", "bad_option", "bad_message"]
+    assert got[1]["error"]["option"] == "forceTls" and got[0]["error"]["phase"] == "setup"
+    assert got[2]["error"]["phase"] is None, "None is null, not undefined"
