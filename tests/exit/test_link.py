@@ -1,0 +1,200 @@
+"""The link to the exits in virtual time: candidates in turn, lost registrations, pinned exits, and when it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from smolmix_web.errors import NetworkError, SmolmixError
+from smolmix_web.exit import ExitConnected, ExitDisconnected, ExitSession, RequestFailed
+from smolmix_web.exit import messages as m
+from smolmix_web.exit.link import ExitFailed, ExitLink, ExitLost
+from smolmix_web.exit.lp_frame import DATA, LpFrame
+from smolmix_web.mixnet.addresses import Recipient
+from smolmix_web.mixnet.exits import ExitCandidate
+from smolmix_web.rand import SeededRandom
+
+UNIX = 1_790_000_000.0
+
+
+class Exits:
+    """A link and exits that answer at once, refuse, or say nothing. Time moves only when told."""
+
+    def __init__(self, count: int = 3, *, pinned: bool = False, connect_timeout: float = 60.0) -> None:
+        self.now = 100.0
+        self.rng = SeededRandom("exits")
+        self.candidates = [
+            ExitCandidate(Recipient(bytes([n]) * 32, bytes([n]) * 32, bytes([n]) * 32), "1.38.0", (10, 9), 90)
+            for n in range(count)
+        ]
+        self.silent: set[Recipient] = set()
+        self.refusing: set[Recipient] = set()
+        self.only_v9: set[Recipient] = set()
+        self.asked: list[tuple[float, int, int]] = []  # time, exit, version
+        self.connected_at: list[int] = []
+        self.events: list[object] = []
+        self.link = ExitLink(self.candidates, self.make, pinned=pinned, connect_timeout=connect_timeout)
+
+    def make(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
+        return ExitSession(self.rng, versions=versions, connect_timeout=limit, attempt_timeout=attempt)
+
+    def settle(self) -> None:
+        for _ in range(50):
+            sent = self.link.poll(self.now, UNIX + self.now)
+            for message in sent:
+                self.answer(message.data)
+            self.link.follow(self.now)
+            news = self.link.take_events()
+            self.events += news
+            if not sent and not news:
+                return
+        pytest.fail("the link is never done")
+
+    def answer(self, data: bytes) -> None:
+        frame = LpFrame.from_bytes(data)
+        if not frame.payload:
+            return
+        version, request = m.decode_request(frame.payload)
+        recipient = self.link.recipient
+        if not isinstance(request, m.ConnectRequest):
+            return
+        number = self.candidates.index(self.link.candidate)
+        self.asked.append((self.now, number, version))
+        if recipient in self.silent or (version == 10 and recipient in self.only_v9):
+            return
+        response: m.Response
+        if recipient in self.refusing:
+            response = m.ConnectFailure(request.request_id, m.ConnectReason.NO_AVAILABLE_IP)
+        else:
+            self.connected_at.append(number)
+            mtu = 1420 if version == 10 else None
+            response = m.ConnectSuccess(request.request_id, IPv4Address("10.0.0.9"), IPv6Address("fc00::9"), mtu)
+        payload = m.encode_response(version, response)
+        self.link.receive(LpFrame(frame.stream_id, DATA, 0, payload).to_bytes(), self.now)
+
+    def start(self) -> Exits:
+        self.link.start(self.now, UNIX)
+        self.settle()
+        return self
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        for _ in range(5000):
+            due = self.link.next_deadline()
+            if due is None or due > end:
+                self.now = end
+                return
+            self.now = max(self.now, due)
+            self.settle()
+        pytest.fail("the link asks to be polled without end")
+
+    def kinds(self) -> list[type]:
+        return [type(event) for event in self.events]
+
+    def last_error(self) -> SmolmixError:
+        event = self.events[-1]
+        assert isinstance(event, (ExitLost, ExitFailed))
+        return event.error
+
+
+def test_the_first_candidate_that_answers() -> None:
+    exits = Exits().start()
+    assert exits.kinds() == [ExitConnected] and exits.connected_at == [0]
+    assert exits.link.connected and exits.link.registrations == 1
+
+
+def test_a_silent_exit_costs_six_seconds_a_version_and_the_next_is_asked() -> None:
+    exits = Exits()
+    exits.silent.add(exits.candidates[0].recipient)
+    exits.start().advance(12.5)
+    assert exits.asked == [(100.0, 0, 10), (106.0, 0, 9), (112.0, 1, 10)]
+    assert exits.kinds() == [ExitConnected]
+
+
+def test_an_exit_of_version_9_is_found_out_in_time() -> None:
+    exits = Exits(1)
+    exits.only_v9.add(exits.candidates[0].recipient)
+    exits.start().advance(15.5)
+    assert [version for _, _, version in exits.asked] == [10, 9] and exits.kinds() == [ExitConnected]
+
+
+def test_all_refuse() -> None:
+    exits = Exits()
+    exits.refusing.update(one.recipient for one in exits.candidates)
+    exits.start()
+    assert exits.kinds() == [ExitFailed] and exits.last_error().code == "exit_refused"
+    assert [number for _, number, _ in exits.asked] == [0, 1, 2]
+    assert exits.link.next_deadline() is None
+
+
+def test_all_are_silent_and_the_whole_time_is_bounded() -> None:
+    exits = Exits(5, connect_timeout=20.0)
+    exits.silent.update(one.recipient for one in exits.candidates)
+    exits.start().advance(60.0)
+    assert exits.kinds() == [ExitFailed] and exits.last_error().code == "exit_timeout"
+    assert max(when for when, *_ in exits.asked) < 120.0
+
+
+def test_a_lost_registration_is_told_at_once_and_made_anew_at_the_same_exit() -> None:
+    exits = Exits().start()
+    payload = m.encode_response(10, m.UnrequestedDisconnect(m.UnrequestedReason.OTHER, "restart"))
+    session = exits.link.session
+    assert session is not None
+    exits.link.receive(LpFrame(exits_stream(exits), DATA, 0, payload).to_bytes(), exits.now)
+    exits.settle()
+    # The ping that showed us the stream id has failed with its session.
+    assert exits.kinds() == [ExitConnected, RequestFailed, ExitLost, ExitConnected]
+    assert exits.connected_at == [0, 0] and exits.link.registrations == 2
+
+
+def test_an_exit_that_is_gone_is_replaced() -> None:
+    exits = Exits().start()
+    exits.silent.add(exits.candidates[0].recipient)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(13.0)
+    assert exits.kinds() == [ExitConnected, ExitLost, ExitConnected] and exits.connected_at == [0, 1]
+
+
+def test_a_pinned_exit_is_never_replaced() -> None:
+    exits = Exits(1, pinned=True).start()
+    exits.silent.add(exits.candidates[0].recipient)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(100.0)
+    assert exits.kinds() == [ExitConnected, ExitLost]
+    exits.silent.clear()
+    exits.advance(200.0)
+    assert exits.kinds()[-1] in (ExitConnected, ExitFailed)
+    assert {number for _, number, _ in exits.asked} == {0}
+
+
+def test_nothing_is_concluded_while_the_gateway_is_away() -> None:
+    exits = Exits().start()
+    exits.link.link_down(exits.now)
+    exits.now += 50.0
+    exits.settle()
+    assert exits.kinds() == [ExitConnected] and exits.link.connected
+    exits.link.link_up(exits.now)
+    exits.advance(30.0)
+    assert exits.kinds()[1] is ExitLost, "nobody answered the probes after the gateway was back"
+
+
+def test_goodbye() -> None:
+    exits = Exits().start()
+    exits.link.disconnect(exits.now)
+    assert not exits.link.disconnected
+    exits.advance(6.0)
+    assert exits.link.disconnected and exits.events[1:] == [ExitDisconnected("requested")]
+    exits.advance(600.0)
+    assert exits.connected_at == [0]
+
+
+def exits_stream(exits: Exits) -> int:
+    """The stream id of the present attempt, as an exit knows it from the requests."""
+    session = exits.link.session
+    assert session is not None
+    session.ping(exits.now)
+    for message in exits.link.poll(exits.now, UNIX):
+        return LpFrame.from_bytes(message.data).stream_id
+    raise AssertionError("the session said nothing")
