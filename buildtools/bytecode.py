@@ -16,14 +16,14 @@ import struct
 import sys
 
 UNCHECKED_HASH = 0b01
-# The interpreter copies the docstrings of these into its own C types at start and fails without them.
-KEEP_DOCSTRINGS = ("_pyodide/_core_docs.py",)
+# Here functions must keep a docstring, however short: at start the interpreter copies them into its own C types.
+DOCUMENTED = "_pyodide/_core_docs.py"
 # Class docstrings become this: `dataclass` would compose a signature (slow) for a class that has none.
-CLASS_DOCSTRING = "-"
+SHORT_DOCSTRING = "-"
 
 
-def strip_docstrings(tree: ast.Module) -> None:
-    """Remove docstrings of modules and functions, shorten those of classes."""
+def strip_docstrings(tree: ast.Module, *, shorten: bool = False) -> None:
+    """Remove docstrings of modules and functions (or `shorten` them), shorten those of classes."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -32,8 +32,8 @@ def strip_docstrings(tree: ast.Module) -> None:
             isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
         ):
             continue
-        if isinstance(node, ast.ClassDef):
-            first.value.value = CLASS_DOCSTRING
+        if shorten or isinstance(node, ast.ClassDef):
+            first.value.value = SHORT_DOCSTRING
         elif len(node.body) > 1 or isinstance(node, ast.Module):
             del node.body[0]
         else:
@@ -76,8 +76,7 @@ class ImportCollector(ast.NodeVisitor):
 
 def compile_source(tree: ast.Module, source: bytes, name: str, location: str) -> bytes:
     """One module: `name` is its path in the package root, `location` the folder it will be imported from."""
-    if not name.endswith(KEEP_DOCSTRINGS):
-        strip_docstrings(tree)
+    strip_docstrings(tree, shorten=name == DOCUMENTED)
     code = compile(tree, f"{location}/{name}", "exec", dont_inherit=True, optimize=0)
     header = importlib.util.MAGIC_NUMBER + struct.pack("<I", UNCHECKED_HASH) + importlib.util.source_hash(source)
     return header + marshal.dumps(code)

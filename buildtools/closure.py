@@ -46,7 +46,7 @@ ABSENT = {
 }  # fmt: skip
 
 # Modules that Pyodide or the worker's JavaScript register.
-REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto"}
+REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_storage"}
 
 
 # Modules of smolmix_web that a page has no use for and does not get.

@@ -80,8 +80,15 @@ def test_class_docstring_is_short_but_there(bytecode: ModuleType) -> None:
     bytecode.strip_docstrings(tree)
     namespace: dict[str, type] = {}
     exec(compile(tree, "x", "exec"), namespace)
-    assert namespace["C"].__doc__ == bytecode.CLASS_DOCSTRING
+    assert namespace["C"].__doc__ == bytecode.SHORT_DOCSTRING
     assert namespace["C"].x == 1  # type: ignore[attr-defined]
+
+
+def test_where_functions_must_be_documented_they_stay_so(bytecode: ModuleType) -> None:
+    source = b'def f():\n    """Long text."""\n'
+    data = bytecode.compile_source(ast.parse(source), source, bytecode.DOCUMENTED, "/lib")
+    (function,) = [value for value in marshal.loads(data[16:]).co_consts if hasattr(value, "co_consts")]
+    assert function.co_consts[0] == bytecode.SHORT_DOCSTRING
 
 
 def test_a_tree_is_copied_with_bytecode_in_place_of_source(bytecode: ModuleType, tmp_path: Path) -> None:
