@@ -1,9 +1,10 @@
 """`Tunnel`: from options to a running engine, and what users do with it.
 
-Set-up steps, each with its deadline: `directory` (lists, topology, choice of exits), `gateway` (register, claim
-bandwidth), `exit` (addresses), then `ready`. The loss of the gateway or the exit makes it `reconnecting`: sockets live
-on through the loss of the gateway, and end with a typed error when their addresses are lost. What cannot be healed in
-time makes it `failed`, with the error. Nothing is ever sent by another way than the tunnel.
+Set-up steps, each with its deadline: `storage` (the stored identity, where `clientId` asks for one), `directory`
+(lists, topology, choice of exits), `gateway` (register, claim bandwidth), `exit` (addresses), then `ready`. The loss
+of the gateway or the exit makes it `reconnecting`: sockets live on through the loss of the gateway, and end with a
+typed error when their addresses are lost. What cannot be healed in time makes it `failed`, with the error. Nothing is
+ever sent by another way than the tunnel.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .directory_loader import load
 from .dns import Resolver
 from .driver import Driver
 from .engine import Engine
-from .errors import DirectoryError, OptionError, SmolmixError, StateError, TunnelError
+from .errors import DirectoryError, OptionError, SmolmixError, StateError, StorageError, TunnelError
 from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
@@ -40,6 +41,8 @@ from .netstack import StackConfig
 from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
 from .sockets import Address, UdpSocket
+from .storage.identity import StoredIdentity
+from .storage.store import IdentityStore, open_store
 from .tls import check_roots
 from .websocket import WebSocketConnection
 from .websocket import connect as connect_websocket
@@ -47,6 +50,7 @@ from .websocket import connect as connect_websocket
 TOPOLOGY_REFRESH = 300.0  # s
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
 
@@ -56,7 +60,8 @@ OnChange = Callable[[dict[str, Any]], None]
 class Tunnel:
     """One tunnel with one identity, used once: `start`, use, `close`.
 
-    `on_change(snapshot)` is called at every change of state or step. Keys live in memory and go with the tunnel.
+    `on_change(snapshot)` is called at every change of state or step, and for every warning. Keys live in memory and go
+    with the tunnel, unless the options are `persistent`.
     """
 
     def __init__(self, options: TunnelOptions, host: Host, *, on_change: OnChange | None = None) -> None:
@@ -70,7 +75,10 @@ class Tunnel:
         self.state = "shutdown"
         self.step: str | None = None
         self.error: SmolmixError | None = None
+        self.warnings: list[SmolmixError] = []  # what went wrong and was no reason to fail
         self._started = False
+        self._store: IdentityStore | None = None
+        self._identity: StoredIdentity | None = None
         self._exits: list[ExitCandidate] = []
         self._engine: Engine | None = None
         self._driver: Driver | None = None
@@ -100,6 +108,7 @@ class Tunnel:
             raise
 
     async def _set_up(self) -> None:
+        await self._open_store()
         self._change("connecting", "directory")
         topology = await self._load_directory()
         self._settled = asyncio.get_running_loop().create_future()
@@ -124,6 +133,16 @@ class Tunnel:
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
+    async def _open_store(self) -> None:
+        options = self._options
+        if not options.persistent:
+            if options.storage_passphrase is not None:
+                self._warn(StorageError("storagePassphrase without clientId: nothing is stored", code="store_unused"))
+            return
+        self._change("connecting", "storage")
+        self._store = await open_store(self._host, options.client_id, options.storage_passphrase, self._warn)
+        self._identity = self._store.identity if self._store is not None else None
+
     async def _load_directory(self) -> Topology:
         options = self._options
         lists, exits = DirectoryQuery.for_topology(), DirectoryQuery.for_exits()
@@ -146,7 +165,9 @@ class Tunnel:
 
     def _make_engine(self, topology: Topology) -> Engine:
         options, now, rng = self._options, self._host.now(), self._host.rng
-        keys = ClientKeys.generate(rng)
+        if self._identity is None:
+            self._identity = StoredIdentity(ClientKeys.generate(rng))
+        known, keys = self._identity, self._identity.keys
         traffic = TrafficConfig.switched(
             disable_poisson=options.disable_poisson_traffic, disable_cover=options.disable_cover_traffic
         )
@@ -157,6 +178,9 @@ class Tunnel:
             topology,
             preferred=self._preferred_gateway,
             force_tls=options.force_tls,
+            shared_keys=known.shared_keys,
+            timestamps=known.timestamps,
+            last=known.last_gateway,
         )
         exit_link = ExitLink(
             self._exits,
@@ -189,6 +213,7 @@ class Tunnel:
         state, step = engine.state
         if state == self.state and step == self.step:
             return
+        self._keep_identity(engine.gateway)
         if state == "failed":
             assert engine.error is not None
             if not settled.done():
@@ -202,6 +227,15 @@ class Tunnel:
                 self._change(state, step)
         elif self.state in _ALIVE:
             self._change(state, step)
+
+    def _keep_identity(self, gateway: GatewayLink) -> None:
+        """What a gateway took us by is worth keeping, where anything is kept."""
+        if self._store is not None and self._identity is not None and gateway.ready:
+            endpoint, unix_time = gateway.endpoint, self._host.unix_time()
+            self._identity = self._identity.updated(
+                endpoint.identity, endpoint.url, gateway.shared_keys, gateway.timestamp, unix_time
+            )
+            self._store.keep(self._identity)
 
     async def close(self) -> None:
         """Say goodbye to the exit, close the gateway's connection. Idempotent."""
@@ -218,6 +252,8 @@ class Tunnel:
             until = self._host.now() + CLOSE_TIMEOUT
             while not engine.disconnected and self._host.now() < until:
                 await asyncio.sleep(0.02)
+        if self._store is not None:
+            await self._store.flush(FLUSH_TIMEOUT)
         self._tear_down()
         self._change("shutdown")
 
@@ -246,6 +282,8 @@ class Tunnel:
             self._http.close(self.error or TunnelError("the tunnel was closed", code="tunnel_closed"))
         if self._driver is not None:
             self._driver.close()
+        if self._store is not None:
+            self._store.close()
         if self._settled is not None and not self._settled.done():
             self._settled.cancel()
 
@@ -255,13 +293,20 @@ class Tunnel:
         if self._on_change is not None:
             self._on_change(self.snapshot())
 
+    def _warn(self, warning: SmolmixError) -> None:
+        self.warnings.append(warning)
+        self._host.warn(warning.message)
+        if self._on_change is not None:
+            self._on_change(self.snapshot())
+
     def snapshot(self) -> dict[str, Any]:
-        """State for users: `state`, `step`, `error`, `gateway`, `exit`, `addresses`."""
+        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`."""
         engine = self._engine
         return {
             "state": self.state,
             "step": self.step,
             "error": self.error.to_dict() if self.error is not None else None,
+            "warnings": [warning.to_dict() for warning in self.warnings],
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
             "exit": str(engine.exit.recipient) if engine is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],

@@ -1,4 +1,4 @@
-"""What a runtime gives the tunnel: clocks, a timer, one WebSocket, and HTTP GET for the directory.
+"""What a runtime gives the tunnel: clocks, a timer, one WebSocket, HTTP GET for the directory, a place for an identity.
 
 The tunnel reaches the world through this interface and nothing else, so it is also the place where a
 runtime can see (and a test can count) everything that leaves the machine outside the mixnet.
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..errors import DirectoryError
 from ..rand import RandomSource
+from ..storage.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ class Host(Protocol):
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle: ...
 
+    async def open_vault(self, client_id: str) -> Vault:
+        """The place where the identity of `client_id` is kept, for nobody else until it is closed.
+
+        `StateError` code `client_id_in_use`; `StorageError` where there is no such place.
+        """
+        ...
+
     def log(self, text: str) -> None:
         """A line for people, shown where the option `debug` asks for it."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """A line for people that is always shown."""
         ...

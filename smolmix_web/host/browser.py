@@ -1,7 +1,7 @@
 """The host inside a browser worker: the worker's own `WebSocket` and `fetch`, through Pyodide's `js`.
 
-Imported under Pyodide only. Nothing here reads cookies, storage or the page; `fetch` sends no credentials
-and no referrer, and the only other connection is the gateway's WebSocket.
+Imported under Pyodide only. Nothing here reads cookies or the page; `fetch` sends no credentials and no referrer, and
+the only other connection is the gateway's WebSocket.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
+from ..storage.vault import Vault
 from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
 
 _OPEN_TIMEOUT = 15.0
@@ -46,6 +47,14 @@ class BrowserHost:
     def log(self, text: str) -> None:
         if self._verbose:
             js.console.debug(f"smolmix: {text}")
+
+    def warn(self, text: str) -> None:
+        js.console.warn(f"smolmix: {text}")
+
+    async def open_vault(self, client_id: str) -> Vault:
+        from ..storage.indexeddb import IndexedDbVault
+
+        return await IndexedDbVault.open(client_id)
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
         abort = js.AbortController.new()

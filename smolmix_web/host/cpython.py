@@ -21,6 +21,8 @@ from websockets.uri import parse_uri
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
+from ..storage.files import FileVault
+from ..storage.vault import Vault
 from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
 
 _OPEN_TIMEOUT = 15.0
@@ -56,6 +58,12 @@ class CPythonHost:
     def log(self, text: str) -> None:
         if self._verbose:
             print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"smolmix: {text}", file=sys.stderr, flush=True)
+
+    async def open_vault(self, client_id: str) -> Vault:
+        return await FileVault.open(client_id)
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
         try:
