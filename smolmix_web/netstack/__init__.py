@@ -18,6 +18,7 @@ from .stack import Stack
 from .statistics import StackStatistics
 from .tcp.config import TcpConfig
 from .tcp.connection import TcpConnection
+from .tcp.info import TcpInfo
 from .tcp.listener import SynRequest, TcpListener
 from .tcp.states import State
 from .udp import UdpSocket
@@ -38,6 +39,7 @@ __all__ = [
     "SynRequest",
     "TcpConfig",
     "TcpConnection",
+    "TcpInfo",
     "TcpListener",
     "UdpSocket",
 ]

@@ -20,6 +20,8 @@ from ...errors import (
 from ..addresses import Endpoint
 from ..limits import Budget
 from .config import TcpConfig
+from .congestion import SharedPath
+from .info import TcpInfo, snapshot
 from .receiver import Receiver
 from .rtt import RttEstimator
 from .segment import (
@@ -66,6 +68,14 @@ class Host(Protocol):
 
     def accepted(self, connection: TcpConnection, now: float) -> None:
         """A passive open is complete."""
+        ...
+
+    def moved(self, connection: TcpConnection, old: State) -> None:
+        """The state is another than `old`."""
+        ...
+
+    def repeated(self, connection: TcpConnection, seq: int, size: int, now: float) -> None:
+        """`size` bytes from position `seq` are sent again."""
         ...
 
     def forget(self, connection: TcpConnection) -> None:
@@ -141,6 +151,7 @@ class TcpConnection:
         initial_rto: float | None = None,
         stamp_offset: int = 0,
         budget: Budget | None = None,
+        shared: SharedPath | None = None,
     ) -> None:
         self._host = host
         self.key = key
@@ -158,7 +169,7 @@ class TcpConnection:
         self.listener: object | None = None
         self.released = False
         self.rtt = RttEstimator(initial_rto or config.initial_rto, config.min_rto, config.max_rto)
-        self.sender = Sender(config, self.rtt, iss + 1, mss, budget)
+        self.sender = Sender(config, self.rtt, iss + 1, mss, budget, shared)
         self.timestamps = Timestamps(stamp_offset, config.paws_tolerance)
         self.window_scaling = True  # until the peer's SYN says otherwise
         scale = window_scale_for(max(config.receive_buffer, config.receive_buffer_max))
@@ -185,12 +196,12 @@ class TcpConnection:
     # -- opening
 
     def open_active(self, now: float, timeout: float) -> None:
-        self.state = next_state(self.state, Event.ACTIVE_OPEN)
+        self.move(Event.ACTIVE_OPEN)
         self.lifetime_at = now + timeout
         self.syn_due = True
 
     def open_passive(self, irs: int, timeout: float, now: float) -> None:
-        self.state = next_state(self.state, Event.PASSIVE_OPEN)
+        self.move(Event.PASSIVE_OPEN)
         self.start_receiving(irs)
         self.lifetime_at = now + timeout
         self.syn_due = True
@@ -253,6 +264,10 @@ class TcpConnection:
         self._host.notify(self)
 
     # -- the application's calls
+
+    def info(self, now: float) -> TcpInfo:
+        """The state of everything, at this instant (info.py)."""
+        return snapshot(self, now)
 
     @property
     def send_space(self) -> int:
@@ -355,17 +370,21 @@ class TcpConnection:
         """To CLOSED, from any state. What was received stays readable."""
         if self.state is State.CLOSED:
             return
+        old = self.state
         self.state = State.CLOSED
         self.error = error
         self.handshake_at = self.keepalive_at = self.lifetime_at = INFINITY
         self.syn_due = self.probe_due = False
         self.sender.discard()
         self.receiver.stop()
+        self._host.moved(self, old)
         self._host.forget(self)
         self._host.notify(self)
 
     def move(self, event: Event) -> None:
-        self.state = next_state(self.state, event)
+        old = self.state
+        self.state = next_state(old, event)
+        self._host.moved(self, old)
 
     def enter_time_wait(self, now: float) -> None:
         self.lifetime_at = now + self.config.time_wait
@@ -465,6 +484,8 @@ class TcpConnection:
             cut = self.sender.next_segment(now, reserve)
             if cut is not None:
                 self.probe_due = False
+                if cut.again:
+                    self._host.repeated(self, cut.seq, len(cut.payload), now)
                 flags = ACK
                 if cut.push and cut.payload:
                     flags |= PSH
@@ -503,6 +524,8 @@ class TcpConnection:
             return None
         if self.syn_sent_at == -INFINITY:
             self._first_syn_at = now
+        else:
+            self._host.repeated(self, self.iss, 0, now)
         self.syn_sent_at = now
         self.handshake_at = now + self.rtt.rto
         passive = self.state is State.SYN_RECEIVED

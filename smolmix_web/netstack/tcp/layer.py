@@ -20,7 +20,7 @@ from .config import TcpConfig
 from .connection import TcpConnection
 from .listener import SynRequest, TcpListener
 from .segment import ACK, RST, SYN, Segment, SegmentBuilder, parse, reset_for
-from .seq import unwrap
+from .seq import unwrap, wrap
 from .states import State
 
 SYN_RECEIVED_TIMEOUT = 75.0
@@ -93,6 +93,7 @@ class TcpLayer:
             initial_rto=self.paths.initial_rto(config, now),
             stamp_offset=int.from_bytes(core.rng.bytes(4), "big"),
             budget=self._budget,
+            shared=self.paths.shared,
         )
         late = [other.sender.rack.lateness for other in islice(self.connections.values(), SIBLINGS)]
         connection.sender.rack.expect(max(late, default=0.0))
@@ -267,6 +268,14 @@ class TcpLayer:
 
     def round_trip(self, rtt: float, now: float) -> None:
         self.paths.sample(rtt, now)
+
+    def moved(self, connection: TcpConnection, old: State) -> None:
+        if self._core.observer is not None:
+            self._core.observer.state_changed(connection, old)
+
+    def repeated(self, connection: TcpConnection, seq: int, size: int, now: float) -> None:
+        if self._core.observer is not None:
+            self._core.observer.retransmitted(connection, wrap(seq), size, now)
 
     def settle(self) -> None:
         self._core.settle()
