@@ -10,7 +10,6 @@ import pytest
 
 from smolmix_web.netstack import Endpoint
 from tests.simnet.network import SimNetwork
-from tests.simnet.sockets import FrameRecord
 from tests.simnet.tunnels import SimTunnel, Transfer
 from tests.simnet.world import ORIGIN, SINK_PORT, SOURCE_PORT, pattern
 
@@ -70,14 +69,12 @@ class Observation:
         self.begun = tunnel.queue.now
         wakes = tunnel.host.timer_wakes
         load(tunnel)
-        tunnel.run(120, lambda: len(self.packets) > PACKETS)
+        forwarded = network.sockets[-1].frames_up
+        tunnel.run(120, lambda: network.sockets[-1].frames_up - forwarded > PACKETS)
         self.seconds = tunnel.queue.now - self.begun
         self.timer_wakes = tunnel.host.timer_wakes - wakes
+        self.packets = [f for f in network.transcript.frames if f.direction == "up" and f.binary]
         self.gaps = [later.time - earlier.time for earlier, later in zip(self.packets, self.packets[1:], strict=False)]
-
-    @property
-    def packets(self) -> list[FrameRecord]:
-        return [f for f in self.network.transcript.frames if f.direction == "up" and f.binary]
 
 
 @functools.cache
@@ -129,8 +126,8 @@ def test_rates_are_constant_and_a_real_packet_takes_the_place_of_a_dummy(load: L
         assert abs(count - rate * lifetime) < 5 * math.sqrt(rate * lifetime) + rate
     share = statistics["real_sent"] / main
     assert share < 0.05 if load is nothing else share > 0.15
-    # One timer and one poll for each packet; nothing spins.
-    assert seen.timer_wakes < 1.3 * len(seen.packets) + 20
+    # One timer for each packet and a few for bundles and ACKs; nothing spins.
+    assert seen.timer_wakes < 2.5 * len(seen.packets)
 
 
 @pytest.mark.parametrize("load", LOADS)

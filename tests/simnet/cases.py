@@ -23,6 +23,7 @@ from .world import pattern
 SETUP_DEADLINE = 155.0  # s; the tunnel promises 90 and the exit's time on top
 USE_DEADLINE = 240.0
 CLOSE_DEADLINE = 10.0
+HEALING = 180.0  # s that a tunnel gets to become ready again
 
 Step = Callable[[Tunnel], Awaitable[Any]]
 
@@ -57,9 +58,14 @@ class Life:
     uses: list[Outcome] = field(default_factory=list)
     states: list[tuple[float, str, str | None]] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
+    healed: float | None = None  # seconds until `ready` again, None if not in `HEALING`
+    after: Outcome | None = None  # the use once healed
 
     def __str__(self) -> str:
-        return "; ".join(["set-up " + str(self.setup), *(f"use {use}" for use in self.uses)])
+        parts = ["set-up " + str(self.setup), *(f"use {use}" for use in self.uses)]
+        if self.after is not None:
+            parts.append(f"healed in {self.healed} s, then {self.after}")
+        return "; ".join(parts)
 
 
 async def attempt(network: SimNetwork, step: Awaitable[Any], deadline: float, what: str) -> Outcome:
@@ -106,16 +112,25 @@ def upload(size: int = 20_000) -> Step:
     return step
 
 
+async def _healed(network: SimNetwork, tunnel: Tunnel) -> float | None:
+    begun = network.queue.now
+    while tunnel.state not in ("ready", "failed") and network.queue.now - begun < HEALING:
+        await asyncio.sleep(0.1)
+    return round(network.queue.now - begun, 1) if tunnel.state == "ready" else None
+
+
 async def live(
     network: SimNetwork,
     *uses: Step,
     host: SimHost | None = None,
     ready: Callable[[Tunnel, SimHost], object] | None = None,
+    after: Step | None = None,
     setup_deadline: float = SETUP_DEADLINE,
     use_deadline: float = USE_DEADLINE,
     **options: Any,
 ) -> Life:
-    """Start a tunnel, do `uses` one after another, close it. `ready` is called between set-up and the first use."""
+    """Start a tunnel, do `uses` one after another, close it. `ready` is called between set-up and the first use;
+    `after` is done when the tunnel is ready again."""
     host = host or SimHost(network)
     states: list[tuple[float, str, str | None]] = []
     tunnel = tunnel_to(
@@ -123,11 +138,14 @@ async def live(
     )
     life = Life(await attempt(network, tunnel.start(), setup_deadline, "set-up"), states=states)
     if life.setup.ok:
-        assert tunnel.state == "ready"
+        assert tunnel.state in ("ready", "reconnecting")
         if ready is not None:
             ready(tunnel, host)
         for number, use in enumerate(uses, 1):
             life.uses.append(await attempt(network, use(tunnel), use_deadline, f"use {number}"))
+        if after is not None:
+            life.healed = await _healed(network, tunnel)
+            life.after = await attempt(network, after(tunnel), use_deadline, "use afterwards")
     else:
         assert tunnel.state == "failed" and tunnel.error is life.setup.error
     life.statistics = tunnel.statistics()

@@ -21,27 +21,37 @@ from .sockets import SimSocket
 class HostTimer:
     """A timer of the host; `cancel` as asked for by `TimerHandle`."""
 
-    __slots__ = ("_callback", "_event", "_host")
+    __slots__ = ("_callback", "_due_at", "_event", "_host")
 
     def __init__(self, host: SimHost, callback: Callable[[], None]) -> None:
         self._host = host
         self._callback = callback
+        self._due_at = 0.0
         self._event: Event | None = None
         host.timers += 1
 
-    def arm(self, when: float) -> None:
-        self._event = self._host.network.queue.at(when, self._due)
+    def arm(self, due_at: float) -> None:
+        """`due_at` by the host's clock, which may stand still while the machine sleeps."""
+        self._due_at = due_at
+        queue = self._host.network.queue
+        # Never early, not even by the rounding of the difference of two clocks.
+        late = 1e-9 if self._host.slept else 0.0
+        self._event = queue.at(due_at + self._host.slept + late, self._due)
 
     def _due(self) -> None:
         self._event = None
         self._host.dispatch(self._run)
 
     def _run(self) -> None:
+        if self._callback is _nothing:
+            return
+        if self._host.now() < self._due_at:
+            self.arm(self._due_at)
+            return
         callback, self._callback = self._callback, _nothing
-        if callback is not _nothing:
-            self._host.timers -= 1
-            self._host.timer_wakes += 1
-            callback()
+        self._host.timers -= 1
+        self._host.timer_wakes += 1
+        callback()
 
     def cancel(self) -> None:
         if self._event is not None:
@@ -72,20 +82,20 @@ class SimHost:
         self.sockets: list[SimSocket] = []
         self.gets: list[str] = []
         self._asleep = False
-        self._slept = 0.0  # seconds that the monotonic clock missed
+        self.slept = 0.0  # s that the monotonic clock missed
         self._deferred: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     # -- Host
 
     def now(self) -> float:
-        return self.network.queue.now - self._slept
+        return self.network.queue.now - self.slept
 
     def unix_time(self) -> float:
         return self.network.queue.unix_time() + self.clock_error
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> HostTimer:
         timer = HostTimer(self, callback)
-        timer.arm(self.network.queue.now + max(0.0, delay))
+        timer.arm(self.now() + max(0.0, delay))
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -122,7 +132,7 @@ class SimHost:
         finally:
             self._asleep = False
         if not monotonic:
-            self._slept += seconds
+            self.slept += seconds
         deferred, self._deferred = self._deferred, []
         for action, args in deferred:
             self.network.queue.at(self.network.queue.now, self.dispatch, action, *args)
