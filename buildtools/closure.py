@@ -46,11 +46,11 @@ ABSENT = {
 }  # fmt: skip
 
 # Modules that Pyodide or the worker's JavaScript register.
-REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_storage"}
+REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_guard", "smolmix_storage"}
 
 
 # Modules of smolmix_web that a page has no use for and does not get.
-LEFT_OUT = {"smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.host.cpython"}
+LEFT_OUT = {"smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.host.cpython", "smolmix_web.storage.files"}
 
 
 @dataclass(frozen=True)

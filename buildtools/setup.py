@@ -82,7 +82,7 @@ def lock_dependencies() -> None:
     run([sys.executable, "-m", "venv", folder])
     run([folder / "bin" / "pip", "install", "--quiet", f"uv=={UV}"])
     common: list[str | Path] = [folder / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
-              "--no-emit-index-url", "--no-header", "pyproject.toml"]  # fmt: skip
+              "--no-emit-index-url", "--no-header", "--no-annotate", "pyproject.toml"]  # fmt: skip
     dev, runtime, tests = (REQUIREMENTS / f"{name}.lock" for name in ("dev", "pyodide", "pyodide-test"))
     run([*common, "--python-version", "3.11", "--extra", "cpython", "--extra", "dev", "-o", dev])
     # In the browser rtls needs no system roots (wassima), and nothing there is Windows (colorama).
