@@ -44,8 +44,9 @@
 /**
  * @typedef {object} TunnelSnapshot
  * @property {"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed"} state
- * @property {string | null} step what is being done while connecting: boot, directory, gateway, exit
+ * @property {string | null} step what is being done while connecting: boot, storage, directory, gateway, exit
  * @property {ErrorDetail | null} error why it failed
+ * @property {ErrorDetail[]} warnings what went wrong and was no reason to fail: a stored identity that was set aside, ...
  * @property {string | null} gateway base58 identity
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit

@@ -19,7 +19,7 @@ import { MixWebSocket } from "./websocket.js";
  * @typedef {object} SetupMixTunnelOpts
  * @property {string} [preferredIpr] Nym address of the exit; default: drawn among the directory's exits
  * @property {string} [preferredGateway] base58 identity of the entry gateway; default: drawn
- * @property {string} [clientId] default "smolmix-wasm"
+ * @property {string} [clientId] when given, the identity is stored under this name and used again; one tunnel at a time
  * @property {boolean} [forceTls] default true: reach the gateway by wss:// only
  * @property {boolean} [disablePoissonTraffic] default false
  * @property {boolean} [disableCoverTraffic] default false
@@ -27,7 +27,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {number} [dataReplySurbs] default 2
  * @property {string} [primaryDns] host:port, default "8.8.8.8:53"
  * @property {string} [fallbackDns] host:port, default "1.1.1.1:53"
- * @property {string} [storagePassphrase]
+ * @property {string} [storagePassphrase] seals the stored identity; needs `clientId`
  * @property {number} [connectTimeoutMs] default 60000
  * @property {number} [dnsTimeoutMs] default 30000
  * @property {number} [tcpKeepaliveMs] default 10000
@@ -40,7 +40,7 @@ import { MixWebSocket } from "./websocket.js";
  */
 
 /** @type {TunnelSnapshot} */
-const DOWN = { state: "shutdown", step: null, error: null, gateway: null, exit: null, addresses: [] };
+const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, exit: null, addresses: [] };
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**

@@ -6,10 +6,15 @@
  */
 
 import { createCrypto } from "./crypto/index.js";
+import { createGuard } from "./guard.js";
 import { startPython } from "./runtime.js";
+import { createStorage } from "./storage.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+
+const base = new URL("./pyodide/", import.meta.url).href;
+const guard = createGuard(self, base);
 
 /** @type {((message: PageMessage) => void) | null} */
 let receive = null;
@@ -25,11 +30,12 @@ self.addEventListener("message", (event) => {
 const post = (message) => self.postMessage(message);
 
 async function boot() {
-  const base = new URL("./pyodide/", import.meta.url).href;
   const [pyodide, crypto] = await Promise.all([startPython(base), createCrypto()]);
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
+  pyodide.registerJsModule("smolmix_storage", createStorage());
+  pyodide.registerJsModule("smolmix_guard", guard);
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(self);
   bridge.destroy();

@@ -33,9 +33,15 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 class Bridge:
-    """`post` takes messages for the page; `make_tunnel(options, on_change)` builds a tunnel that has not started."""
+    """`post` takes messages for the page; `make_tunnel(options, on_change)` builds a tunnel that has not started.
 
-    def __init__(self, post: Post, make_tunnel: MakeTunnel) -> None:
+    `worker_statistics`: numbers of the worker itself, for the statistics of the tunnel.
+    """
+
+    def __init__(
+        self, post: Post, make_tunnel: MakeTunnel, worker_statistics: Callable[[], dict[str, Any]] = dict
+    ) -> None:
+        self._worker_statistics = worker_statistics
         self._post = post
         self._make_tunnel = make_tunnel
         self._tunnel: Tunnel | None = None
@@ -154,7 +160,8 @@ class Bridge:
 
     async def _statistics(self, channel: Channel, _message: Message) -> None:
         """The tunnel's counters, and how many other operations of the page are under way."""
-        channel.send("result", value={"operations": len(self._channels) - 1, **self._ready().statistics()})
+        own = {"operations": len(self._channels) - 1, **self._worker_statistics()}
+        channel.send("result", value={**own, **self._ready().statistics()})
 
 
 def _defect(error: Exception) -> SmolmixError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import js
+import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import create_proxy, jsnull, to_js
 
 from ..host.browser import BrowserHost
@@ -28,9 +29,10 @@ def start(scope: Any) -> Any:
             scope.postMessage(converted)
 
     def make_tunnel(options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> Tunnel:
-        return Tunnel(options, BrowserHost(verbose=options.debug), on_change=on_change)
+        host = BrowserHost(options.directory_urls, verbose=options.debug)
+        return Tunnel(options, host, on_change=on_change)
 
-    bridge = Bridge(post, make_tunnel)
+    bridge = Bridge(post, make_tunnel, lambda: {"requests_blocked": int(guard.stopped())})
 
     def receive(message: Any) -> None:
         bridge.receive(to_python(message.to_py()))

@@ -1,17 +1,18 @@
-"""The host inside a browser worker: the worker's own `WebSocket` and `fetch`, through Pyodide's `js`.
+"""The host inside a browser worker, on Pyodide's loop.
 
-Imported under Pyodide only. Nothing here reads cookies or the page; `fetch` sends no credentials and no referrer, and
-the only other connection is the gateway's WebSocket.
+Imported under Pyodide only. Whatever leaves the worker does so through two functions of its leak guard
+(worker/guard.js, the module `smolmix_guard`): GET below the directory's addresses, and the gateway's WebSocket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import js
+import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
@@ -23,11 +24,15 @@ _OPEN_TIMEOUT = 15.0
 
 
 class BrowserHost:
-    """Host on Pyodide's event loop; one wake-up timer maps to one `setTimeout`."""
+    """Host on Pyodide's event loop; one wake-up timer maps to one `setTimeout`.
+
+    `directories`: base URLs; nothing else can be asked from this worker, also not by a later host.
+    """
 
     name = "browser"
 
-    def __init__(self, *, verbose: bool = False, rng: RandomSource | None = None) -> None:
+    def __init__(self, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None) -> None:
+        guard.setDirectories(to_js(list(directories)))
         self.rng: RandomSource = rng or SystemRandom()
         self._loop = asyncio.get_running_loop()
         self._verbose = verbose
@@ -58,16 +63,9 @@ class BrowserHost:
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
         abort = js.AbortController.new()
-        options = {
-            "signal": abort.signal,
-            "credentials": "omit",
-            "referrerPolicy": "no-referrer",
-            "redirect": "error",
-            "cache": "no-store",
-        }
         try:
             async with asyncio.timeout(timeout):
-                response = await js.fetch(url, to_js(options, dict_converter=js.Object.fromEntries))
+                response = await guard.fetchDirectory(url, abort.signal)
                 body = await self._body(url, response, max_bytes)
         except TimeoutError:
             abort.abort()
@@ -108,7 +106,7 @@ class _WebSocket:
         self._socket: Any = None
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
         try:
-            self._socket = js.WebSocket.new(url)
+            self._socket = guard.openGateway(url)
         except JsException as error:
             loop.call_soon(self._finish, f"cannot connect: {error}")
             return
