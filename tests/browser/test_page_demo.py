@@ -63,7 +63,7 @@ async def test_it_serves_until_it_is_interrupted() -> None:
         page = await asyncio.to_thread(lambda: urlopen(url, timeout=10).read())
         assert b"smolmix-web" in page
         process.send_signal(signal.SIGINT)
-        output, errors = await process.communicate()
+        _, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     assert errors == b""
 

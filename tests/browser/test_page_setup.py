@@ -134,9 +134,6 @@ async def test_several_tunnels_in_one_page(fresh: ApiPage, session: Session) -> 
 OPTIONS: dict[str, str] = {
     "unknownOption": "1",
     "forceTls": '"yes"',
-    "openReplySurbs": "1.5",
-    "connectTimeoutMs": "NaN",
-    "caCertificates": '"no PEM"',
     "preferredIpr": '"abc"',
     "clientId": "new Date()",
     "debug": "() => true",
