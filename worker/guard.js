@@ -81,7 +81,7 @@ export function createGuard(scope, files) {
     const { prototype } = scope[name];
     if (prototype) {
       refuse.prototype = prototype; // for `instanceof`
-      replace(prototype, "constructor", refuse);
+      Object.defineProperty(prototype, "constructor", { value: refuse, writable: false, configurable: false });
     }
     replace(scope, name, refuse);
   }
