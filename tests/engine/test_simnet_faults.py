@@ -61,7 +61,7 @@ def strike(direction: Direction, number: int, action: Any) -> Life:
 @pytest.mark.parametrize("action", ["cut", "close"])
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_the_socket_ends_at_every_frame_of_set_up(direction: Direction, action: Any) -> None:
-    for number in frames(fetch=False)[direction]:
+    for number in frames(fetch=False)[direction][:: 1 if action == "cut" else 3]:
         life = strike(direction, number, action)
         assert life.setup.ok and life.setup.seconds < 20, f"{action} at {direction} {number}: {life}"
 
