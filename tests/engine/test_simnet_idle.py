@@ -69,11 +69,11 @@ def test_cover_traffic_leaves_nothing_behind() -> None:
     try:
         tunnel.run(3)
         before = client_memory()
-        tunnel.run(6)
+        tunnel.run(4)
         grown = client_memory() - before
     finally:
         tracemalloc.stop()
-    assert grown < 50_000, f"{grown} bytes in 6 s of cover traffic"
+    assert grown < 50_000, f"{grown} bytes in 4 s of cover traffic"
     statistics = tunnel.engine.statistics()
     assert statistics["acks_for_cover"] > 500
     assert tunnel.engine.mixnet.in_flight <= 3 and statistics["queue_length"] <= 3

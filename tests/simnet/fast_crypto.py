@@ -146,14 +146,12 @@ class InsecureFastCrypto:
         for key in reversed(keys):
             left = _mix(left, key[0:64], right)
             right = _xor_stream(left + key[64:128], right)
-            left = _mix(left, key[128:192], right)
         return left + right
 
     def lioness_decrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
         hashes.check_lioness(keys, block)
         left, right = block[:32], block[32:]
         for key in keys:
-            left = _mix(left, key[128:192], right)
             right = _xor_stream(left + key[64:128], right)
             left = _mix(left, key[0:64], right)
         return left + right
