@@ -12,10 +12,13 @@
  * @module
  */
 
-/** Constructors and functions that open connections, by their global name; not every browser has all of them. */
+/**
+ * Constructors that open connections, by their global name; not every browser has all of them. `importScripts` throws by
+ * itself in a module worker, and Pyodide calls it to learn that it is in one.
+ */
 const INTERFACES = [
   "EventSource", "FontFace", "Notification", "RTCPeerConnection", "SharedWorker", "WebSocket", "WebSocketStream",
-  "WebTransport", "Worker", "XMLHttpRequest", "importScripts",
+  "WebTransport", "Worker", "XMLHttpRequest",
 ];
 /** Methods that do, by their class. @type {[string, string][]} */
 const METHODS = [

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from browserkit.pyodide_page import PyodidePage
 
-TO_PYTHON = """
-import js
+# What the product's worker registers and PyodidePage does not.
+MODULES = """
+import js, pyodide_js
+for name in ("smolmix_guard", "smolmix_storage"):
+    pyodide_js.registerJsModule(name, js.eval("({ stopped: () => 0 })"))
+"""
+
+TO_PYTHON = (
+    MODULES
+    + """
 from smolmix_web.bridge.worker import to_python
 made = js.eval('''({
   text: "ü", whole: 5, half: 1.5, big: 2 ** 53, yes: true, nothing: null, missing: undefined,
@@ -20,9 +28,12 @@ result["part"] = list(value["part"])
 result["empty"] = list(value["empty"])
 result["list"] = value["list"]
 """
+)
 
-THROUGH_THE_BRIDGE = """
-import asyncio, js
+THROUGH_THE_BRIDGE = (
+    MODULES
+    + """
+import asyncio
 from pyodide.ffi import to_js
 from smolmix_web.bridge import worker
 
@@ -43,6 +54,7 @@ import json
 result = json.loads(result)
 receive.destroy()
 """
+)
 
 
 def test_values_become_plain_python(pyodide_page: PyodidePage) -> None:
