@@ -136,7 +136,8 @@ class Receiver:
         return data
 
     def _grow(self, count: int, now: float, rtt: float) -> None:
-        """Dynamic right-sizing: a reader that empties half the buffer in a round trip gets one twice the size."""
+        """Dynamic right-sizing. The window that is told now bounds what is sent a round trip from now, when a sender in
+        slow start sends twice as much, and half of that again may stand behind a hole: so four times what was read."""
         limit = self._config.receive_buffer_max
         if self.capacity >= limit:
             return
@@ -144,9 +145,9 @@ class Receiver:
             rtt = self.round_trip
         self._autosize_read += count
         elapsed = now - self._autosize_from
-        if self._autosize_read * 2 > self.capacity:
+        if self._autosize_read * 4 > self.capacity:
             if self._autosize_from != -INFINITY or elapsed < rtt:
-                self._enlarge(min(limit, max(self.capacity * 2, self._autosize_read * 2)))
+                self._enlarge(min(limit, max(self.capacity * 2, self._autosize_read * 4)))
         elif elapsed < rtt:
             return
         self._autosize_from = now
