@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import SmolmixError, TimeoutExpired, UsageError
+from .errors import OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
 from .http import HttpRequest
 from .options import TunnelOptions
@@ -41,6 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--no-tls", action="store_true", help="reach the gateway by ws://, as on a local network")
     group.add_argument("--no-poisson", action="store_true", help="send at once, without dummy packets")
     group.add_argument("--no-cover", action="store_true", help="no separate loop cover stream")
+    group.add_argument("--client-id", metavar="NAME", help="store the identity under this name and use it again")
+    group.add_argument(
+        "--storage-passphrase-file", metavar="FILE", help="its first line seals the stored identity; with --client-id"
+    )
     group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="for everything (default 300 s)")
     group.add_argument("--json", action="store_true", help="one JSON object on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -76,11 +80,23 @@ def options_from(args: argparse.Namespace) -> TunnelOptions:
         "forceTls": not args.no_tls,
         "disablePoissonTraffic": args.no_poisson,
         "disableCoverTraffic": args.no_cover,
+        "clientId": args.client_id,
         "debug": not args.quiet,
     }
+    if args.storage_passphrase_file is not None:
+        given["storagePassphrase"] = read_passphrase(args.storage_passphrase_file)
     if args.ca is not None:
         given["caCertificates"] = Path(args.ca).read_text(encoding="utf-8")
     return TunnelOptions.from_mapping(given)
+
+
+def read_passphrase(path: str) -> str:
+    """First line of a file, without its end. A file, because arguments can be seen by other users."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline(65_536).rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise OptionError("storagePassphrase", f"{path} is not UTF-8 text") from None
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:
