@@ -6,17 +6,19 @@ One entry for all destinations: nearly all of a round trip is the mix network's,
 from __future__ import annotations
 
 from .config import TcpConfig
+from .congestion import SharedPath
 from .rtt import RttEstimator
 
 LIFETIME = 900.0  # seconds without news
 
 
 class PathCache:
-    __slots__ = ("_at", "_rtt", "lateness")
+    __slots__ = ("_at", "_rtt", "lateness", "shared")
 
     def __init__(self, config: TcpConfig) -> None:
         self._rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self._at = float("-inf")
+        self.shared = SharedPath()
         self.lateness = 0.0  # seconds that packets arrive after later ones
 
     def sample(self, rtt: float, now: float) -> None:

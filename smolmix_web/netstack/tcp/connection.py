@@ -20,6 +20,7 @@ from ...errors import (
 from ..addresses import Endpoint
 from ..limits import Budget
 from .config import TcpConfig
+from .congestion import SharedPath
 from .info import TcpInfo, snapshot
 from .receiver import Receiver
 from .rtt import RttEstimator
@@ -150,6 +151,7 @@ class TcpConnection:
         initial_rto: float | None = None,
         stamp_offset: int = 0,
         budget: Budget | None = None,
+        shared: SharedPath | None = None,
     ) -> None:
         self._host = host
         self.key = key
@@ -167,7 +169,7 @@ class TcpConnection:
         self.listener: object | None = None
         self.released = False
         self.rtt = RttEstimator(initial_rto or config.initial_rto, config.min_rto, config.max_rto)
-        self.sender = Sender(config, self.rtt, iss + 1, mss, budget)
+        self.sender = Sender(config, self.rtt, iss + 1, mss, budget, shared)
         self.timestamps = Timestamps(stamp_offset, config.paws_tolerance)
         self.window_scaling = True  # until the peer's SYN says otherwise
         scale = window_scale_for(max(config.receive_buffer, config.receive_buffer_max))

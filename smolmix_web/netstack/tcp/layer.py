@@ -93,6 +93,7 @@ class TcpLayer:
             initial_rto=self.paths.initial_rto(config, now),
             stamp_offset=int.from_bytes(core.rng.bytes(4), "big"),
             budget=self._budget,
+            shared=self.paths.shared,
         )
         late = [other.sender.rack.lateness for other in islice(self.connections.values(), SIBLINGS)]
         connection.sender.rack.expect(max(late, default=0.0))

@@ -224,6 +224,10 @@ class Receiver:
         if payload:
             self.out_of_order += 1
             self._insert(seq, payload)
+            # A hole holds the reader up, not the sender: the window must let it go on until the hole is filled.
+            beyond = 2 * (end - rcv_nxt)
+            if beyond > self.capacity and len(self._buffer) * 4 <= self.capacity:
+                self._enlarge(min(beyond, max(self._config.receive_buffer_max, self.capacity)))
         if payload:
             self._acknowledge_gap(now)
         elif fin:

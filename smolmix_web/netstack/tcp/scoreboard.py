@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Sent:
     """One segment in flight: `seq <= position < end`; a FIN counts as the last position."""
 
-    __slots__ = ("end", "lost", "mark", "sacked", "sent_at", "seq", "transmissions")
+    __slots__ = ("end", "first_sent_at", "lost", "mark", "sacked", "sent_at", "seq", "transmissions")
 
     def __init__(self, seq: int, end: int, sent_at: float) -> None:
         self.seq = seq
         self.end = end
+        self.first_sent_at = sent_at
         self.sent_at = sent_at  # of the latest transmission
         self.transmissions = 1
         self.sacked = False
@@ -213,6 +214,7 @@ class Scoreboard:
             rest = Sent(record.seq + limit, record.end, record.sent_at)
             rest.transmissions = record.transmissions
             rest.lost = record.lost
+            rest.first_sent_at = record.first_sent_at
             rest.mark = record.mark
             record.end = rest.seq
             self.records.insert(at + 1, rest)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..limits import Budget
 from .config import TcpConfig
-from .congestion import CongestionControl, initial_window
+from .congestion import CongestionControl, SharedPath, initial_window
 from .rack import CLOCK, Rack
 from .rate import RateEstimator
 from .rtt import RttEstimator
@@ -61,6 +61,7 @@ class Sender:
         "_resent",
         "_rtt_mark",
         "_sent_at",
+        "_shared",
         "_tail_armed",
         "_tail_at",
         "_tail_probes",
@@ -97,9 +98,16 @@ class Sender:
     )
 
     def __init__(
-        self, config: TcpConfig, rtt: RttEstimator, start: int, mss: int, budget: Budget | None = None
+        self,
+        config: TcpConfig,
+        rtt: RttEstimator,
+        start: int,
+        mss: int,
+        budget: Budget | None = None,
+        shared: SharedPath | None = None,
     ) -> None:
         self._config = config
+        self._shared = shared
         self.rtt = rtt
         self.mss = mss
         self._peer_mss = mss
@@ -199,6 +207,8 @@ class Sender:
     def start_window(self, segments: int) -> None:
         """Begin congestion control anew with this many segments."""
         self.congestion = self._config.congestion(self.mss, initial_window(self.mss, segments))
+        if self._shared is not None:
+            self.congestion.join(self._shared)
 
     # -- what goes out
 
@@ -463,15 +473,19 @@ class Sender:
         acked = ack - una if ack > una else 0
         board = self.board
         lost = board.marked
-        delivered = self._advance(ack, now) if acked else []
+        if acked:
+            delivered = self._advance(ack, now)
+            age = self._verified(age, delivered, now)
+        else:
+            delivered, age = [], None
         if blocks:
             delivered += board.sack(blocks)
         if delivered:
-            self._sample(delivered, age if acked else None, now)
+            self._sample(delivered, age, now)
             sample = self.rate.on_delivered(delivered, now, self.rtt.min_rtt)
         if acked:
-            if self._first_resent_at is not None:
-                self._judge(age, now)
+            if age is not None and self._first_resent_at is not None:
+                self._judge(delivered[0], age, now)
             self._on_progress(acked, in_flight, now)
         elif self.snd_nxt == una or not self.snd_wnd:
             # The peer lives: a window may stay closed as long as it says so (RFC 9293 3.8.6.1).
@@ -481,7 +495,7 @@ class Sender:
             self._on_duplicate(in_flight, now)
         if delivered:
             if self.sack_permitted:
-                self._detect(delivered, in_flight, age if acked else None, now)
+                self._detect(delivered, in_flight, age, now)
                 if self._tail_armed and self.timer_at != INFINITY:
                     self.timer_at = INFINITY
                     if self.snd_nxt > self.snd_una:
@@ -534,10 +548,24 @@ class Sender:
                 self.spurious += 1
                 self.congestion.undo()
 
-    def _judge(self, age: float | None, now: float) -> None:
-        """Eifel (RFC 3522): does the first ACK of something new speak of the original, or of what was sent again?"""
-        resent_at, self._first_resent_at = self._first_resent_at, None
-        if age is None or resent_at is None or now - age >= resent_at - CLOCK:
+    @staticmethod
+    def _verified(age: float | None, delivered: list[Sent], now: float) -> float | None:
+        """The age of an echo, when it is of the segment at the left edge. TS.Recent never goes back, so for a late
+        segment behind a retransmission the peer echoes something else."""
+        if age is None or not delivered:
+            return None
+        first, sent_at = delivered[0], now - age
+        if abs(first.sent_at - sent_at) < CLOCK or abs(first.first_sent_at - sent_at) < CLOCK:
+            return age
+        return None
+
+    def _judge(self, first: Sent, age: float, now: float) -> None:
+        """Eifel (RFC 3522): does the first ACK of something sent again speak of the original?"""
+        resent_at = self._first_resent_at
+        if first.transmissions == 1 or resent_at is None:
+            return
+        self._first_resent_at = None
+        if now - age >= resent_at - CLOCK:
             return
         self.spurious += 1
         self.board.unmark(resent_at)

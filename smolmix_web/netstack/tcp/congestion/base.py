@@ -13,9 +13,62 @@ from typing import Protocol
 from ..rate import RateSample
 
 
+class SharedPath:
+    """What all connections of a stack know of the path that they share, the tunnel: the shortest round trip, and a
+    time when they all send less, to see it without their queue. Alone, a newcomer would take the queue of the others
+    for the path (the trouble of BBR that RFC 9040 sharing cures)."""
+
+    __slots__ = ("_candidate", "_drain_from", "_drain_until", "_seen_at", "min_rtt")
+
+    LIFETIME = 20.0  # seconds without a round trip as short
+    NEAR = 1.05
+    STEP = 1.3  # that the minimum may grow by at once
+
+    def __init__(self) -> None:
+        self.min_rtt = float("inf")
+        self._seen_at = 0.0
+        self._candidate = float("inf")
+        self._drain_from = 0.0  # from then on the drain has had its effect
+        self._drain_until = 0.0
+
+    def sample(self, rtt: float, now: float) -> None:
+        if rtt <= self.min_rtt * self.NEAR:
+            self._seen_at = now
+            if rtt < self.min_rtt:
+                self.min_rtt = rtt
+        if self._drain_from <= now and rtt < self._candidate:
+            self._candidate = rtt
+
+    def draining(self, now: float, mean_rtt: float) -> bool:
+        """Asked once for each ACK: begins a drain when the minimum is old, ends it after a round trip."""
+        if self._drain_until:
+            if now < self._drain_until:
+                return True
+            self._drain_until = 0.0
+            self._seen_at = now
+            # Not all at once: perhaps others did not drain, or it was too short.
+            limit = self.min_rtt * self.STEP
+            if self._candidate > limit:
+                self._seen_at -= 0.75 * self.LIFETIME
+            self.min_rtt = min(self._candidate, limit)
+        elif now - self._seen_at > self.LIFETIME:
+            if now - self._seen_at > 2 * self.LIFETIME:  # nothing was sent meanwhile: what comes now is news enough
+                self._seen_at = now - self.LIFETIME / 2
+                return False
+            self._drain_from = now + mean_rtt
+            self._drain_until = now + 2 * mean_rtt
+            self._candidate = float("inf")
+            return True
+        return False
+
+
 class CongestionControl(Protocol):
     cwnd: int
     ssthresh: int
+
+    def join(self, path: SharedPath) -> None:
+        """Before anything is sent: the path that this connection shares with others."""
+        ...
 
     def on_sent(self, size: int) -> None:
         """A segment of `size` went out, new or again."""

@@ -19,16 +19,17 @@ from __future__ import annotations
 from collections import deque
 
 from ..rate import RateSample
+from .base import SharedPath
 
 INFINITY = float("inf")
 STARTUP_GAIN = 2.9  # of the measured rate, which is that of a round trip ago: lets the window double
-GAIN = 1.5
-EXTRA = 8  # segments
+QUICK_BYTES = 64 * 1024  # up to here the window triples in a round trip
+GAIN = 1.35
+EXTRA = 12  # segments
 FULL_ROUNDS = 3  # without FULL_GROWTH more bandwidth the pipe is full
 FULL_GROWTH = 1.25
-BANDWIDTH_ROUNDS = 10  # the maximum of so many rounds counts
-MIN_RTT_LIFETIME = 20.0  # seconds until the minimum is looked for again
-DRAIN = 0.7  # of the product, for one round trip, to see the path without our queue
+BANDWIDTH_ROUNDS = 6  # the maximum of so many rounds counts
+DRAIN = 0.6  # of the product, for a while now and then, to see the path without our queue
 MIN_SEGMENTS = 4
 LOSS_LIMIT = 0.1
 
@@ -36,22 +37,18 @@ LOSS_LIMIT = 0.1
 class PathModel:
     __slots__ = (
         "_before",
-        "_drained_at",
         "_full_bandwidth",
         "_full_count",
         "_initial",
         "_jitter",
         "_mean",
-        "_min_rtt_at",
-        "_probe_min",
+        "_path",
         "_round",
         "_round_delivered",
         "_round_lost",
         "_rounds",
         "bandwidth",
         "cwnd",
-        "draining",
-        "min_rtt",
         "mss",
         "ssthresh",
         "startup",
@@ -62,21 +59,24 @@ class PathModel:
         self.cwnd = initial_window
         self.ssthresh = 1 << 62  # this controller has none
         self.bandwidth = 0.0  # bytes per second
-        self.min_rtt = INFINITY
         self.startup = True
-        self.draining = False
         self._initial = initial_window
         self._mean = 0.0  # of round trips, and their mean deviation
         self._jitter = 0.0
-        self._min_rtt_at = 0.0
-        self._probe_min = INFINITY
-        self._drained_at: int | None = None
+        self._path = SharedPath()
         self._round = 0
         self._rounds: deque[tuple[int, float]] = deque()  # (round, its best rate), falling
         self._full_bandwidth = 0.0
         self._full_count = 0
         self._round_delivered = self._round_lost = 0
         self._before: int | None = None  # the window before a timeout
+
+    def join(self, path: SharedPath) -> None:
+        self._path = path
+
+    @property
+    def min_rtt(self) -> float:
+        return self._path.min_rtt
 
     # -- the model
 
@@ -86,10 +86,7 @@ class PathModel:
             self._mean += (rtt - self._mean) / 8
         else:
             self._mean = rtt
-        if rtt <= self.min_rtt * 1.05:
-            self._min_rtt_at = now
-        self.min_rtt = min(self.min_rtt, rtt)
-        self._probe_min = min(self._probe_min, rtt)
+        self._path.sample(rtt, now)
 
     def _on_rate(self, rate: float) -> None:
         rounds = self._rounds
@@ -99,7 +96,7 @@ class PathModel:
             rounds.append((self._round, rate))
         self.bandwidth = rounds[0][1]
 
-    def _on_round(self, now: float) -> None:
+    def _on_round(self) -> None:
         self._round += 1
         rounds = self._rounds
         while len(rounds) > 1 and rounds[0][0] <= self._round - BANDWIDTH_ROUNDS:
@@ -112,11 +109,7 @@ class PathModel:
                 self._full_count = 0
             else:
                 self._full_count += 1
-                self.startup = self._full_count < FULL_ROUNDS
-        elif not self.draining and now - self._min_rtt_at > MIN_RTT_LIFETIME:
-            self.draining = True
-            self._drained_at = None
-            self._probe_min = INFINITY
+                self.startup = self._full_count < FULL_ROUNDS and not self._queueing
         total = self._round_delivered + self._round_lost
         if self._round_lost > LOSS_LIMIT * total and self._queueing:
             self.startup = False
@@ -133,17 +126,6 @@ class PathModel:
             return 0
         return int(gain * self.bandwidth * (self.min_rtt + min(2 * self._jitter, self.min_rtt)))
 
-    def _end_of_drain(self, pipe: int, limit: int, now: float) -> None:
-        if self._drained_at is None:
-            if pipe <= limit:
-                self._drained_at = self._round + 1
-                self._probe_min = INFINITY
-        elif self._round > self._drained_at:
-            self.draining = False
-            self._min_rtt_at = now
-            if self._probe_min != INFINITY:
-                self.min_rtt = self._probe_min
-
     # -- the window
 
     def on_delivered(self, sample: RateSample, now: float) -> None:
@@ -152,14 +134,12 @@ class PathModel:
         self._round_delivered += sample.delivered
         self._round_lost += sample.lost
         if sample.round_started:
-            self._on_round(now)
+            self._on_round()
         if sample.rate is not None and (not sample.app_limited or sample.rate > self.bandwidth):
             self._on_rate(sample.rate)
         floor = self.mss * MIN_SEGMENTS
-        if self.draining:
-            limit = max(self._product(DRAIN), floor)
-            self.cwnd = min(self.cwnd, limit)
-            self._end_of_drain(sample.pipe, limit + self.mss, now)
+        if self._path.draining(now, self._mean) and not self.startup:
+            self.cwnd = min(self.cwnd, max(self._product(DRAIN), floor))
             return
         target = self._product(STARTUP_GAIN if self.startup else GAIN) + EXTRA * self.mss
         if self.startup:
@@ -167,7 +147,10 @@ class PathModel:
         if self.cwnd >= target and not self.startup:
             self.cwnd = max(target, floor)
         elif self.cwnd < 2 * sample.in_flight + self.mss:
-            self.cwnd = max(self.cwnd, min(self.cwnd + sample.delivered, target))
+            more = sample.delivered
+            if self.startup and self.cwnd < QUICK_BYTES:
+                more *= 2
+            self.cwnd = max(self.cwnd, min(self.cwnd + more, target))
 
     def on_sent(self, size: int) -> None:
         pass
@@ -182,11 +165,11 @@ class PathModel:
         pass
 
     def on_timeout(self, in_flight: int, now: float, first: bool) -> None:
-        """Nothing was heard for long: begin with one segment. What is delivered lets the window double up to what
-        the model says, which is still believed."""
+        """Nothing was heard for long: begin with two segments, in case one is lost too. What is delivered lets the
+        window double up to what the model says, which is still believed."""
         if first:
             self._before = self.cwnd
-        self.cwnd = self.mss
+        self.cwnd = 2 * self.mss if first else self.mss
 
     def undo(self) -> None:
         if self._before is not None:

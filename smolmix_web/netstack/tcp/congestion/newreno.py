@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..rate import RateSample
+from .base import SharedPath
 from .prr import Prr
 
 
@@ -21,6 +22,9 @@ class NewReno:
         self._before: tuple[int, int] | None = None  # cwnd and ssthresh before the latest reduction
         self._credit = 0  # bytes acknowledged since the last step of congestion avoidance
         self._prr = Prr()
+
+    def join(self, path: SharedPath) -> None:
+        pass
 
     def on_sent(self, size: int) -> None:
         if self._prr.active:
