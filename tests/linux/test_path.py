@@ -57,6 +57,7 @@ def test_the_kernel_finds_its_way_through_a_black_hole(network: MAKE, opener: st
     exchange(net, opener, 0, 300_000, timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [4, 6])
 def test_we_find_our_way_through_a_black_hole(network: MAKE, version: int) -> None:
     net = network(Wire(delay=0.01, mtu=1300), Wire(delay=0.01), black_hole=True)
