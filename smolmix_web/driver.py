@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
+from collections import deque
 from collections.abc import Callable
 
 from .engine import Engine
+from .errors import TunnelError
 from .host.base import Host, TimerHandle
 from .mixnet.gateway.link import OpenSocket
 from .netstack import Stack
 
-MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
-BUFFER_RETRY = 0.02  # s
+BUFFER_RETRY = 0.02  # s between looks at a full buffer of the socket
 
 
 class _Socket:
@@ -46,6 +48,7 @@ class Driver:
         self._socket: _Socket | None = None
         self._timer: TimerHandle | None = None
         self._timer_at = float("inf")
+        self._received: deque[bytes | str] = deque()
         self._woken = False
         self._running = False
 
@@ -104,7 +107,7 @@ class Driver:
 
     def socket_message(self, socket: _Socket, frame: bytes | str) -> None:
         if socket is self._socket:
-            self._engine.receive(frame, self._host.now(), self._host.unix_time())
+            self._received.append(frame)
             self._run()
 
     def socket_closed(self, socket: _Socket, reason: str) -> None:
@@ -118,13 +121,20 @@ class Driver:
     def _run(self) -> None:
         if not self._running:
             return
+        try:
+            self._turn()
+        except Exception as error:
+            # A defect of ours must end the tunnel visibly, not leave it "ready" without a timer.
+            self._host.log(traceback.format_exc())
+            defect = TunnelError(f"internal error: {type(error).__name__}: {error}", code="internal", phase="engine")
+            self._engine.fail(defect, self._host.now())
+            self._on_change()
+
+    def _turn(self) -> None:
         now = self._host.now()
-        if self._socket is not None:
-            buffered = self._socket.buffered
-            self._engine.note_buffered(buffered, now)
-            if buffered > MAX_BUFFERED:
-                self._arm(now + BUFFER_RETRY)
-                return
+        while self._received:
+            self._engine.receive(self._received.popleft(), now, self._host.unix_time())
+        congested = self._engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
         frames = self._engine.poll(now, self._host.unix_time())
         if self._socket is not None:
             for frame in frames:
@@ -133,7 +143,9 @@ class Driver:
         self._on_change()
         if self._running:
             deadline = self._engine.next_deadline()
-            self._arm(float("inf") if deadline is None else deadline)
+            # Nothing tells when the socket's buffer has drained.
+            latest = now + BUFFER_RETRY if congested else float("inf")
+            self._arm(latest if deadline is None else min(deadline, latest))
 
     def _arm(self, deadline: float) -> None:
         """Keep one timer for the earliest deadline. A timer that fires early is cheaper than one made anew."""

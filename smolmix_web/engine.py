@@ -29,6 +29,8 @@ from .rand import RandomSource
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
+MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
+STALL_LIMIT = 30.0  # s that it may stay so
 LATE = 5.0  # s; a poll this late means that the machine slept
 
 
@@ -56,9 +58,18 @@ class Engine:
         self._gateway_up = False
         self._held_back = False
         self._due: float | None = None
+        self._congested = False
+        self._congested_since: float | None = None
+        self._unix_offset: float | None = None
+        self.wakes = 0  # times the machine slept, as far as it showed
         self._polled = 0.0
         self.messages_dropped = 0
         self.strangers = 0
+
+    @property
+    def has_address(self) -> bool:
+        """Sockets may be opened now, even if their packets have to wait for the gateway."""
+        return self._stack is not None
 
     @property
     def stack(self) -> Stack:
@@ -121,21 +132,33 @@ class Engine:
                 session.surbs_requested()
                 session.surbs_given(unseen)
 
-    def note_buffered(self, size: int, now: float) -> None:
-        """Bytes that the socket has taken but not sent: a slow gateway slows the main stream down."""
+    def note_buffered(self, size: int, now: float) -> bool:
+        """Bytes that the socket has taken but not sent. A slow gateway slows the main stream; beyond a bound nothing
+        leaves until it drains, and one that does not drain is dead. True while beyond the bound."""
         self.mixnet.note_backlog(size // FRAME_SIZE, now)
+        self._congested = size > MAX_BUFFERED
+        if not self._congested:
+            self._congested_since = None
+        elif self._congested_since is None:
+            self._congested_since = now
+        elif now >= self._congested_since + STALL_LIMIT:
+            self._congested_since = None
+            self.gateway.abandon(now, f"the socket takes nothing for {STALL_LIMIT:g} s")
+            self._follow_gateway(now)
+        return self._congested
+
+    @property
+    def _can_send(self) -> bool:
+        return self.gateway.can_forward and not self._congested
 
     # -- time -------------------------------------------------------------------------------------
 
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
-        # A deadline that was past when it was given says nothing about sleep.
-        if self._due is not None and now > max(self._due, self._polled) + LATE:
-            self._woke_up(now)
-        self._polled = now
+        self._notice_sleep(now, unix_time)
         frames = self.gateway.poll(now, unix_time)
         self._follow_gateway(now)
-        if not self.gateway.can_forward:
+        if not self._can_send:
             self._pump_stack(now)
             return frames
         if not self.exit.started:
@@ -153,7 +176,7 @@ class Engine:
         if self._stack is None:
             return
         room = 0
-        if self.gateway.can_forward:
+        if self._can_send:
             room = max(0, min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space))
         # Without room nothing leaves, but the stack's timers run.
         packets = self._stack.poll(now, room)
@@ -180,11 +203,11 @@ class Engine:
     def next_deadline(self) -> float | None:
         """When to poll although nothing arrived; in the past when there is something to send."""
         times = [self.gateway.next_deadline()]
-        if self.gateway.can_forward:
+        if self._can_send:
             times += [self.exit.next_deadline(), self.mixnet.next_deadline()]
         # While packets are held back, or there is no gateway, only the stack's timers count.
         if self._stack is not None:
-            times.append(self._stack.next_deadline(full=self._held_back or not self.gateway.can_forward))
+            times.append(self._stack.next_deadline(full=self._held_back or not self._can_send))
         self._due = min((time for time in times if time is not None), default=None)
         return self._due
 
@@ -201,9 +224,17 @@ class Engine:
         if self.gateway.ready:
             self.exit.link_up(now)
 
-    def _woke_up(self, now: float) -> None:
-        self._due = None
-        self.network_changed(now)
+    def _notice_sleep(self, now: float, unix_time: float) -> None:
+        """A poll long after its deadline, or a wall clock that ran on without us: the machine slept."""
+        # A deadline that was past when it was given says nothing about sleep.
+        late = self._due is not None and now > max(self._due, self._polled) + LATE
+        offset = unix_time - now
+        jumped = self._unix_offset is not None and abs(offset - self._unix_offset) > LATE
+        self._polled, self._unix_offset = now, offset
+        if late or jumped:
+            self._due = None
+            self.wakes += 1
+            self.network_changed(now)
 
     # -- what happened ------------------------------------------------------------------------------
 

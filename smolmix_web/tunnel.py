@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .crypto import load_crypto
+from .crypto.provider import Crypto
 from .deadline import Deadline
 from .directory_loader import load
 from .dns import Resolver
@@ -48,11 +49,14 @@ from .websocket import WebSocketConnection
 from .websocket import connect as connect_websocket
 
 TOPOLOGY_REFRESH = 300.0  # s
+TOPOLOGY_RETRY = 30.0  # s after a refresh that failed
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
+READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel without address
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
+_TRYING = ("connecting", "reconnecting")
 
 OnChange = Callable[[dict[str, Any]], None]
 
@@ -64,11 +68,18 @@ class Tunnel:
     with the tunnel, unless the options are `persistent`.
     """
 
-    def __init__(self, options: TunnelOptions, host: Host, *, on_change: OnChange | None = None) -> None:
+    def __init__(
+        self,
+        options: TunnelOptions,
+        host: Host,
+        *,
+        on_change: OnChange | None = None,
+        crypto: Crypto | None = None,
+    ) -> None:
         self._options = options
         self._host = host
         self._on_change = on_change
-        self._crypto = load_crypto(options.crypto)
+        self._crypto = crypto or load_crypto(options.crypto)
         self._preferred_gateway = _identity(options.preferred_gateway)
         self._preferred_exit = _recipient(options.preferred_ipr)
         check_roots(options.ca_certificates)
@@ -87,6 +98,8 @@ class Tunnel:
         self._settled: asyncio.Future[None] | None = None
         self._refresh_timer: TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._wakes = 0
+        self._waiters: list[asyncio.Future[None]] = []
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -210,6 +223,10 @@ class Tunnel:
         """Called after every poll: cheap unless something happened."""
         engine, settled = self._engine, self._settled
         assert engine is not None and settled is not None
+        if engine.wakes != self._wakes:
+            # What we knew of the network is as old as the sleep was long.
+            self._wakes = engine.wakes
+            self._refresh()
         state, step = engine.state
         if state == self.state and step == self.step:
             return
@@ -224,7 +241,7 @@ class Tunnel:
             if state == "ready":
                 settled.set_result(None)
             else:
-                self._change(state, step)
+                self._change("connecting", step)
         elif self.state in _ALIVE:
             self._change(state, step)
 
@@ -290,6 +307,11 @@ class Tunnel:
     def _change(self, state: str, step: str | None = None) -> None:
         self.state, self.step = state, step
         self._host.log(f"tunnel {state}" + (f": {step}" if step else ""))
+        if state not in _TRYING:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
         if self._on_change is not None:
             self._on_change(self.snapshot())
 
@@ -326,20 +348,26 @@ class Tunnel:
     # -- the topology stays fresh -------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_by_time())
+        if self._refresh_timer is not None:
+            self._refresh_timer.cancel()
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_by_time())
 
     async def _refresh_by_time(self) -> None:
+        again = TOPOLOGY_REFRESH
         try:
             await self.refresh_topology()
         except SmolmixError as error:
             # The old topology goes on; the network changes slowly.
             self._host.log(f"topology refresh failed: {error}")
-        self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+            again = TOPOLOGY_RETRY
+        if self.state in _ALIVE:
+            self._refresh_timer = self._host.call_later(again, self._refresh)
 
     async def refresh_topology(self) -> None:
         """Ask the directory now; it is asked every `TOPOLOGY_REFRESH` seconds anyway."""
-        engine, driver = self._engine, self._net()
-        assert engine is not None
+        engine, driver = self._engine, self._driver
+        assert engine is not None and driver is not None
         query = DirectoryQuery.for_topology()
         await load(self._host, self._options.directory_urls, query)
         engine.set_topology(Topology.from_query(query), self._host.now())
@@ -354,15 +382,28 @@ class Tunnel:
             raise StateError(f"the tunnel is not ready but {self.state}", code="not_connected")
         return self._driver
 
+    async def _usable(self) -> Driver:
+        """The network once it has an address: while an exit is being found anew, operations wait and do not fail."""
+        driver, engine = self._net(), self._engine
+        assert engine is not None
+        if not engine.has_address:
+            async with Deadline(self._host, READY_TIMEOUT, "tunnel"):
+                while not engine.has_address:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.append(waiter)
+                    await waiter
+                    driver = self._net()
+        return driver
+
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """HTTP over the tunnel, see `HttpClient.fetch`."""
-        self._net()
+        await self._usable()
         assert self._http is not None
         return await self._http.fetch(request)
 
     async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
         """Addresses of a name, asked through the tunnel."""
-        self._net()
+        await self._usable()
         assert self._resolver is not None
         return [answer.address for answer in await self._resolver.resolve(name, family=family)]
 
@@ -375,7 +416,7 @@ class Tunnel:
     ) -> WebSocketConnection:
         """Open a WebSocket over the tunnel, see `websocket.connect`."""
         return await connect_websocket(
-            self._net(),
+            await self._usable(),
             self._resolver,
             url,
             protocols,
@@ -390,7 +431,7 @@ class Tunnel:
         if not 1 <= port <= 65535:
             raise StateError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
         connector = NetConnector(
-            self._net(),
+            await self._usable(),
             self._resolver,
             extra_roots=self._options.ca_certificates,
             keepalive=self._options.tcp_keepalive_ms / 1000,

@@ -64,6 +64,8 @@ class ExitLink:
         self._tries = 0
         self._events: deque[LinkEvent] = deque()
         self._paused = False
+        self._paused_at = 0.0
+        self._refusals = 0  # in a row, of different candidates
         self._closing = False
         self.registrations = 0
         self.error: SmolmixError | None = None
@@ -102,14 +104,24 @@ class ExitLink:
 
     def link_down(self, now: float) -> None:
         """No message can be sent; nothing is concluded from silence until `link_up`."""
+        if not self._paused:
+            self._paused_at = now
         self._paused = True
         if self._session is not None:
             self._session.link_down(now)
 
     def link_up(self, now: float) -> None:
+        if self._paused:
+            # The time without a gateway was no exit's fault.
+            self._give_up_at += now - self._paused_at
         self._paused = False
         if self._session is not None:
-            self._session.link_up(now)
+            if self._session.state is State.CONNECTING:
+                # What was asked may be lost, and its time is burnt: ask the same exit afresh.
+                self._session = None
+                self._retry_at = now
+            else:
+                self._session.link_up(now)
 
     def disconnect(self, now: float) -> None:
         self._closing = True
@@ -138,7 +150,9 @@ class ExitLink:
         return self._session.take_packets() if self._session is not None else []
 
     def poll(self, now: float, unix_time: float) -> list[OutgoingMessage]:
-        if self._retry_at is not None and now >= self._retry_at and not self._paused:
+        if self._paused:
+            return []
+        if self._retry_at is not None and now >= self._retry_at:
             self._connect(now, unix_time)
         if self._session is None:
             return []
@@ -147,6 +161,8 @@ class ExitLink:
         return messages
 
     def next_deadline(self) -> float | None:
+        if self._paused:
+            return None
         times = [self._retry_at]
         if self._session is not None:
             times.append(self._session.next_deadline())
@@ -186,7 +202,7 @@ class ExitLink:
             match event:
                 case ExitConnected():
                     self.registrations += 1
-                    self._tries = 0
+                    self._tries = self._refusals = 0
                     self._events.append(event)
                 case ExitDenied(_, error):
                     self._denied(error, now)
@@ -204,12 +220,13 @@ class ExitLink:
         self._events.append(ExitLost(error))
 
     def _denied(self, error: SmolmixError, now: float) -> None:
+        """Ask the next; give up when all refused in a row, or the time is over. Silence may end: go round again."""
         self._session = None
-        everyone_asked = self._tries >= len(self._candidates)
-        if now >= self._give_up_at or (self.registrations == 0 and everyone_asked):
+        self._refusals = self._refusals + 1 if error.code in ("exit_refused", "exit_version") else 0
+        if now >= self._give_up_at or (self.registrations == 0 and self._refusals >= len(self._candidates)):
             self.error = error
             self._events.append(ExitFailed(error))
             return
         if not self._pinned:
             self._index = (self._index + 1) % len(self._candidates)
-        self._retry_at = now + RETRY_DELAY if everyone_asked else now
+        self._retry_at = now + RETRY_DELAY if self._tries % len(self._candidates) == 0 else now

@@ -179,9 +179,17 @@ class GatewayLink:
         self._topology = topology
 
     def retry_now(self, now: float) -> None:
-        """The network came back, or the machine woke up: do not wait for the back-off."""
+        """The network came back, or the machine woke up: do not wait for the back-off, and trust no old connection."""
         if self.state is LinkState.WAITING:
             self._retry_at = now
+        elif self._session is not None:
+            self._session.probe()
+
+    def abandon(self, now: float, reason: str) -> None:
+        """Give the present connection up as lost, whatever its socket says."""
+        if self._session is not None:
+            self._session.closed(now, reason)
+            self._follow(now)
 
     def all_counters(self) -> GatewayCounters:
         """Counters of all connections together."""

@@ -117,6 +117,7 @@ class GatewaySession:
         self._last_call = 0.0
         self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
         self._probe_deadline: float | None = None
+        self._doubted = False
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
@@ -231,6 +232,11 @@ class GatewaySession:
         kind = FORWARD_V2 if self.protocol_version >= ROTATION_PROTOCOL else FORWARD_V1
         plaintext = packet.to_bytes(version=kind)
         return seal_frame(self._crypto, self.shared_key, self._rng.bytes(NONCE_LENGTH), kind, plaintext)
+
+    def probe(self) -> None:
+        """Ask for a sign of life at the next poll: something suggests that the connection died unnoticed."""
+        if self.state is GatewayState.READY:
+            self._doubted = True
 
     def take_bodies(self) -> list[bytes]:
         """Mixnet payloads pushed since the last call, in order (21 bytes: an ack; 1643: a message part)."""
@@ -455,6 +461,8 @@ class GatewaySession:
 
     def _probe_at(self) -> float | None:
         """When the silence has lasted too long. One before the first unanswered packet was nobody's fault."""
+        if self._doubted:
+            return float("-inf")
         if self._config.idle_probe is None:
             return None
         if self.unanswered:
@@ -479,6 +487,7 @@ class GatewaySession:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
             self._probe_deadline = now + self._config.probe_timeout
+            self._doubted = False
 
     def _claim_failed(self, now: float, reason: str) -> None:
         self._claim_deadline = None
