@@ -1,5 +1,5 @@
-"""IPv6 header (RFC 8200): parse and build. A packet must carry TCP, UDP or ICMPv6 directly behind the fixed header;
-extension headers, fragments among them, are refused with the code `ipv6_extension`."""
+"""IPv6 header (RFC 8200): parse and build. TCP, UDP or ICMPv6 must stand directly behind the fixed header or behind one
+fragment header (4.5); other extension headers are refused with the code `ipv6_extension`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from ..errors import PacketError
 
 HEADER = struct.Struct("!IHBB16s16s")
 HEADER_SIZE = 40
+FRAGMENT = struct.Struct("!BxHI")
+FRAGMENT_HEADER = 44
+FRAGMENT_SIZE = 8
+FLAG_MF = 0x2000  # as in IPv4
 HOP_LIMIT = 64
-EXTENSION_HEADERS = frozenset((0, 43, 44, 50, 51, 60, 135, 139, 140, 253, 254))
+EXTENSION_HEADERS = frozenset((0, 43, FRAGMENT_HEADER, 50, 51, 60, 135, 139, 140, 253, 254))
 
 
 class Ipv6Header(NamedTuple):
     source: bytes
     destination: bytes
     protocol: int
-    start: int
+    start: int  # offset of the payload
     end: int
     hop_limit: int
+    identification: int = 0  # of a fragment
+    fragment: int = 0  # flag MF and offset in eights, in the places where IPv4 has them; 0 for a whole packet
 
 
 def parse(packet: bytes) -> Ipv6Header:
@@ -34,9 +40,23 @@ def parse(packet: bytes) -> Ipv6Header:
     end = HEADER_SIZE + length
     if end > size:
         raise PacketError(f"IPv6 payload length at offset 4: {length}, but {size} bytes came", code="ipv6_length")
+    if protocol == FRAGMENT_HEADER:
+        return _parse_fragment(packet, source, destination, end, hop_limit)
     if protocol in EXTENSION_HEADERS:
         raise PacketError(f"IPv6 next header at offset 6: extension header {protocol}", code="ipv6_extension")
     return Ipv6Header(source, destination, protocol, HEADER_SIZE, end, hop_limit)
+
+
+def _parse_fragment(packet: bytes, source: bytes, destination: bytes, end: int, hop_limit: int) -> Ipv6Header:
+    start = HEADER_SIZE + FRAGMENT_SIZE
+    if end < start:
+        raise PacketError(f"IPv6 fragment header at offset 40: {end - HEADER_SIZE} of 8 bytes", code="ipv6_truncated")
+    protocol, place, identification = FRAGMENT.unpack_from(packet, HEADER_SIZE)
+    if protocol in EXTENSION_HEADERS:
+        raise PacketError(f"IPv6 next header at offset 40: extension header {protocol}", code="ipv6_extension")
+    # Offset 0 and nothing more to come: whole by itself (RFC 6946).
+    fragment = place >> 3 | (FLAG_MF if place & 1 else 0)
+    return Ipv6Header(source, destination, protocol, start, end, hop_limit, identification, fragment)
 
 
 def build(source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:

@@ -1,13 +1,18 @@
-"""IPv4 reassembly (RFC 791 3.2, RFC 815), bounded in datagrams, bytes, pieces and time, and safe against overlaps.
+"""Reassembly of IPv4 (RFC 791 3.2, RFC 815) and IPv6 (RFC 8200 4.5), bounded in datagrams, bytes, pieces and time, and
+safe against overlaps.
 
 A repeated identical piece is ignored; any other overlap drops the whole datagram, since two readings of it would be
-possible (as RFC 5722 demands for IPv6).
+possible (RFC 5722 demands it for IPv6).
 """
 
 from __future__ import annotations
 
 from ..errors import PacketError
-from .ipv4 import FLAG_MF, Ipv4Header, header
+from . import ipv4, ipv6
+from .ipv4 import FLAG_MF, Ipv4Header
+from .ipv6 import Ipv6Header
+
+Header = Ipv4Header | Ipv6Header
 
 MAX_PIECES = 64
 MAX_DATAGRAM = 65_535
@@ -18,7 +23,7 @@ class _Datagram:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.first: Ipv4Header | None = None
+        self.first: Header | None = None
         self.pieces: dict[int, bytes] = {}  # offset -> payload
         self.size = 0
         self.total: int | None = None  # payload size, known from the last piece
@@ -35,13 +40,13 @@ class Reassembler:
         self.size = 0
         self.expired = 0
 
-    def insert(self, packet: bytes, ip: Ipv4Header, now: float) -> bytes | None:
+    def insert(self, packet: bytes, ip: Header, now: float) -> bytes | None:
         payload = packet[ip.start : ip.end]
         offset = (ip.fragment & 0x1FFF) << 3
         last = not ip.fragment & FLAG_MF
         end = offset + len(payload)
         if not payload or (not last and len(payload) & 7) or end > MAX_DATAGRAM - 20:
-            raise PacketError(f"IPv4 fragment at {offset}: {len(payload)} bytes", code="fragment_malformed")
+            raise PacketError(f"IP fragment at {offset}: {len(payload)} bytes", code="fragment_malformed")
         key = (ip.source, ip.destination, ip.protocol, ip.identification)
         datagram = self._datagrams.get(key)
         if datagram is None:
@@ -55,7 +60,7 @@ class Reassembler:
             raise PacketError("too much waits for reassembly", code="fragment_limit")
         if self._contradicts(datagram, offset, end, last):
             self._drop(key)
-            raise PacketError(f"IPv4 fragment at {offset} overlaps another", code="fragment_overlap")
+            raise PacketError(f"IP fragment at {offset} overlaps another", code="fragment_overlap")
         self._datagrams[key] = datagram
         datagram.pieces[offset] = payload
         datagram.size += len(payload)
@@ -69,8 +74,10 @@ class Reassembler:
         self._drop(key)
         # Disjoint pieces that add up to the total leave no gap. Options of the first piece are not kept.
         body = b"".join(datagram.pieces[at] for at in sorted(datagram.pieces))
-        head = header(ip.source, ip.destination, ip.protocol, 20 + len(body), ip.identification, 0)
-        return head + body
+        if isinstance(ip, Ipv6Header):
+            return ipv6.header(ip.source, ip.destination, ip.protocol, len(body)) + body
+        total = ipv4.HEADER_SIZE + len(body)
+        return ipv4.header(ip.source, ip.destination, ip.protocol, total, ip.identification, 0) + body
 
     @staticmethod
     def _contradicts(datagram: _Datagram, offset: int, end: int, last: bool) -> bool:

@@ -103,28 +103,14 @@ class Stack:
         try:
             version = packet[0] >> 4 if packet else 0
             if version == 4:
-                self._receive_ipv4(packet, now)
+                self._deliver(packet, ipv4.parse(packet), now)
             elif version == 6:
-                header = ipv6.parse(packet)
-                self._deliver(packet, header, now)
+                self._deliver(packet, ipv6.parse(packet), now)
             else:
                 statistics.dropped["ip_version"] += 1
         except PacketError as error:
             statistics.dropped[error.code] += 1
         self._core.settle()
-
-    def _receive_ipv4(self, packet: bytes, now: float) -> None:
-        header = ipv4.parse(packet)
-        if header.fragment & ipv4.FRAGMENT_MASK:
-            if not self._core.is_local(header.destination):
-                self._core.statistics.dropped["not_for_us"] += 1
-                return
-            self._reassembler.expire(now)
-            whole = self._reassembler.insert(packet, header, now)
-            if whole is None:
-                return
-            packet, header = whole, ipv4.parse(whole)
-        self._deliver(packet, header, now)
 
     def _deliver(self, packet: bytes, header: ipv4.Ipv4Header | ipv6.Ipv6Header, now: float) -> None:
         source, destination, protocol, start, end = header[:5]
@@ -133,6 +119,11 @@ class Stack:
             dropped["not_for_us"] += 1
         elif source == destination:
             dropped["martian"] += 1
+        elif header.fragment & ipv4.FRAGMENT_MASK:
+            self._reassembler.expire(now)
+            whole = self._reassembler.insert(packet, header, now)
+            if whole is not None:
+                self._deliver(whole, ipv4.parse(whole) if len(source) == 4 else ipv6.parse(whole), now)
         elif protocol == ip.TCP:
             self._tcp.receive(packet, source, destination, start, end, now)
         elif protocol == ip.UDP:

@@ -117,11 +117,27 @@ def test_ipv6_round_trip_and_truncation() -> None:
             ipv6.parse(packet[:size])
 
 
-@pytest.mark.parametrize("extension", [0, 43, 44, 60])
+@pytest.mark.parametrize("extension", [0, 43, 60])
 def test_ipv6_extension_headers_are_refused_by_name(extension: int) -> None:
-    with pytest.raises(PacketError) as caught:
-        ipv6.parse(ipv6.build(A6, B6, extension, bytes(16)))
-    assert caught.value.code == "ipv6_extension"
+    for packet in (
+        ipv6.build(A6, B6, extension, bytes(16)),
+        ipv6.build(A6, B6, 44, ipv6.FRAGMENT.pack(extension, 0, 1) + bytes(16)),
+    ):
+        with pytest.raises(PacketError) as caught:
+            ipv6.parse(packet)
+        assert caught.value.code == "ipv6_extension"
+
+
+def test_an_ipv6_fragment_header() -> None:
+    packet = ipv6.build(A6, B6, 44, ipv6.FRAGMENT.pack(ip.UDP, 1448 | 1, 0xDEADBEEF) + b"payload.")
+    header = ipv6.parse(packet)
+    assert header == ipv6.Ipv6Header(A6, B6, ip.UDP, 48, 56, 64, 0xDEADBEEF, ipv6.FLAG_MF | 1448 >> 3)
+    whole = ipv6.parse(ipv6.build(A6, B6, 44, ipv6.FRAGMENT.pack(ip.UDP, 0, 7) + b"all"))
+    assert whole.fragment == 0 and (whole.start, whole.end) == (48, 51)
+    for size in range(8):
+        with pytest.raises(PacketError) as caught:
+            ipv6.parse(ipv6.build(A6, B6, 44, packet[40 : 40 + size]))
+        assert caught.value.code == "ipv6_truncated"
 
 
 # -- UDP

@@ -1,16 +1,17 @@
-"""IPv4 reassembly: any order, duplicates, overlaps, bounds, time."""
+"""Reassembly: any order, duplicates, overlaps, bounds, time."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmix_web.errors import PacketError
-from smolmix_web.netstack import ip, ipv4
+from smolmix_web.netstack import Endpoint, Stack, ip, ipv4, ipv6, udp
 from smolmix_web.netstack.reassembly import MAX_PIECES, Reassembler
+from smolmix_web.rand import SeededRandom
 
 A, B = IPv4Address("203.0.113.80").packed, IPv4Address("10.0.171.205").packed
 
@@ -115,3 +116,66 @@ def test_time_frees_what_never_completes() -> None:
     assert (reassembler.size, reassembler.deadline, reassembler.expired) == (16, 36.0, 1)
     reassembler.expire(40.0)
     assert (reassembler.size, reassembler.deadline) == (0, float("inf"))
+
+
+# -- IPv6 (RFC 8200 4.5)
+
+A6, B6 = IPv6Address("2001:db8::80").packed, IPv6Address("fc00::abcd").packed
+
+
+def fragments6(body: bytes, size: int, identification: int = 1) -> list[bytes]:
+    return [
+        ipv6.build(
+            A6,
+            B6,
+            ipv6.FRAGMENT_HEADER,
+            ipv6.FRAGMENT.pack(ip.UDP, at | (at + size < len(body)), identification) + body[at : at + size],
+        )
+        for at in range(0, len(body), size)
+    ]
+
+
+@given(st.binary(min_size=1, max_size=2000), st.sampled_from([64, 504]), st.randoms(use_true_random=False))
+def test_ipv6_in_any_order_beside_ipv4(body: bytes, size: int, random) -> None:  # type: ignore[no-untyped-def]
+    reassembler = made()
+    order = fragments6(body, size) + fragments(body, size)
+    random.shuffle(order)
+    whole = []
+    for packet in order:
+        header = ipv6.parse(packet) if packet[0] >> 4 == 6 else ipv4.parse(packet)
+        if not header.fragment & ipv4.FRAGMENT_MASK:
+            whole.append(packet)  # it came in one piece
+        elif (done := reassembler.insert(packet, header, 0.0)) is not None:
+            whole.append(done)
+    assert len(whole) == 2 and not reassembler.size
+    for packet in whole:
+        header = ipv6.parse(packet) if packet[0] >> 4 == 6 else ipv4.parse(packet)
+        assert packet[header.start : header.end] == body and header.protocol == ip.UDP
+
+
+def test_ipv6_overlap_drops_the_datagram() -> None:
+    reassembler = made()
+    first, second, third = fragments6(bytes(24), 8)
+    wide = ipv6.build(A6, B6, 44, ipv6.FRAGMENT.pack(ip.UDP, 8 | 1, 1) + bytes(16))
+    for packet in (first, third):
+        assert reassembler.insert(packet, ipv6.parse(packet), 0.0) is None
+    with pytest.raises(PacketError) as caught:
+        reassembler.insert(wide, ipv6.parse(wide), 0.0)
+    assert caught.value.code == "fragment_overlap"
+    assert reassembler.insert(second, ipv6.parse(second), 0.0) is None and reassembler.size == 8
+
+
+def test_a_stack_takes_a_datagram_in_ipv6_fragments() -> None:
+    stack = Stack([IPv6Address(B6)], 1420, SeededRandom("fragments"))
+    socket = stack.udp_socket(5000)
+    data = bytes(range(256)) * 16
+    body = udp.build(A6, B6, 53, 5000, data)
+    for packet in reversed(fragments6(body, 1232)):
+        assert socket.receive() is None
+        stack.receive(packet, 1.0)
+    assert socket.receive() == (data, Endpoint(IPv6Address(A6), 53))
+    for packet in fragments6(body, 1232, 2)[1:]:
+        stack.receive(packet, 1.0)
+    assert stack.next_deadline() == 31.0
+    stack.poll(31.0)
+    assert stack.next_deadline() is None
