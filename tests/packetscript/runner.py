@@ -27,7 +27,7 @@ from .scope import MASK, Scope
 LISTEN_PORT = 80
 START = 1000.0
 _MAX_POLLS = 200  # at one instant
-_LINES = ("open", "prepare")  # steps that stand for several
+_LINES = ("open", "prepare", "warm")  # steps that stand for several
 _TINY = 1e-6  # seconds, for sums of decimal fractions
 
 PREPARE = {
@@ -243,7 +243,7 @@ class Runner:
         action = getattr(self, f"do_{step.verb}", None)
         if action is None:
             raise ScriptError(f"unknown step `{step.verb}`")
-        if step.verb not in ("state", "check", "error", "quiet", "ignore", "let", "open", "prepare"):
+        if step.verb not in ("state", "check", "error", "quiet", "ignore", "let", *_LINES):
             self.trace.append(f"{self._t(self.now)} * {' '.join((step.verb, *step.words))}")
         action(step.words)
 
@@ -316,6 +316,12 @@ class Runner:
                 f"connect {more}\n> S 0{first}\n+{rtt} < SA 0 ack 1 win {window} [{offered}]\n> A 1 ack 1{reply}"
             )
         self._expect_state("ESTABLISHED")
+
+    def do_warm(self, words: list[str]) -> None:
+        """`warm N RTT`: N small exchanges, so that the round trip is known; ten bytes each."""
+        for _ in range(int(words[0])):
+            at = self.app.sent + 1
+            self._lines(f"send 10\n> PA {at}..{at + 10}\n+{words[1]} < A")
 
     def do_prepare(self, words: list[str]) -> None:
         """Bring a connection to this state by ordinary packets; sets $snd and $rcv."""
