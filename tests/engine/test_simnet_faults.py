@@ -195,6 +195,10 @@ CASES: dict[str, Case] = {
         ready=lambda n, h, t: [everyone(n, "cut"), n.queue.after(2.5, lambda: everyone(n, "cut"))]
     ),
     "gateway frozen": Case(ready=lambda n, h, t: everyone(n, "freeze")),
+    "gateway frozen under standard traffic": Case(
+        ready=lambda n, h, t: everyone(n, "freeze"),
+        options={"disablePoissonTraffic": False, "disableCoverTraffic": False},
+    ),
     "gateway frozen for ten seconds": Case(
         ready=lambda n, h, t: [everyone(n, "freeze"), n.queue.after(10, lambda: everyone(n, "thaw"))]
     ),
@@ -252,7 +256,6 @@ CASES: dict[str, Case] = {
     "the machine sleeps through a key rotation, its clock too": Case(
         ready=lambda n, h, t: h.suspend(3000, monotonic=False),
         settings={"epoch_seconds": 600.0, "validity_epochs": 2},
-        after="any",
     ),
     "the clock is five minutes ahead": Case(ready=lambda n, h, t: [clock(h, 300), everyone(n, "cut")]),
     "the machine sleeps five minutes": Case(ready=lambda n, h, t: h.suspend(300)),
