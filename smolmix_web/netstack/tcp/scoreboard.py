@@ -189,6 +189,13 @@ class Scoreboard:
                 return at
         return None
 
+    def last_open(self) -> int | None:
+        """Index of the last such record."""
+        for at in range(len(self.records) - 1, -1, -1):
+            if not self.records[at].sacked and not self.records[at].lost:
+                return at
+        return None
+
     def unmark(self, since: float) -> int:
         """What was marked lost and not sent again after `since` is on its way after all; bytes unmarked."""
         before = self.lost

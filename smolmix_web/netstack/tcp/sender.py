@@ -64,6 +64,7 @@ class Sender:
         "_shared",
         "_tail_armed",
         "_tail_at",
+        "_tail_pair",
         "_tail_probes",
         "_timeouts",
         "_wl1",
@@ -140,6 +141,7 @@ class Sender:
         self._timeouts = 0  # in a row
         self._tail_armed = False  # the timer is that of a tail loss probe
         self._tail_probes = 0  # in a row
+        self._tail_pair = False  # a second segment goes with this probe
         self._tail_at: int | None = None  # where the latest one that repeated something began
         self._first_resent_at: float | None = None  # of the present recovery or timeout, until it is judged
         self._mss_limit = 0xFFFF  # what black-hole detection leaves
@@ -336,16 +338,19 @@ class Sender:
 
     def _cut_tail(self, now: float) -> Cut | None:
         """A tail loss probe (RFC 8985 7.3): new data, else the last segment, whose SACK shows what came before it.
-        With holes open the first hole, which also opens the window."""
+        With holes open the first hole, which also opens the window. After a probe without an answer both ends."""
         board = self.board
         self.tail_probes += 1
-        if not board.sacked:
+        pair, self._tail_pair = self._tail_pair, False
+        if not board.sacked and not pair:
             length = min(self._unsent(), self.mss, self.snd_una + self.snd_wnd - self.snd_nxt)
             if length > 0:
                 return self._cut_new(length, now)
-        at = board.first_open() if board.sacked else len(board.records) - 1
-        if at is None or at < 0:
+        at = board.first_open() if board.sacked or pair else board.last_open()
+        if at is None:
             return None
+        if self._tail_probes > 1 and not pair:
+            self.probe_due = self._tail_pair = True
         self._tail_at = board.records[at].seq
         return self._cut_again(at, now)
 

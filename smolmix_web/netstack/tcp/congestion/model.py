@@ -165,11 +165,11 @@ class PathModel:
         pass
 
     def on_timeout(self, in_flight: int, now: float, first: bool) -> None:
-        """Nothing was heard for long: begin with two segments, in case one is lost too. What is delivered lets the
-        window double up to what the model says, which is still believed."""
+        """Nothing was heard for long: begin with one segment. What is delivered lets the window double up to what
+        the model says, which is still believed."""
         if first:
             self._before = self.cwnd
-        self.cwnd = 2 * self.mss if first else self.mss
+        self.cwnd = self.mss
 
     def undo(self) -> None:
         if self._before is not None:
