@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|linux|integration|browser|interop",
+        metavar="unit|faults|linux|integration|browser|interop",
         help="all by default, without what takes long in linux",
     )
 
@@ -36,9 +36,11 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
 
-    bench = commands.add_parser("bench", help="measure; `bench packets` times Sphinx packets")
-    bench.add_argument("what", choices=["packets"])
+    bench = commands.add_parser("bench", help="measure; `packets`: the cost of one; `soak`: minutes of bad days")
+    bench.add_argument("what", choices=["packets", "soak"])
     bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    bench.add_argument("--no-chromium", action="store_true", help="CPython only")
+    bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
 
     commands.add_parser("lint", help="ruff, mypy and tsc only")
     commands.add_parser("setup", help="make .venv and node_modules only")
@@ -87,10 +89,16 @@ def main(arguments: list[str]) -> int:
             command += ["--port", str(options.port)] if options.port is not None else []
             return common.call(command, env=common.tool_environment())
         case "bench":
+            if options.minutes is not None and options.what != "soak":
+                parser().error("--minutes is for `bench soak`")
+            command = [common.PYTHON, "-m", f"bench.{options.what}"]
+            command += ["--json"] if options.json else []
+            command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
+            if options.no_chromium:
+                setup.ensure_venv()
+                return common.call([*command, "--no-chromium"], env=common.tool_environment())
             dist.ensure_dist()
-            env = common.tool_environment(CHROMIUM=chromium.ensure_chromium())
-            command = [common.PYTHON, "-m", "bench.packets"] + (["--json"] if options.json else [])
-            return common.call(command, env=env)
+            return common.call(command, env=common.tool_environment(CHROMIUM=chromium.ensure_chromium()))
     return 0
 
 

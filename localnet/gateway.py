@@ -55,6 +55,8 @@ class Gateway(MixNode):
         self.protocol = config.gateway_protocol
         """The version announced; may be changed while the network runs."""
         self.enforce_tickets = config.enforce_tickets
+        self.refuse_connections = False
+        """Cut every new client connection at once, without a word; those that are open stay."""
         self.clients = ClientStore(config.stored_messages)
         self.up = links.link(CLIENT, self.name)
         self.down = links.link(self.name, CLIENT)

@@ -75,6 +75,10 @@ class ClientSession(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self.gateway.refuse_connections:
+            self.gateway.counters.add("refused.connection")
+            transport.abort()
+            return
         if len(self.gateway.sessions) >= MAX_SESSIONS or not self.gateway.running:
             transport.abort()
             return
