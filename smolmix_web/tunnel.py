@@ -140,6 +140,7 @@ class Tunnel:
         )
         self._driver.start()
         await self._settled
+        await self._flush_store()
         if self.error is not None:
             raise self.error
         self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
@@ -254,6 +255,10 @@ class Tunnel:
             )
             self._store.keep(self._identity)
 
+    async def _flush_store(self) -> None:
+        if self._store is not None:
+            await self._store.flush(FLUSH_TIMEOUT)
+
     async def close(self) -> None:
         """Say goodbye to the exit, close the gateway's connection. Idempotent."""
         if self.state in ("shutting_down", "shutdown"):
@@ -269,8 +274,7 @@ class Tunnel:
             until = self._host.now() + CLOSE_TIMEOUT
             while not engine.disconnected and self._host.now() < until:
                 await asyncio.sleep(0.02)
-        if self._store is not None:
-            await self._store.flush(FLUSH_TIMEOUT)
+        await self._flush_store()
         self._tear_down()
         self._change("shutdown")
 

@@ -87,8 +87,14 @@ class IdentityStore:
     async def load(self) -> None:
         """Read and open the record. See `open_store` for errors; besides `StorageError` and `TimeoutExpired`."""
         record = await self._within(IO_TIMEOUT, self._vault.read())
-        if record is None:
-            return
+        if record is not None:
+            await self._take(record)
+        if self._key is None and self._passphrase is not None:
+            # Now, since Argon2id stops everything else in a browser's worker for its time.
+            self._derivation = Derivation(self._host.rng.bytes(SALT_LENGTH))
+            self._key = await self._derive(self._passphrase, self._derivation)
+
+    async def _take(self, record: bytes) -> None:
         try:
             envelope = Envelope.from_bytes(record)
             self.identity = StoredIdentity.from_bytes(await self._open(envelope))
@@ -122,7 +128,7 @@ class IdentityStore:
             return plain
         if self._passphrase is None:
             raise OptionError("storagePassphrase", "the identity stored for this clientId needs its passphrase")
-        key = await self._within(KEY_TIMEOUT, self._vault.passphrase_key(self._passphrase, derivation))
+        key = await self._derive(self._passphrase, derivation)
         plain = await self._unseal(key, envelope)
         if plain is None:
             raise OptionError("storagePassphrase", "it does not open the identity stored for this clientId")
@@ -130,6 +136,9 @@ class IdentityStore:
         if derivation.memory >= default.memory and derivation.passes >= default.passes:
             self._key, self._derivation = key, derivation
         return plain
+
+    async def _derive(self, passphrase: str, derivation: Derivation) -> SealingKey:
+        return await self._within(KEY_TIMEOUT, self._vault.passphrase_key(passphrase, derivation))
 
     async def _unseal(self, key: SealingKey, envelope: Envelope) -> bytes | None:
         return await self._within(IO_TIMEOUT, key.open(envelope.nonce, envelope.sealed, envelope.header))
@@ -161,17 +170,12 @@ class IdentityStore:
 
     async def _seal(self, identity: StoredIdentity) -> bytes:
         if self._key is None:
-            if self._passphrase is None:
-                self._key = await self._within(IO_TIMEOUT, self._vault.own_key(create=True))
-            else:
-                self._derivation = Derivation(self._host.rng.bytes(SALT_LENGTH))
-                work = self._vault.passphrase_key(self._passphrase, self._derivation)
-                self._key = await self._within(KEY_TIMEOUT, work)
+            self._key = await self._within(IO_TIMEOUT, self._vault.own_key(create=True))
             if self._key is None:
                 raise StorageError("there is no key to seal the identity with")
         nonce = self._host.rng.bytes(NONCE_LENGTH)
-        work_seal = self._key.seal(nonce, identity.to_bytes(), header(self._derivation))
-        sealed = await self._within(IO_TIMEOUT, work_seal)
+        work = self._key.seal(nonce, identity.to_bytes(), header(self._derivation))
+        sealed = await self._within(IO_TIMEOUT, work)
         return Envelope(self._derivation, nonce, sealed).to_bytes()
 
     async def flush(self, limit: float) -> None:

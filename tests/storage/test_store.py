@@ -82,6 +82,20 @@ async def test_what_is_kept_is_found(passphrase: str | None) -> None:
     assert len(place.derived) == (0 if passphrase is None else 3), "one derivation for each start"
 
 
+@virtual
+async def test_the_key_of_a_passphrase_is_made_before_the_tunnel_is_up() -> None:
+    """Deriving takes long and stops a browser's worker: it must not fall into the set-up of the tunnel."""
+    place = Place()
+    start = Start(place, "sesame")
+    assert await start.found() is None
+    assert len(place.derived) == 1
+    await start.keep(IDENTITY)
+    assert len(place.derived) == 1
+    place = Place(hangs={"passphrase_key"})
+    start = Start(place, "sesame")
+    assert await start.open() is None and start.codes == ["store_unavailable"]
+
+
 @pytest.mark.parametrize("passphrase", [None, "sesame"])
 @virtual
 async def test_the_record_holds_no_secret_and_never_the_same_nonce(passphrase: str | None) -> None:
