@@ -18,7 +18,13 @@ from .setup import ensure_node, ensure_venv
 
 TESTS = ROOT / "tests"
 # Folders of the groups that are not `unit`; unit is everything else below tests/.
-FOLDERS = {"linux": "linux", "integration": "integration", "browser": "browser", "interop": "interop"}
+FOLDERS = {
+    "faults": "engine",
+    "linux": "linux",
+    "integration": "integration",
+    "browser": "browser",
+    "interop": "interop",
+}
 GROUPS = ("unit", *FOLDERS)
 BROWSER_GROUPS = {"browser", "interop"}
 COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
@@ -85,7 +91,7 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outc
     if not everything:
         command += ["-m", "not long"]
     # Tests that measure rates stand among the long ones; two processes would disturb them.
-    parallel = group == "unit" or (group == "linux" and not everything)
+    parallel = group in ("unit", "faults", "integration") or (group == "linux" and not everything)
     if parallel and not any(argument.startswith("-n") for argument in arguments):
         command += ["-n", str(min(2, os.cpu_count() or 1))]
     if group == "linux":
