@@ -94,8 +94,6 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outc
     parallel = group in ("unit", "faults", "integration") or (group == "linux" and not everything)
     if parallel and not any(argument.startswith("-n") for argument in arguments):
         command += ["-n", str(min(2, os.cpu_count() or 1))]
-    if group == "linux":
-        command += ["-rs"]  # say why when they cannot run here
     command += ["--durations=5", *arguments]
     env = tool_environment()
     if group in BROWSER_GROUPS:

@@ -6,6 +6,7 @@ user space (pump.py). What takes long carries the mark `long`.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,16 +26,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes more than a few seconds; only when the group is asked for by name")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def kernel_network() -> None:
+@functools.cache
+def unavailable() -> str | None:
+    """Why these tests cannot run here."""
     reason = missing()
     if reason is None:
         try:
             Namespace().close()
         except OSError as error:
             reason = f"no network namespace: {error}"
-    if reason is not None:
-        pytest.skip(f"the tests against the Linux kernel: {reason}")
+    return reason
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if (reason := unavailable()) is not None:
+        terminalreporter.write_line(f"skipped the tests against the Linux kernel: {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel_network() -> None:
+    if (reason := unavailable()) is not None:
+        pytest.skip(reason)
 
 
 @pytest.fixture
