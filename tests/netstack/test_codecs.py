@@ -117,7 +117,7 @@ def test_ipv6_round_trip_and_truncation() -> None:
             ipv6.parse(packet[:size])
 
 
-@pytest.mark.parametrize("extension", [0, 43, 60])
+@pytest.mark.parametrize("extension", [50, 51, 135, 139, 253])
 def test_ipv6_extension_headers_are_refused_by_name(extension: int) -> None:
     for packet in (
         ipv6.build(A6, B6, extension, bytes(16)),
@@ -126,6 +126,34 @@ def test_ipv6_extension_headers_are_refused_by_name(extension: int) -> None:
         with pytest.raises(PacketError) as caught:
             ipv6.parse(packet)
         assert caught.value.code == "ipv6_extension"
+
+
+def test_ipv6_extension_headers_without_a_meaning_for_us_are_skipped() -> None:
+    options = bytes((60, 1)) + bytes(14)  # hop-by-hop, 16 bytes
+    routing = bytes((44, 0, 0, 0)) + bytes(4)
+    destination = bytes((43, 0)) + bytes(6)
+    chain = options + destination + routing + ipv6.FRAGMENT.pack(60, 0, 7) + bytes((ip.UDP, 0)) + bytes(6)
+    header = ipv6.parse(ipv6.build(A6, B6, 0, chain + b"payload"))
+    assert (header.protocol, header.start, header.fragment) == (ip.UDP, 40 + len(chain), 0)
+    packet = ipv6.build(A6, B6, 0, chain)
+    for size in range(1, len(chain)):
+        with pytest.raises(PacketError):
+            ipv6.parse(ipv6.build(A6, B6, 0, chain[:size]))
+        with pytest.raises(PacketError):
+            ipv6.parse(packet[: 40 + size])
+
+
+def test_ipv6_chains_that_are_refused() -> None:
+    def code(first: int, chain: bytes) -> str:
+        with pytest.raises(PacketError) as caught:
+            ipv6.parse(ipv6.build(A6, B6, first, chain))
+        return caught.value.code
+
+    empty = bytes(6)
+    assert code(60, bytes((0, 0)) + empty + bytes((ip.UDP, 0)) + empty) == "ipv6_extension"  # hop-by-hop not first
+    assert code(60, (bytes((60, 0)) + empty) * 20) == "ipv6_extension"  # endless
+    assert code(43, bytes((ip.UDP, 0, 0, 1)) + bytes(4)) == "ipv6_routing"
+    assert code(44, ipv6.FRAGMENT.pack(44, 8 << 3, 1) + empty) == "ipv6_extension"
 
 
 def test_an_ipv6_fragment_header() -> None:

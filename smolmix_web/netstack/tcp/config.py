@@ -28,7 +28,7 @@ class TcpConfig:
     ack_bulk_after: int = 64 * 1024  # bytes received until ACKs are thinned out
     ack_every_max: int = 8
     ack_delay_max: float = 0.2
-    ack_gap_interval: float = 0.02
+    ack_gap_interval: float = 0.05
     keepalive: float | None = None  # idle time before the first probe, and between probes
     keepalive_probes: int = 6
     time_wait: float = 30.0

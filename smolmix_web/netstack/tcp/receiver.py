@@ -22,7 +22,7 @@ from .segment import MAX_SACK_BLOCKS
 from .seq import wrap
 
 INFINITY = float("inf")
-GAPS_PER_ACK = 2  # changed ranges: one ACK tells of three
+GAPS_PER_ACK = 3  # changed ranges that one ACK tells of
 
 
 class _Range:
