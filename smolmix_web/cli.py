@@ -19,6 +19,7 @@ from typing import Any
 from .errors import OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
 from .http import HttpRequest
+from .netstack.pcap import PcapWriter
 from .options import TunnelOptions
 from .tunnel import Tunnel
 from .websocket import Close
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--storage-passphrase-file", metavar="FILE", help="its first line seals the stored identity; with --client-id"
     )
     group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="for everything (default 300 s)")
+    group.add_argument("--pcap", metavar="FILE", help="write the tunnel's IP packets to a capture file")
     group.add_argument("--json", action="store_true", help="one JSON object on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -252,18 +254,23 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
     """Set a tunnel up, run the command, close the tunnel."""
     options = options_from(args)
     host = CPythonHost(verbose=not args.quiet, ca_file=args.ca)
-    tunnel = Tunnel(options, host)
-    try:
-        async with asyncio.timeout(args.timeout):
-            started = time.monotonic()
-            await tunnel.start()
-            setup_ms = round((time.monotonic() - started) * 1000)
-            result = await COMMANDS[args.command](tunnel, args)
-            return {**result, "setup_ms": setup_ms}
-    except TimeoutError:
-        raise TimeoutExpired(f"not done in {args.timeout:g} s", phase="total") from None
-    finally:
-        await tunnel.close()
+    with contextlib.ExitStack() as files:
+        observer = None
+        if args.pcap is not None:
+            capture = files.enter_context(open(args.pcap, "wb"))
+            observer = PcapWriter(capture, unix_offset=host.unix_time() - host.now())
+        tunnel = Tunnel(options, host, observer=observer)
+        try:
+            async with asyncio.timeout(args.timeout):
+                started = time.monotonic()
+                await tunnel.start()
+                setup_ms = round((time.monotonic() - started) * 1000)
+                result = await COMMANDS[args.command](tunnel, args)
+                return {**result, "setup_ms": setup_ms}
+        except TimeoutError:
+            raise TimeoutExpired(f"not done in {args.timeout:g} s", phase="total") from None
+        finally:
+            await tunnel.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from .mixnet.gateway.link import Command, GatewayLink, LinkState
 from .mixnet.lanes import Lane
 from .mixnet.topology import Topology
 from .netstack import Endpoint, Stack, StackConfig
+from .netstack.observer import Observer
 from .rand import RandomSource
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
@@ -46,6 +47,7 @@ class Engine:
         mixnet: MixnetClient,
         exit_link: ExitLink,
         stack_config: StackConfig,
+        observer: Observer | None = None,
     ) -> None:
         self._rng = rng
         self.gateway = gateway
@@ -54,6 +56,7 @@ class Engine:
         self.addresses: tuple[IPv4Address | IPv6Address, ...] = ()
         self.error: SmolmixError | None = None
         self._stack_config = stack_config
+        self._observer = observer  # of every stack in turn, for captures and statistics
         self._stack: Stack | None = None
         self._gateway_up = False
         self._held_back = False
@@ -265,7 +268,9 @@ class Engine:
             match event:
                 case ExitConnected(ipv4, ipv6, mtu):
                     self.addresses = (ipv4, ipv6)
-                    self._stack = Stack(self.addresses, mtu, self._rng, config=self._stack_config)
+                    self._stack = Stack(
+                        self.addresses, mtu, self._rng, config=self._stack_config, observer=self._observer
+                    )
                 case ExitLost(error):
                     self._drop_stack(error, now)
                     # To the exit we are somebody new: what the old name still has there is not ours to use.

@@ -39,6 +39,7 @@ from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
 from .netstack import StackConfig
+from .netstack.observer import Observer
 from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
 from .sockets import Address, UdpSocket
@@ -75,10 +76,13 @@ class Tunnel:
         *,
         on_change: OnChange | None = None,
         crypto: Crypto | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        """`crypto` replaces the option's provider; `observer` sees every IP packet of the tunnel, for captures."""
         self._options = options
         self._host = host
         self._on_change = on_change
+        self._observer = observer
         self._crypto = crypto or load_crypto(options.crypto)
         self._preferred_gateway = _identity(options.preferred_gateway)
         self._preferred_exit = _recipient(options.preferred_ipr)
@@ -208,6 +212,7 @@ class Tunnel:
             mixnet=MixnetClient(self._crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
             exit_link=exit_link,
             stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size)),
+            observer=self._observer,
         )
 
     def _make_exit_session(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:

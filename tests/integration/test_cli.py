@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -51,6 +52,16 @@ async def test_fetch(localnet: Network) -> None:
 
     result = await json_of(localnet, "fetch", "http://http.test/echo", "-d", "posted", "-H", "X-Test: 1")
     assert "posted" in result["text"]
+
+
+async def test_a_capture_of_the_tunnel(localnet: Network, tmp_path: Path) -> None:
+    capture = tmp_path / "tunnel.pcap"
+    await json_of(localnet, "fetch", "http://http.test/text", "--pcap", str(capture))
+    data = capture.read_bytes()
+    order: Literal["little", "big"] = "little" if data[0] == 0xD4 else "big"
+    assert int.from_bytes(data[:4], order) == 0xA1B2C3D4 and int.from_bytes(data[20:24], order) == 101
+    assert data[24 + 16] >> 4 == 4, "the first record holds an IPv4 packet"
+    assert b"\x04http\x04test" in data and b"GET /text HTTP/1.1" in data
 
 
 async def test_dns_ws_udp_tcp(localnet: Network) -> None:
