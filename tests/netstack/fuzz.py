@@ -290,6 +290,7 @@ class Fuzzer:
         """Around the true numbers of a live connection, or to a listener, or to nobody."""
         rng = self.rng
         live = side.stack.connections
+        c: Any = None
         flags = "".join(letter for letter in wire.FLAG_LETTERS if rng.below(6) == 0)
         if rng.below(3):
             flags = ("A", "A", "PA", "FA", "S", "SA", "R", "RA", "SFA", "A")[rng.below(10)]
@@ -309,6 +310,11 @@ class Fuzzer:
             source = Endpoint(theirs, 1024 + rng.below(32))
             destination = Endpoint(ours, (80, 443, 9)[rng.below(3)])
             seq, ack = rng.below(1 << 32), rng.below(1 << 32)
+        options = self._options(ack)
+        stamps = c.timestamps if c is not None else None
+        if stamps is not None and stamps.active and rng.below(4) and sum(len(values) for _, values in options) < 5:
+            times = (self._near(stamps.ts_recent), self._near(stamps.value(self.now)))
+            options = [("ts", times), *(option for option in options if option[0] != "raw")]
         packet = TcpPacket(
             source.address,
             destination.address,
@@ -319,7 +325,7 @@ class Fuzzer:
             "".join(sorted(set(flags), key=wire.FLAG_LETTERS.index)),
             window,
             rng.below(65_536) if "U" in flags else 0,
-            self._options(ack),
+            options,
             text,
         )
         if len(wire.option_bytes(packet.options)) > 40:
@@ -368,13 +374,27 @@ class Fuzzer:
         return wire.build(UdpPacket(theirs, ours, *ports, rng.bytes(rng.below(200))))
 
     def _fragment(self, side: Side) -> bytes:
-        """A piece of an IPv4 packet; few identifications, so that pieces meet, agree and contradict."""
+        """A piece of a packet; few identifications, so that pieces meet, agree and contradict."""
         rng = self.rng
-        body = bytes(8 * rng.below(100) + (rng.below(8) if rng.below(3) == 0 else 0))
-        flags = (0x2000 if rng.below(3) else 0) | (rng.below(24) * 8 if rng.below(8) else rng.below(0x2000))
-        theirs = self.sides[side is self.sides[0]].stack.addresses[0]
-        protocol = (wire.TCP, wire.UDP, wire.ICMP)[rng.below(3)]
-        return wire.ip_packet(theirs, side.stack.addresses[0], protocol, body, fragment=flags, ident=rng.below(20))
+        if rng.below(3) == 0 and (whole := self._replay(side)):
+            # A piece of something real.
+            v4 = whole[0] >> 4 == 4
+            body = whole[20 if v4 else 40 :]
+            protocol = whole[9 if v4 else 6]
+            at = 8 * rng.below(max(1, len(body) // 8))
+            body, more = body[at : at + 8 * (1 + rng.below(80))], at + 640 < len(body)
+        else:
+            v4 = bool(rng.below(2))
+            body = bytes(8 * rng.below(100) + (rng.below(8) if rng.below(3) == 0 else 0))
+            at, more = (rng.below(24) * 8 if rng.below(8) else rng.below(0x10000) & ~7), bool(rng.below(3))
+            protocol = (wire.TCP, wire.UDP, wire.ICMP if v4 else wire.ICMPV6)[rng.below(3)]
+        ours = side.stack.addresses[not v4]
+        theirs = self.sides[side is self.sides[0]].stack.addresses[not v4]
+        if v4:
+            flags = at >> 3 | (0x2000 if more else 0)
+            return wire.ip_packet(theirs, ours, protocol, body, fragment=flags, ident=rng.below(20))
+        head = struct.pack("!BBHI", protocol, 0, at | more, rng.below(20))
+        return wire.ip_packet(theirs, ours, 44, head + body)
 
     def _replay(self, side: Side) -> bytes:
         """Something the other side sent, perhaps long ago."""
@@ -385,21 +405,27 @@ class Fuzzer:
         return self._mutate(self._replay(side))
 
     def _extension(self, side: Side) -> bytes:
-        """IPv6 with other next headers, and IPv4 with options."""
+        """IPv6 extension headers and IPv4 options, in front of something or of nothing."""
         rng = self.rng
-        if rng.below(2):
-            kind = (0, 43, 44, 50, 51, 60, 135, 59, 6, 17, 58)[rng.below(11)]
-            return wire.ip_packet(SERVER6, side.stack.addresses[1], kind, rng.bytes(8 * rng.below(8)))
         inner = self._segment(side)
-        if inner[0] != 0x45:
-            return inner
-        words = 1 + rng.below(10)
-        head = bytearray(inner[:20] + rng.bytes(4 * words))
-        head[0] = 0x45 + words
-        head[2:4] = (len(inner) + 4 * words).to_bytes(2, "big")
-        head[10:12] = b"\0\0"
-        head[10:12] = wire.checksum(bytes(head)).to_bytes(2, "big")
-        return bytes(head) + inner[20:]
+        if inner[0] == 0x45:
+            words = 1 + rng.below(10)
+            head = bytearray(inner[:20] + rng.bytes(4 * words))
+            head[0] = 0x45 + words
+            head[2:4] = (len(inner) + 4 * words).to_bytes(2, "big")
+            head[10:12] = b"\0\0"
+            head[10:12] = wire.checksum(bytes(head)).to_bytes(2, "big")
+            return bytes(head) + inner[20:]
+        source, destination = ip_address(inner[8:24]), ip_address(inner[24:40])
+        body, after = inner[40:], inner[6]
+        if rng.below(3) == 0:
+            body, after = rng.bytes(8 * rng.below(8)), rng.below(256)
+        for _ in range(1 + rng.below(4)):
+            words = rng.below(3)
+            length = words if rng.below(8) else rng.below(256)
+            body = bytes((after, length)) + rng.bytes(6 + 8 * words) + body
+            after = (0, 43, 44, 51, 60, 60, 135, 59)[rng.below(8)]
+        return wire.ip_packet(source, destination, after, body)
 
     # -- mutation
 
