@@ -27,6 +27,8 @@ are relative to the first SYN of their sender, `=N` is an absolute one; `seq..en
 `seq..` any amount. What a spec leaves out is not looked at; PSH only where `P` or `p` (must not) is written. Options:
 `[mss 1380, sackok, wscale 4, ts $a 0, sack 1-2 3-4]`, all of them and no other; `*` allows others, `!ts` forbids one.
 `$name` is a variable, set by the first packet that shows it or by `let`.
+In the peer's segments `from` and `to` are other ports, `src` and `dst` other addresses, `base` begins a new
+incarnation; `damage`, `pieces` (fragments) and `ext` (IPv6 extension headers) stand in peer.py.
 `x10` at the end: ten in a row, each behind the text of the one before.
 """
 
@@ -73,7 +75,7 @@ class SegmentSpec:
     others: bool = False
     absent: set[str] = field(default_factory=set)
     repeat: int = 1
-    more: dict[str, str] = field(default_factory=dict)  # from, to, urg, src, dst, damage
+    more: dict[str, str] = field(default_factory=dict)  # from, to, urg, src, dst, damage, ...
 
 
 @dataclass
@@ -308,7 +310,7 @@ def _segment(words: list[str]) -> SegmentSpec:
                 spec.ack = value.removeprefix("=")
             elif word in ("win", "len"):
                 spec.tests.append((word, "=", value))
-            elif word in ("from", "to", "urg", "src", "dst", "damage", "base"):
+            elif word in ("from", "to", "urg", "src", "dst", "damage", "base", "pieces", "ext"):
                 spec.more[word] = value
             else:
                 raise ScriptError(f"unknown word {word}")

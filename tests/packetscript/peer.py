@@ -77,7 +77,14 @@ class Peer:
                 source, self.us, self.scope.value(spec.source_port), self.scope.value(spec.destination_port), payload
             )
             return [(_damaged(packets.build(datagram), spec.more.get("damage")), f"udp {len(payload)} bytes")]
-        return [self._segment(spec, number) for number in range(spec.repeat)]
+        found = []
+        for number in range(spec.repeat):
+            data, text = self._segment(spec, number)
+            if "ext" in spec.more:
+                data = _extended(data, [int(kind) for kind in spec.more["ext"].split(",")])
+            pieces = spec.more.get("pieces")
+            found += [(piece, text) for piece in (_pieces(data, pieces) if pieces else [data])]
+        return found
 
     def _segment(self, spec: SegmentSpec, number: int) -> tuple[bytes, str]:
         flow = self.flow
@@ -199,6 +206,33 @@ class Peer:
 def _signed(value: int) -> int:
     value &= MASK
     return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def _extended(data: bytes, kinds: list[int]) -> bytes:
+    """An IPv6 packet with these extension headers in front of its payload."""
+    body, after = data[40:], data[6]
+    for kind in reversed(kinds):
+        body, after = bytes((after, 0)) + bytes((1, 4, 0, 0, 0, 0)) + body, kind
+    source, destination = packets.ip_address_pair(data)
+    return packets.ip_packet(source, destination, after, body)
+
+
+def _pieces(data: bytes, ranges: str) -> list[bytes]:
+    """Fragments of a packet: `0-40,40-` are two, by the bytes of its payload; one without an end is the last."""
+    source, destination = packets.ip_address_pair(data)
+    v4 = data[0] >> 4 == 4
+    body, protocol = data[20 if v4 else 40 :], data[9 if v4 else 6]
+    found = []
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        start, end = int(first), int(last) if last else len(body)
+        if v4:
+            flags = start >> 3 | (0x2000 if last else 0)
+            found.append(packets.ip_packet(source, destination, protocol, body[start:end], fragment=flags))
+        else:
+            head = bytes((protocol, 0)) + (start | bool(last)).to_bytes(2, "big") + bytes(4)
+            found.append(packets.ip_packet(source, destination, 44, head + body[start:end]))
+    return found
 
 
 def _damaged(data: bytes, damage: str | None) -> bytes:
