@@ -7,7 +7,7 @@
  * throws `BlockedRequest` and is counted. There is no way to switch the guard off, also not after a failure.
  *
  * It stops code that forgets where it runs, such as a library that opens a connection of its own. Against hostile code a
- * page needs a Content-Security-Policy as well: `import()` cannot be replaced (docs/storage.md says which policy).
+ * page needs a Content-Security-Policy as well: `import()` cannot be replaced (docs/leak-guard.md says which policy).
  *
  * @module
  */

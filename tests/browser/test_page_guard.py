@@ -15,12 +15,13 @@ import pytest
 from playwright.async_api import Worker, async_playwright
 
 from browserkit.chromium import launch_arguments
+from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST
 from demo.recorder import NetLog
 from localnet.directory import Fault
 from smolmix_web.exit.messages import ConnectReason
-from tests.browser.page_session import ApiPage, PageFailure, Session
+from tests.browser.page_session import ApiPage, PageFailure, Session, write_blank_page
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -267,3 +268,27 @@ async def test_nothing_leaks_when_the_tunnel_fails(session: Session, tmp_path_fa
     netlog = NetLog(Path(log))
     assert others == [] and page.recorder.others(netlog.page_urls()) == []
     assert [name for name in names if netlog.mentions(name)] == []
+
+
+async def test_under_the_policy_that_the_documentation_recommends(
+    session: Session, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It works, and then `import()`, which no script can replace, reaches nobody either."""
+    directory = session.net.directory_url.removesuffix("api/")
+    policy = (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src data:; "
+        f"connect-src 'self' blob: {directory} ws:"
+    )
+    folder = tmp_path_factory.mktemp("site")
+    write_blank_page(folder)
+    with StaticServer({"/": folder, "/smolmix/": DIST}, headers={"Content-Security-Policy": policy}) as site:
+        page = await Session(session.net, site, session.browser, session.options).open()
+        await page.set_up(clientId="policy", storagePassphrase="sesame")
+        assert await page.run("""return (await api.mixFetch("https://origin.test/bytes/2000")).status""") == 200
+        with listener() as (stranger, server):
+            seen = await worker_of(page).evaluate(
+                "(url) => import(url + 'module.js').then(() => 'done', (error) => error.name)", stranger
+            )
+            assert seen == "TypeError" and nobody_came(server)
+        assert (await page.run("return api.getTunnelState()"))["warnings"] == []
+        await page.page.context.close()
