@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
 
-    bench = commands.add_parser("bench", help="measure; `packets`: the cost of one; `soak`: minutes of bad days")
-    bench.add_argument("what", choices=["packets", "soak"])
+    bench = commands.add_parser("bench", help="measure; `packets`: the cost of one; `netstack`: TCP; `soak`: bad days")
+    bench.add_argument("what", choices=["packets", "netstack", "soak"])
     bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
     bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
@@ -92,6 +92,7 @@ def main(arguments: list[str]) -> int:
             if options.minutes is not None and options.what != "soak":
                 parser().error("--minutes is for `bench soak`")
             command = [common.PYTHON, "-m", f"bench.{options.what}"]
+            command += ["--docs"] if options.what == "netstack" else []
             command += ["--json"] if options.json else []
             command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
             if options.no_chromium:

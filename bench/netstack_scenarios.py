@@ -40,23 +40,21 @@ class Source:
 
 
 class Sink:
-    """Reads everything at once and notes how much came when."""
+    """Reads everything at once."""
 
     def __init__(self, sim: Simulator, connection: TcpConnection) -> None:
         self._sim, self._connection = sim, connection
         self.total = 0
-        self.arrivals: list[tuple[float, int]] = []
         connection.on_event = self.step
         self.step()
 
     def step(self) -> None:
         while piece := self._connection.receive(1 << 20, self._sim.now):
             self.total += len(piece)
-            self.arrivals.append((self._sim.now, self.total))
 
-    def at(self, when: float) -> int:
-        """Bytes that had come by then."""
-        return max((total for time, total in self.arrivals if time <= when), default=0)
+    @property
+    def arrived(self) -> int:
+        return self.total + self._connection.receiver.buffered
 
 
 @dataclass
@@ -78,7 +76,13 @@ class Upload:
 
     @property
     def received(self) -> int:
+        """Bytes that the application has."""
         return self.sinks[0].total if self.sinks else 0
+
+    @property
+    def arrived(self) -> int:
+        """With what waits behind a hole."""
+        return self.sinks[0].arrived if self.sinks else 0
 
 
 def config_for(**tcp: Any) -> StackConfig:
@@ -117,9 +121,9 @@ def steady_fraction(rtt: float, loss: float, *, warm_up: float = 30.0, window: f
     sim, (run,) = mixnet(rtt, loss, **tcp)
     run.start()
     sim.run(warm_up)
-    before = run.received
+    before = run.arrived
     sim.run(window)
-    return (run.received - before) / window / LINK
+    return (run.arrived - before) / window / LINK
 
 
 def first_bytes(rtt: float, *, size: int = 200_000, **tcp: Any) -> tuple[float, float]:
@@ -141,9 +145,9 @@ def fairness(*, flows: int = 8, rtt: float = 0.3, seconds: float = 60.0, **tcp: 
         run.start()
         sim.run(2.0)
     sim.run(30.0)
-    before = [run.received for run in runs]
+    before = [run.arrived for run in runs]
     sim.run(seconds)
-    rates = [(run.received - start) / seconds for run, start in zip(runs, before, strict=True)]
+    rates = [(run.arrived - start) / seconds for run, start in zip(runs, before, strict=True)]
     return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates)), rates
 
 
@@ -155,7 +159,11 @@ def ack_economy(*, size: int = 1_000_000, rtt: float = 0.6, reorder: float = 0.2
     sim.client.limit = 1
     sim.client.interval = 0.02
     sinks: list[Sink] = []
-    sim.server.stack.tcp_listen(80, on_connection=lambda connection: Source(sim, connection, size) and None)
+
+    def serve(connection: TcpConnection) -> None:
+        Source(sim, connection, size)
+
+    sim.server.stack.tcp_listen(80, on_connection=serve)
     start = sim.now
     sinks.append(Sink(sim, sim.client.stack.tcp_connect(endpoint(80), sim.now)))
     if not sim.run(600, until=lambda: sinks[0].total >= size):

@@ -48,7 +48,7 @@ def _in_syn_sent(c: TcpConnection, segment: Segment, now: float) -> str | None:
     if not flags & SYN:
         return "tcp_no_syn"
     c.start_receiving(segment.seq)
-    c.apply_syn_options(segment)
+    c.apply_syn_options(segment, now)
     sender.set_window(segment.window, c.irs, ack)  # not scaled in a SYN
     if acknowledges:
         c.established(now, Event.RECV_SYN_ACK, c.echo_age(segment, now))
@@ -68,9 +68,9 @@ def _synchronized(c: TcpConnection, segment: Segment, now: float) -> str | None:
     seq = unwrap(segment.seq, rcv_nxt)
     stamps = c.timestamps
     if stamps.active and not flags & (RST | SYN):
-        if stamps.is_old(segment):
+        if stamps.is_old(segment, now):
             return "tcp_paws" if c.challenge(now) else "tcp_challenge_limited"
-        stamps.remember(segment, seq)
+        stamps.remember(segment, seq, now)
     if flags & (RST | SYN):
         if flags & RST:
             return _reset(c, seq, now)
@@ -106,8 +106,8 @@ def _reset(c: TcpConnection, seq: int, now: float) -> str | None:
         if c.state is State.SYN_RECEIVED:
             error = ConnectionRefused(f"{c.remote}: reset during the handshake", phase=phase)
             c.fail(error, reset=False)
-        elif c.state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT) and receiver.fin_received:
-            c.finish(None)  # 3.10.7.4: both sides had closed
+        elif c.state in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT) and not c.sender.queued:
+            c.finish(None)  # 3.10.7.4: both sides had closed, and all text arrived
         else:
             c.fail(ConnectionReset(f"{c.remote}: connection reset by peer", phase=phase), reset=False)
         return None
@@ -147,6 +147,8 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
         c.announce()
     if sender.fin_acknowledged:
         _our_fin_acknowledged(c, now)
+        if c.state is State.CLOSED:
+            return None
     if payload or fin:
         _text_and_fin(c, segment, seq, payload, fin, now)
     return None

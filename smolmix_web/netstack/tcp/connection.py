@@ -212,11 +212,11 @@ class TcpConnection:
         receiver.rcv_nxt = irs + 1
         receiver.rcv_adv = receiver.rcv_nxt + min(receiver.capacity, 0xFFFF)
 
-    def apply_syn_options(self, syn: Segment) -> None:
+    def apply_syn_options(self, syn: Segment, now: float) -> None:
         """Of the peer's SYN: RFC 9293 3.7.1 (default MSS), RFC 7323 2.2 and 3.2, RFC 2018 2."""
         sender, receiver, config = self.sender, self.receiver, self.config
         if config.timestamps:
-            self.timestamps.from_syn(syn, self.irs)
+            self.timestamps.from_syn(syn, self.irs, now)
         announced = syn.mss or (536 if self.local.address.version == 4 else 1220)
         sender.limit_mss(max(announced, config.min_mss), TIMESTAMP_SIZE if self.timestamps.active else 0)
         sender.set_mss(self.path_mss)
@@ -256,6 +256,7 @@ class TcpConnection:
         self.move(event)
         self.handshake_at = self.lifetime_at = INFINITY
         self.syn_due = False
+        self.sender.set_mss(self.path_mss)  # it may have changed meanwhile
         self.heard(now)
         if self.config.keepalive is not None:
             self.keepalive_at = now + self.config.keepalive

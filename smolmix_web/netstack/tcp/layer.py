@@ -221,7 +221,7 @@ class TcpLayer:
         segment = request.segment
         connection = self._new(request.local, request.remote, config, now)
         connection.open_passive(segment.seq, SYN_RECEIVED_TIMEOUT, now)
-        connection.apply_syn_options(segment)
+        connection.apply_syn_options(segment, now)
         self.changed(connection)
         return connection
 

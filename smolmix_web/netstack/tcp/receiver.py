@@ -171,7 +171,7 @@ class Receiver:
         if self.fin_received:
             return
         promised = self.rcv_adv - self.rcv_nxt
-        possible = self.capacity - len(self._buffer)
+        possible = min(self.capacity - len(self._buffer), 0xFFFF << self.window_scale)
         growth = possible - promised
         if growth >= self.capacity // 2 or (
             promised < 2 * self.mss and growth >= min(2 * self.mss, self.capacity // 2)
@@ -212,7 +212,11 @@ class Receiver:
             return self._finish()
         if seq <= rcv_nxt:
             if payload:
-                self._buffer += payload[rcv_nxt - seq :] if seq < rcv_nxt else payload
+                if seq < rcv_nxt:
+                    self._dsack = (seq, rcv_nxt)
+                    self._buffer += payload[rcv_nxt - seq :]
+                else:
+                    self._buffer += payload
                 self.rcv_nxt = end
                 if self._ranges:
                     self._absorb()
@@ -258,6 +262,8 @@ class Receiver:
                 self.duplicates += 1
                 self._dsack = (seq, end)
                 return
+            if seq < into.end:
+                self._dsack = (seq, into.end)
             into.data += payload[into.end - seq :]
         else:
             self._unreported += 1
@@ -266,6 +272,8 @@ class Receiver:
         following = at + 1
         while following < len(ranges) and ranges[following].start <= into.end:
             other = ranges[following]
+            if other.start < end:
+                self._dsack = (other.start, min(end, other.end))
             if other.end > into.end:
                 into.data += other.data[into.end - other.start :]
             following += 1

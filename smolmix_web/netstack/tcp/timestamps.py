@@ -11,18 +11,19 @@ from .segment import Segment, timestamp_option
 from .seq import MASK
 
 TICKS = 1000  # per second
+OUTDATED = 24 * 86400.0  # seconds until TS.Recent says nothing any more (5.5)
 _HALF = 0x80000000
 
 
 class Timestamps:
-    __slots__ = ("_offset", "_tolerance", "active", "last_ack_sent", "peer_sends", "ts_recent")
+    __slots__ = ("_offset", "_tolerance", "active", "last_ack_sent", "recent_at", "ts_recent")
 
     def __init__(self, offset: int, tolerance: int) -> None:
         self._offset = offset  # differs for each connection (5.4)
         self._tolerance = tolerance
         self.active = False  # both SYNs had the option
         self.ts_recent = 0
-        self.peer_sends = False  # `ts_recent` holds something
+        self.recent_at = 0.0  # when `ts_recent` came
         self.last_ack_sent = 0
 
     def value(self, now: float) -> int:
@@ -37,22 +38,26 @@ class Timestamps:
         ticks = (int(now * TICKS) + self._offset - echo) & MASK
         return ticks / TICKS if ticks < _HALF else None
 
-    def from_syn(self, segment: Segment, seq: int) -> None:
+    def from_syn(self, segment: Segment, seq: int, now: float) -> None:
         """The peer's SYN: the option is in use when it is there."""
         if segment.timestamp is not None:
-            self.active = self.peer_sends = True
+            self.active = True
             self.ts_recent = segment.timestamp[0]
+            self.recent_at = now
             self.last_ack_sent = seq + 1
 
-    def is_old(self, segment: Segment) -> bool:
+    def is_old(self, segment: Segment, now: float) -> bool:
         """PAWS (5.3, R1): an old duplicate from an earlier turn of the sequence numbers."""
         if segment.timestamp is None:
             return False
         behind = (self.ts_recent - segment.timestamp[0]) & MASK
-        return self._tolerance < behind < _HALF
+        return self._tolerance < behind < _HALF and now - self.recent_at < OUTDATED
 
-    def remember(self, segment: Segment, seq: int) -> None:
+    def remember(self, segment: Segment, seq: int, now: float) -> None:
         """TS.Recent follows segments at the left edge of the window (4.3), forward only."""
         stamp = segment.timestamp
-        if stamp is not None and seq <= self.last_ack_sent and (stamp[0] - self.ts_recent) & MASK < _HALF:
+        if stamp is None or seq > self.last_ack_sent:
+            return
+        if (stamp[0] - self.ts_recent) & MASK < _HALF or now - self.recent_at >= OUTDATED:
             self.ts_recent = stamp[0]
+            self.recent_at = now

@@ -20,7 +20,7 @@ class SharedPath:
 
     __slots__ = ("_candidate", "_drain_from", "_drain_until", "_seen_at", "min_rtt")
 
-    LIFETIME = 20.0  # seconds without a round trip as short
+    LIFETIME = 40.0  # seconds without a round trip as short
     NEAR = 1.05
     STEP = 1.3  # that the minimum may grow by at once
 

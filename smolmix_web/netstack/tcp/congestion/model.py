@@ -29,7 +29,7 @@ EXTRA = 12  # segments
 FULL_ROUNDS = 3  # without FULL_GROWTH more bandwidth the pipe is full
 FULL_GROWTH = 1.25
 BANDWIDTH_ROUNDS = 6  # the maximum of so many rounds counts
-DRAIN = 0.6  # of the product, for a while now and then, to see the path without our queue
+DRAIN = 0.65  # of the product, for a while now and then, to see the path without our queue
 MIN_SEGMENTS = 4
 LOSS_LIMIT = 0.1
 
