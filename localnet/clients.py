@@ -71,6 +71,12 @@ class ClientStore:
     def forget(self, identity: bytes) -> None:
         self._records.pop(identity, None)
 
+    def exhaust(self) -> int:
+        """Take away what is left of every allowance; of how many clients."""
+        for record in self._records.values():
+            record.allowance = 0
+        return len(self._records)
+
     def clear(self) -> None:
         """Lose everything, as a gateway that lost its database."""
         self._records.clear()

@@ -7,10 +7,14 @@
     DELETE /control/links[?pattern=…]     take rules back
     POST   /control/rotate                next key rotation now
     POST   /control/epochs                {"count": 1}
-    POST   /control/nodes/<name>          {"action": "stop" | "start" | "drop_clients" | "forget_clients"}
+    POST   /control/nodes/<name>          {"action": "stop" | "start" | "drop_clients" | "close_clients" |
+                                            "freeze_clients" | "thaw_clients" | "forget_clients" | "exhaust_bandwidth"}
+                                          {"refuse_connections": true, "malformed": "push_short", "times": 3}
                                           {"listed": false, "performance": "0.4", "version": "1.36.0", "protocol": 7}
-    POST   /control/exits/<name>          {"action": "restart" | "forget_clients", "faults": {"drop": 0.1}}
+    POST   /control/exits/<name>          {"action": "restart" | "forget_clients", "faults": {"drop": 0.1},
+                                            "settings": {"mtu": 1280, "policy": "ExitPolicy reject *:*"}}
     POST   /control/faults                {"path": "v1/nym-nodes/rewarded-set", "status": 500, "delay": 1, "times": 2}
+                                          {"path": "v2/nym-nodes/described", "malformed": "truncated"}
     DELETE /control/faults                all of them
 
 Times are seconds, or milliseconds with the suffix `_ms`. A mistake is answered with 400 and `{"error", "message"}`.
@@ -25,6 +29,7 @@ from smolmix_web.errors import SmolmixError
 
 from .directory import CORS, Fault
 from .errors import ConfigError
+from .exit.malformed import MALFORMED
 from .gateway import Gateway
 from .http_server import BadRequest, Request, Response, json_response
 from .links import SETTING_NAMES
@@ -102,8 +107,22 @@ class Control:
                     await network.start_node(name)
                 case "action", "drop_clients":
                     result["dropped"] = network.gateway(name).drop_clients()
+                case "action", "close_clients":
+                    result["closed"] = network.gateway(name).close_clients()
+                case "action", "freeze_clients":
+                    result["frozen"] = network.gateway(name).freeze_clients()
+                case "action", "thaw_clients":
+                    network.gateway(name).thaw_clients()
+                case "action", "exhaust_bandwidth":
+                    result["exhausted"] = network.gateway(name).exhaust_bandwidth()
                 case "action", "forget_clients":
                     network.gateway(name).clients.clear()
+                case "refuse_connections", bool():
+                    network.gateway(name).faults.refuse_connections = value
+                case "malformed", str() | None:
+                    network.gateway(name).faults.malform(value, wanted.get("times"))
+                case "times", int() if "malformed" in wanted:
+                    pass
                 case "listed", bool():
                     entry.listed = value
                 case "performance" | "version", str():
@@ -129,6 +148,8 @@ class Control:
                     host.restart()
                 case "action", "forget_clients":
                     host.service.forget_clients()
+                case "settings", dict():
+                    host.service.reconfigure(**value)
                 case "faults", dict():
                     for fault, setting in value.items():
                         _set_fault(host.service.faults, fault, setting)
@@ -141,7 +162,7 @@ class Control:
         if not isinstance(path, str):
             raise BadRequest("path: not a string")
         delay, status, times = wanted.pop("delay", 0.0), wanted.pop("status", None), wanted.pop("times", None)
-        body = wanted.pop("body", None)
+        body, malformed = wanted.pop("body", None), wanted.pop("malformed", None)
         if wanted:
             raise BadRequest(f"{next(iter(wanted))}: unknown")
         if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= 600:
@@ -151,14 +172,15 @@ class Control:
                 isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high
             ):
                 raise BadRequest(f"{key}: not a whole number from {low} to {high}")
-        self._network.directory.state.faults[path.strip("/")] = Fault(delay, status, body, times)
+        self._network.directory.state.faults[path.strip("/")] = Fault(delay, status, body, times, malformed)
         return {"path": path.strip("/")}
 
 
 def _set_fault(faults: object, name: str, value: object) -> None:
     """Switches and numbers; the other faults of an exit are set from Python only."""
     present = getattr(faults, name, None)
-    if isinstance(present, bool) and isinstance(value, bool):
+    malformed = name == "malformed" and (value is None or (isinstance(value, str) and value in MALFORMED))
+    if malformed or (isinstance(present, bool) and isinstance(value, bool)):
         setattr(faults, name, value)
     elif (
         isinstance(present, float)

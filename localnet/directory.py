@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.directory_query import DirectoryQuery
 from smolmix_web.mixnet.topology import Topology
 
+from .errors import ConfigError
 from .http_server import Request, Response, json_response, text_response
 from .keys import KeyRing
 from .plan import NodePlan
@@ -76,6 +78,26 @@ class Fault:
     status: int | None = None
     body: object = None
     times: int | None = None  # how often; None: until removed
+    malformed: str | None = None  # the true answer, broken in this way (MALFORMED)
+
+    def __post_init__(self) -> None:
+        if self.malformed is not None and self.malformed not in MALFORMED:
+            raise ConfigError("malformed", f"{self.malformed!r} is not one of {', '.join(MALFORMED)}")
+
+
+MALFORMED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda document: b"",
+    "truncated": lambda document: document[: len(document) // 2],
+    "not_json": lambda document: b"<html>503</html>",
+    "not_utf8": lambda document: document[:10] + b"\xff" + document[10:],
+    "wrong_type": lambda document: b"[]" if document[:1] == b"{" else b"{}",
+    "no_fields": lambda document: b"{}",
+    "bad_keys": lambda document: re.sub(rb'(pubkey|public_key|ed25519|x25519)":"[^"]*"', rb'\1":"0OIl"', document),
+    "negative": lambda document: re.sub(rb'(_id|_port|secs)":[0-9]+', rb'\1":-1', document),
+    "deep": lambda document: b"[" * 100_000 + b"]" * 100_000,
+    "huge": lambda document: document + b" " * 64_000_000,
+}
+"""What a document is turned into, by name."""
 
 
 @dataclass
@@ -299,6 +321,10 @@ class Directory:
                     del self.state.faults[path]
             if fault.delay:
                 await asyncio.sleep(fault.delay)
+            if fault.malformed is not None:
+                document = json.dumps(make(), separators=(",", ":")).encode()
+                headers = [("content-type", "application/json"), *CORS]
+                return Response(fault.status or 200, headers, MALFORMED[fault.malformed](document))
             if isinstance(fault.body, str):
                 return _with_cors(text_response(fault.body, fault.status or 200, "application/json"))
             if fault.status is not None or fault.body is not None:

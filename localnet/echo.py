@@ -15,6 +15,7 @@ from .counters import Counters
 
 IDLE = 300.0
 MAX_CONNECTIONS = 1000
+OPEN_TIMEOUT = 120.0  # s
 
 
 class EchoServers:
@@ -41,6 +42,8 @@ class EchoServers:
                 ssl=context,
                 max_size=16 * 1024 * 1024,
                 ping_interval=None,
+                # Clients behind a mixnet may need this long for their handshake when their gateway is away.
+                open_timeout=OPEN_TIMEOUT,
                 select_subprotocol=_select,
             )
             self._websockets.append(server)

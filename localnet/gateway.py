@@ -26,6 +26,7 @@ from smolmix_web.sphinx.node import FinalHop
 from .clients import ClientStore
 from .config import NetworkConfig
 from .errors import LocalnetError
+from .gateway_faults import GatewayFaults
 from .gateway_session import ClientSession
 from .keys import KeyRing, NodeCrypto
 from .links import LinkTable
@@ -55,8 +56,8 @@ class Gateway(MixNode):
         self.protocol = config.gateway_protocol
         """The version announced; may be changed while the network runs."""
         self.enforce_tickets = config.enforce_tickets
-        self.refuse_connections = False
-        """Cut every new client connection at once, without a word; those that are open stay."""
+        self.faults = GatewayFaults()
+        self.frozen = False
         self.clients = ClientStore(config.stored_messages)
         self.up = links.link(CLIENT, self.name)
         self.down = links.link(self.name, CLIENT)
@@ -111,6 +112,30 @@ class Gateway(MixNode):
             session.drop()
         self.active.clear()
         return len(sessions)
+
+    def close_clients(self) -> int:
+        """End every client's connection with a WebSocket close, as a gateway that goes away in order."""
+        sessions = list(self.sessions)
+        for session in sessions:
+            session.go_away()
+        return len(sessions)
+
+    def freeze_clients(self) -> int:
+        """From now on nothing of any client is read or written, and nobody is told; how many are connected."""
+        self.frozen = True
+        for session in self.sessions:
+            session.freeze()
+        return len(self.sessions)
+
+    def thaw_clients(self) -> None:
+        """What waited goes on its way."""
+        self.frozen = False
+        for session in list(self.sessions):
+            session.thaw()
+
+    def exhaust_bandwidth(self) -> int:
+        """Nobody has any allowance left, and must claim anew (gateway 6.3); how many clients."""
+        return self.clients.exhaust()
 
     # -- clients ------------------------------------------------------------------------------------
     def embed(self, identity: bytes, receive: Callable[[bytes], None] | None) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
@@ -33,6 +33,7 @@ PONG_TIMEOUT = 1.0
 VERDICT_TIMEOUT = 2.0
 MAX_SESSIONS = 8192
 MAX_MESSAGE = 1 << 20
+FROZEN_FRAMES = 4096
 CLIENT_BUFFER = 8 * 1024 * 1024
 """Bytes waiting for a slow client; further pushes are dropped and counted."""
 
@@ -75,7 +76,7 @@ class ClientSession(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if self.gateway.refuse_connections:
+        if self.gateway.faults.refuse_connections:
             self.gateway.counters.add("refused.connection")
             transport.abort()
             return
@@ -84,6 +85,8 @@ class ClientSession(asyncio.Protocol):
             return
         self.gateway.sessions.add(self)
         self._deadline(UPGRADE_TIMEOUT, "upgrade")
+        if self.gateway.frozen:
+            self.freeze()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._finish()
@@ -170,8 +173,20 @@ class ClientSession(asyncio.Protocol):
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    def freeze(self) -> None:
+        """Neither read nor write until `thaw`; the socket stays open."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def thaw(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._flush()
+
     def _flush(self) -> None:
         self._flush_due = False
+        if self.gateway.frozen:
+            return
         if self._transport is not None and self._out and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
@@ -180,24 +195,39 @@ class ClientSession(asyncio.Protocol):
         if self.state is State.CLOSED:
             return
         data = Frame(opcode, payload).serialize(mask=False)
-        self.gateway.down.send(len(payload), self._write_if_open, data, control=opcode is not Opcode.BINARY)
+        framing = len(data) - len(payload)
+        text = opcode is not Opcode.BINARY
+        self.gateway.down.send(len(payload), self._write_if_open, data, control=text, framing=framing)
 
     def _write_if_open(self, data: bytes) -> None:
         if self.state is not State.CLOSED:
             self._write(data)
 
     def send_text(self, message: control.ControlMessage) -> None:
-        self._send_frame(message.encode().encode(), Opcode.TEXT)
+        instead = self.gateway.faults.text(message)
+        if instead is not None:
+            self.gateway.counters.add("faults.text")
+        self._send_frame((instead or message.encode()).encode(), Opcode.TEXT)
 
     def push(self, payload: bytes) -> None:
         """One mixnet payload to the client, sealed, in a frame of its own (gateway 5.5)."""
         assert self._record is not None
-        if self._transport is not None and self._transport.get_write_buffer_size() > CLIENT_BUFFER:
-            self.gateway.counters.add("overflow.client")
-            return
         gateway = self.gateway
-        sealed = frames.seal_push(gateway.crypto, gateway.rng, self._record.shared_key, payload)
-        self._send_frame(sealed, Opcode.BINARY)
+        slow = self._transport is not None and self._transport.get_write_buffer_size() > CLIENT_BUFFER
+        if slow or (gateway.frozen and len(self._out) >= FROZEN_FRAMES):
+            gateway.counters.add("overflow.client")
+            return
+        mistake, payload = gateway.faults.push(gateway.rng, payload)
+        if mistake is not None:
+            gateway.counters.add(f"faults.{mistake}")
+        match mistake:
+            case "push_garbage" | "push_short":
+                self._send_frame(payload, Opcode.BINARY)
+            case "binary_in_text":
+                self._send_frame(payload, Opcode.TEXT)
+            case _:
+                sealed = frames.seal_push(gateway.crypto, gateway.rng, self._record.shared_key, payload)
+                self._send_frame(sealed, Opcode.BINARY)
 
     # -- the end ----------------------------------------------------------------------------------------
     def drop(self) -> None:
@@ -205,6 +235,15 @@ class ClientSession(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._finish()
+
+    def go_away(self) -> None:
+        """An orderly end by the gateway: a close frame, then the connection."""
+        if self.state is State.UPGRADING:
+            self.drop()
+        elif self.state is not State.CLOSED:
+            self._ws.send_close(CloseCode.GOING_AWAY)
+            self._collect()
+            self._close_after_flush()
 
     def _close_after_flush(self) -> None:
         self._flush()
@@ -251,6 +290,9 @@ class ClientSession(asyncio.Protocol):
             self._timer = None
 
     def _expired(self, what: str) -> None:
+        if self.gateway.frozen:
+            self._deadline(UPGRADE_TIMEOUT, what)
+            return
         if self.state is State.FRESH:
             self._refuse(control.Error(f"timed out waiting for the {what}"), why="timeout")
         elif self.state is State.REGISTERING:

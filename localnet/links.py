@@ -1,11 +1,11 @@
-"""Links that can be made bad: latency, jitter, loss, reordering, duplication and a rate, changeable at run time.
+"""Links that can be made bad at run time: latency, jitter, loss, damage, reordering, duplication and a rate.
 
 A link is one direction between two named ends, such as `mix1a->mix2b` or `client->entry1`. Rules name links by
 pattern (`*`, `client->*`, `mix1?->*`); later rules win setting by setting. A link without impairments hands its items
 on in the same call.
 
 What travels is a whole item (a node-to-node frame, a WebSocket message). A client's text messages are control: they are
-delayed and shaped, but never lost, doubled or reordered, as a TCP stream would not lose them either.
+delayed and shaped, but never lost, damaged, doubled or reordered, as a TCP stream would not lose them either.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class LinkSettings:
     jitter: float = 0.0
     """Each item waits a further uniform share of this; order is kept."""
     loss: float = 0.0
+    corrupt: float = 0.0
+    """Share of items that arrive with one bit changed, somewhere behind the framing."""
     duplicate: float = 0.0
     reorder: float = 0.0
     """Share of items held back another 20 ms, so that later ones overtake them."""
@@ -40,7 +42,7 @@ class LinkSettings:
     def __post_init__(self) -> None:
         for spec in fields(self):
             value = getattr(self, spec.name)
-            share = spec.name in ("loss", "duplicate", "reorder")
+            share = spec.name in ("loss", "corrupt", "duplicate", "reorder")
             top = 1.0 if share else (1e12 if spec.name == "rate" else 60.0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= top:
                 raise ConfigError(spec.name, f"{value!r} is not a number from 0 to {top:g}")
@@ -74,15 +76,20 @@ class Link:
     def __init__(self, name: str, settings: LinkSettings, scheduler: Scheduler, seed: str) -> None:
         self.name = name
         self.settings = settings
-        self.passed = self.lost = self.doubled = self.reordered = self.overflowed = 0
+        self.passed = self.lost = self.damaged = self.doubled = self.reordered = self.overflowed = 0
         self._scheduler = scheduler
         self._random = random.Random(f"{seed}/{name}")
         self._last = 0.0
         self._free_at = 0.0
         self._waiting = 0
 
-    def send(self, size: int, deliver: Callable[..., None], *args: Any, control: bool = False) -> None:
-        """Call `deliver(*args)` when the item of `size` bytes arrives: now, later, twice or never."""
+    def send(
+        self, size: int, deliver: Callable[..., None], *args: Any, control: bool = False, framing: int = 0
+    ) -> None:
+        """Call `deliver(*args)` when the item of `size` bytes arrives: now, later, twice or never.
+
+        What may be damaged is the first argument, if it is bytes, after its first `framing` bytes.
+        """
         settings = self.settings
         if settings is _CLEAR and not self._waiting:
             self.passed += 1
@@ -92,12 +99,22 @@ class Link:
         if not control and settings.loss and draw() < settings.loss:
             self.lost += 1
             return
+        if not control and settings.corrupt and draw() < settings.corrupt:
+            args = self._damage(args, framing)
         copies = 1
         if not control and settings.duplicate and draw() < settings.duplicate:
             self.doubled += 1
             copies = 2
         for _ in range(copies):
             self._send_one(size, settings, deliver, args, control)
+
+    def _damage(self, args: tuple[Any, ...], framing: int) -> tuple[Any, ...]:
+        if not args or not isinstance(args[0], bytes) or len(args[0]) <= framing:
+            return args
+        self.damaged += 1
+        data = bytearray(args[0])
+        data[self._random.randrange(framing, len(data))] ^= 1 << self._random.randrange(8)
+        return (bytes(data), *args[1:])
 
     def _send_one(
         self, size: int, settings: LinkSettings, deliver: Callable[..., None], args: tuple[Any, ...], control: bool
@@ -132,6 +149,7 @@ class Link:
         return {
             "passed": self.passed,
             "lost": self.lost,
+            "damaged": self.damaged,
             "doubled": self.doubled,
             "reordered": self.reordered,
             "overflowed": self.overflowed,

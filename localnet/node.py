@@ -150,7 +150,8 @@ class MixNode:
             self._outgoing[neighbour.name] = outgoing
         data = NodeFrame(packet, rotation, self._config.frame_version).to_bytes()
         self.counters.add("forwarded")
-        self._links.link(self.name, neighbour.name).send(len(data), outgoing.send, data)
+        link = self._links.link(self.name, neighbour.name)
+        link.send(len(data), outgoing.send, data, framing=len(data) - len(packet))
         return True
 
     def final_hop(self, hop: FinalHop, frame: NodeFrame) -> None:

@@ -47,6 +47,7 @@ class RawClient:
         self.payloads: asyncio.Queue[bytes] = asyncio.Queue()
         self.texts: asyncio.Queue[control.ControlMessage] = asyncio.Queue()
         self.sent_answers = 0  # `send` texts, which are counted and not queued
+        self.malformed = 0  # answers that could not be read
         self.remaining = 0
         self.closed = asyncio.Event()
         """Set when the gateway ended the connection."""
@@ -85,7 +86,10 @@ class RawClient:
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
-                self._take(message)
+                try:
+                    self._take(message)
+                except SmolmixError:
+                    self.malformed += 1
         self.closed.set()
 
     def _take(self, message: str | bytes) -> None:

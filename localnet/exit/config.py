@@ -129,4 +129,5 @@ class ExitFaults:
     delay: float = 0.0  # of every reply
     jitter: float = 0.0  # up to this much more, so that replies overtake each other
     drop_uplink: float = 0.0  # of packets from clients
+    malformed: str | None = None  # every reply is broken in this way, see malformed.py
     black_holes: set[IPv4Address | IPv6Address] = field(default_factory=set)  # nothing to these comes back

@@ -78,12 +78,13 @@ def _port(protocol: int, packet: bytes, start: int, end: int) -> int:
     return int.from_bytes(packet[start + 2 : start + 4], "big") if protocol in (ip.TCP, ip.UDP) else 0
 
 
-def icmp_error(kind: ErrorKind, packet: bytes) -> bytes | None:
-    """An ICMP error from the exit's own address; None for what must not be answered with one."""
+def icmp_error(kind: ErrorKind, packet: bytes, mtu: int) -> bytes | None:
+    """An ICMP error from the exit's own address; None for what must not be answered with one. `mtu` is told with
+    FRAGMENTATION_NEEDED."""
     if not icmp.may_be_answered(packet):
         return None
     source = EXIT_IPV4 if packet[0] >> 4 == 4 else EXIT_IPV6
-    return icmp.build_error(kind, packet, source.packed, 0)
+    return icmp.build_error(kind, packet, source.packed, 0, mtu=mtu)
 
 
 def fragments(packet: bytes, mtu: int) -> list[bytes]:

@@ -65,8 +65,7 @@ class ExitRouter:
         self._rng = rng
         self._on_packet = on_packet
         self._on_gone = on_gone
-        self._policy = ExitPolicy.accept_all() if config.open_proxy else ExitPolicy.parse(config.policy)
-        self._firewall = None if config.firewall is None else ExitPolicy.parse(config.firewall)
+        self._take_policy()
         self._replies: list[Reply] = []
         self._next_sweep: float | None = None
 
@@ -127,6 +126,16 @@ class ExitRouter:
     def take_replies(self) -> list[Reply]:
         replies, self._replies = self._replies, []
         return replies
+
+    def _take_policy(self) -> None:
+        config = self.config
+        self._policy = ExitPolicy.accept_all() if config.open_proxy else ExitPolicy.parse(config.policy)
+        self._firewall = None if config.firewall is None else ExitPolicy.parse(config.firewall)
+
+    def reconfigure(self, config: ExitConfig) -> None:
+        """Other settings from now on; who is connected stays."""
+        self.config = config
+        self._take_policy()
 
     def forget_clients(self) -> None:
         """As after a restart: nobody is known, nobody is told."""
@@ -249,6 +258,9 @@ class ExitRouter:
             self._reply(_origin(client), m.InfoResponse(0, refusal, m.InfoLevel.WARN))
         elif info.destination in self.faults.black_holes:
             self.counters.add("faults.black_holed")
+        elif len(packet) > self.config.mtu:
+            self.counters.add("refused.mtu")
+            self._icmp(client, ErrorKind.FRAGMENTATION_NEEDED, packet, now)
         elif info.ttl <= 1:
             self.counters.add("refused.ttl")
             self._icmp(client, ErrorKind.TTL_EXCEEDED, packet, now)
@@ -259,7 +271,7 @@ class ExitRouter:
             self._on_packet(client, packet, now)
 
     def _icmp(self, client: ConnectedClient, kind: ErrorKind, packet: bytes, now: float) -> None:
-        error = packets.icmp_error(kind, packet)
+        error = packets.icmp_error(kind, packet, self.config.mtu)
         if error is not None:
             self.deliver(client, error, now)
 

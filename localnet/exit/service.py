@@ -7,6 +7,7 @@ the mixnet client, so that the host polls it.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
@@ -17,8 +18,10 @@ from smolmix_web.exit.lp_frame import DATA, LpFrame
 from smolmix_web.rand import RandomSource
 
 from ..counters import Counters
+from ..errors import ConfigError
 from .clients import ConnectedClient
 from .config import ExitConfig, ExitFaults
+from .malformed import MALFORMED
 from .nat import ClientNat, Dialer
 from .router import ExitRouter, Reply
 
@@ -113,6 +116,18 @@ class ExitService:
         self._nats.clear()
         self._delayed.clear()
 
+    def reconfigure(self, **settings: object) -> None:
+        """Change settings of `ExitConfig` (`mtu`, `policy`, `firewall`, ...) while clients are connected, as an
+        operator changes the interface or the policy. What was announced to clients stays. Raises `ConfigError`."""
+        try:
+            self.config = dataclasses.replace(self.config, **settings)  # type: ignore[arg-type]
+        except TypeError:
+            known = {field.name for field in dataclasses.fields(ExitConfig)}
+            raise ConfigError("exit", f"unknown setting {sorted(set(settings) - known)}") from None
+        self.router.reconfigure(self.config)
+        for nat in self._nats.values():
+            nat.stack.set_mtu(self.config.mtu)
+
     def forget_clients(self) -> None:
         """As after a restart."""
         self.router.forget_clients()
@@ -190,6 +205,9 @@ class ExitService:
             if faults.drop and self._rng.uniform() < faults.drop:
                 self.counters.add("faults.dropped_reply")
                 continue
+            if faults.malformed is not None:
+                self.counters.add(f"faults.malformed.{faults.malformed}")
+                reply = dataclasses.replace(reply, data=MALFORMED[faults.malformed](self._rng, reply.data))
             copies = 2 if faults.duplicate and self._rng.uniform() < faults.duplicate else 1
             for _ in range(copies):
                 delay = faults.delay + faults.jitter * self._rng.uniform()
