@@ -25,6 +25,7 @@ class Row:
     bytes: int = 0
     times: list[int] = field(default_factory=list)
     memory: float | None = None
+    lag: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         times = sorted(self.times)
@@ -36,6 +37,7 @@ class Row:
             "median_ms": times[len(times) // 2] if times else None,
             "longest_ms": times[-1] if times else None,
             "memory_mb": self.memory,
+            "lag_ms": round(self.lag * 1000),
         }
 
 
@@ -70,6 +72,11 @@ class Ledger:
     def memory(self, client: str, megabytes: float, at: float) -> None:
         self._row(client, at).memory = round(megabytes, 1)
         self._memory.setdefault(client, []).append((at, megabytes))
+
+    def lag(self, seconds: float, at: float) -> None:
+        """The network's event loop was that late; a minute keeps the most."""
+        row = self._row("network", at)
+        row.lag = max(row.lag, seconds)
 
     def incident(self, what: str, at: float, **details: Any) -> None:
         self._incidents.append({"at": round(at, 1), "what": what, **details})
