@@ -236,6 +236,8 @@ class SenderState:
 
     def _arm(self, now: float) -> None:
         if self.timer_at != INFINITY:
+            if self._tail_armed:  # a probe of more than one segment need not allow for a delayed ACK
+                self.timer_at = min(self.timer_at, now + self._probe_timeout())
             return
         delay = self.rtt.rto
         self._tail_armed = self._may_probe_tail()

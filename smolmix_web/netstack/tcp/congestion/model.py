@@ -148,7 +148,7 @@ class PathModel:
             self.cwnd = max(target, floor)
         elif self.cwnd < 2 * sample.in_flight + self.mss:
             more = sample.delivered
-            if self.startup and self.cwnd < QUICK_BYTES:
+            if self.startup and self.cwnd < QUICK_BYTES and self._before is None:
                 more *= 2
             self.cwnd = max(self.cwnd, min(self.cwnd + more, target))
 
