@@ -296,6 +296,24 @@ def test_what_an_earlier_link_knew_serves_again(crypto: Crypto) -> None:
     assert country.link.timestamp > stamp
 
 
+def test_a_refusal_for_the_sake_of_the_old_connection_costs_seconds_and_not_the_key(crypto: Crypto) -> None:
+    """The scripted gateway refuses a time that does not grow, in other words than it says "not registered"."""
+    country = Country(crypto).start()
+    key, identity = country.present.key, country.link.endpoint.identity
+    country.present.last_timestamps[IdentityKeys.from_seed(crypto, bytes([99]) * 32).public] = int(country.unix) + 2
+    country.cut()
+    country.advance(1.5)
+    assert country.link.state is LinkState.WAITING and country.link.last_error is not None
+    assert country.link.last_error.code == "authentication_refused"
+    country.advance(5.0)
+    assert country.link.state is LinkState.READY and country.link.shared_keys == {identity: key}
+    country.present.last_timestamps.update(dict.fromkeys(country.present.last_timestamps, int(country.unix) + 1000))
+    country.cut()
+    country.advance(8.0)
+    assert country.link.state is LinkState.READY and country.link.endpoint.identity == identity
+    assert country.link.shared_keys != {identity: key}, "refused twice: registered anew"
+
+
 def test_the_last_gateway_is_no_pin(crypto: Crypto) -> None:
     """One that left the network is replaced, one that stays away as well."""
     country = Country(crypto).start()

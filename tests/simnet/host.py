@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from smolmix_web.errors import StateError
 from smolmix_web.host.base import HttpAnswer, WebSocketEvents
 from smolmix_web.rand import SeededRandom
+from tests.storage.memory_vault import MemoryVault, Place
 
 from .directory import http_get
 from .events import Event
@@ -81,6 +83,7 @@ class SimHost:
         self.lines: list[tuple[float, str]] = []
         self.sockets: list[SimSocket] = []
         self.gets: list[str] = []
+        self.places: dict[str, Place] = {}
         self._asleep = False
         self.slept = 0.0  # s that the monotonic clock missed
         self._deferred: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -110,8 +113,19 @@ class SimHost:
         self.sockets.append(socket)
         return socket
 
+    async def open_vault(self, client_id: str) -> MemoryVault:
+        """Places outlive the tunnel; give them to another host to start the machine again."""
+        place = self.places.setdefault(client_id, Place())
+        if place.holder is not None:
+            raise StateError(f"{client_id!r} is in use", code="client_id_in_use", phase="setup")
+        place.holder = MemoryVault(place)
+        return place.holder
+
     def log(self, text: str) -> None:
         self.lines.append((self.now(), text))
+
+    def warn(self, text: str) -> None:
+        self.lines.append((self.now(), f"warning: {text}"))
 
     # -- the machine
 

@@ -53,7 +53,7 @@ class MemoryVault:
 
     async def set_aside(self, unix_time: int) -> str:
         await self.place.meet("set_aside")
-        assert self.place.record is not None and unix_time == UNIX
+        assert self.place.record is not None and unix_time >= UNIX
         self.place.aside.append(self.place.record)
         self.place.record = None
         return "aside"

@@ -54,6 +54,7 @@ class LinkConfig:
     outage_limit: float = 300.0  # from the loss until ready again
     stay: float = 35.0  # a gateway that was lost gets this long to return, for the sake of what is open
     backoff_stay: float = 4.0  # longest back-off meanwhile: the exit forgets us after 60 s
+    duplicate_wait: float = 3.0  # after a refusal that may be for the sake of our own old connection
     max_gateways: int = 5  # different ones tried during one set-up or outage
 
 
@@ -118,6 +119,7 @@ class GatewayLink:
         self._retry_at: float | None = None
         self._give_up_at = float("inf")
         self._ever_ready = False
+        self._doubted = False  # the shared key, since the last time ready: it was refused once
 
     def _first_gateway(self, last: bytes | None) -> GatewayEndpoint:
         if self._preferred is None and last is not None:
@@ -268,6 +270,7 @@ class GatewayLink:
             self.shared_keys[self.endpoint.identity] = session.shared_key
             self.state = LinkState.READY
             self._ever_ready = True
+            self._doubted = False
             self._tried, self._attempts = [], 0
         elif session.error is not None:
             self._lost(session, now, socket_open)
@@ -289,6 +292,11 @@ class GatewayLink:
             self._lost_at = now
             self._give_up_at = now + self._config.outage_limit
         self.state = LinkState.WAITING
+        if error.code == "authentication_refused" and identity in self.shared_keys and not self._doubted:
+            # Perhaps our own connection of before still lives there (gateway 4.2): ask again when it must be gone.
+            self._doubted = True
+            self._retry_at = now + self._config.duplicate_wait
+            return
         if error.code in ("not_registered", "authentication_refused") and identity in self.shared_keys:
             # The gateway forgot us (its refusals are English, not codes): the same identity registers anew, at once.
             del self.shared_keys[identity]
