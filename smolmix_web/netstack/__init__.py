@@ -2,7 +2,8 @@
 
 stack.py        packets in and out, the public face
 core.py         what the layers share; scheduler.py what goes out next; config.py, statistics.py
-tcp/            segment codec, state table, connection, sender, receiver, congestion control, listeners
+tcp/            segment codec, state table, connection, listeners; sender (state and timer, recovery, output), receiver,
+                congestion control, timestamps, delivery rate, what connections share (cache.py)
 datagrams.py    UDP layer (udp.py: codec, socket); control.py: ICMP layer (icmp.py: codec, ping.py)
 observer.py pcap.py tcp/info.py   what can be watched, a capture file, the state of a connection
 ipv4.py ipv6.py reassembly.py checksum.py addresses.py identifiers.py

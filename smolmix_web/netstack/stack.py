@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import OptionError, PacketError, SmolmixError
-from ..rand import RandomSource
+from ..rand import RandomSource, SystemRandom
 from . import ip, ipv4, ipv6
 from .addresses import Endpoint, IpAddress
 from .config import StackConfig
@@ -35,23 +35,25 @@ from .tcp.listener import SynRequest, TcpListener
 from .udp import UdpSocket
 
 MIN_MTU = 576
+DEFAULT_MTU = 1280  # what every path takes (RFC 8200 5)
 MAX_MTU = 65_535
 
 
 class Stack:
-    """`mtu` is what the tunnel takes, 576 to 65535 bytes. `config` bounds everything that a peer could make grow."""
+    """`mtu` is what the tunnel takes, 576 to 65535 bytes; `set_mtu` tells when more is known. `config` bounds
+    everything that a peer could make grow."""
 
     def __init__(
         self,
         addresses: Sequence[IpAddress],
-        mtu: int,
-        rng: RandomSource,
+        mtu: int = DEFAULT_MTU,
+        rng: RandomSource | None = None,
         *,
         accept_any: bool = False,
         config: StackConfig | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self._core = Core(addresses, _checked_mtu(mtu), rng, accept_any, config or StackConfig())
+        self._core = Core(addresses, _checked_mtu(mtu), rng or SystemRandom(), accept_any, config or StackConfig())
         self._core.observer = observer
         config = self._core.config
         self._scheduler = self._core.scheduler

@@ -45,6 +45,8 @@ class LossRecovery(SenderState):
         acked = ack - una if ack > una else 0
         board = self.board
         lost = board.marked
+        if acked or blocks:
+            self.buffer.grow(self.snd_nxt - una)
         if acked:
             delivered = self._advance(ack, now)
             age = self._verified(age, delivered, now)
@@ -155,7 +157,6 @@ class LossRecovery(SenderState):
                 self.fin_at = ack - 1
             self.snd_nxt = ack
         gone = self.board.acknowledge(ack)
-        buffer.grow(self.snd_nxt - self.snd_una)
         buffer.free(ack if self.fin_at is None else min(ack, self.fin_at))
         self.snd_una = ack
         return [record for record in gone if not record.sacked]

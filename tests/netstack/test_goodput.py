@@ -1,0 +1,132 @@
+"""What the benchmark measures at length, in short: goodput on bad paths, fairness, ACK economy, many connections."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+
+import pytest
+
+from bench.netstack_scenarios import ack_economy, fairness, first_bytes, smoltcp_setting, steady_fraction
+from smolmix_web.errors import ConnectionRefused, HostUnreachable, TimeoutExpired
+from smolmix_web.netstack import ErrorKind, Stack, State, TcpConnection
+from smolmix_web.rand import SeededRandom
+from tests.netsim.raw import SYN, Raw
+from tests.netsim.simulator import CLIENT, Peer, Session, Simulator, endpoint, void
+
+# bytes per second: multiples of what smoltcp's own simulation gives
+GOODPUT = {0.0: 322_945, 0.01: 1.2 * 219_671, 0.05: 2 * 76_626, 0.1: 2 * 37_775, 0.2: 10 * 6_079, 0.3: 10 * 1_156}
+
+
+@pytest.mark.parametrize("loss", GOODPUT)
+def test_goodput_with_small_buffers(loss: float) -> None:
+    assert smoltcp_setting(loss) >= GOODPUT[loss]
+
+
+@pytest.mark.parametrize(("rtt", "loss", "least"), [(0.3, 0.05, 0.7), (1.0, 0.01, 0.85)])
+def test_a_mix_network_is_filled(rtt: float, loss: float, least: float) -> None:
+    assert steady_fraction(rtt, loss, window=30.0) >= least
+
+
+@pytest.mark.parametrize("rtt", [0.3, 1.0, 2.0])
+def test_the_first_200_kilobytes_take_five_round_trips(rtt: float) -> None:
+    assert first_bytes(rtt)[1] <= 5.0
+
+
+def test_flows_share_fairly() -> None:
+    index, rates = fairness(seconds=30.0)
+    assert index >= 0.95 and sum(rates) > 0.85 * 250_000
+
+
+def test_a_download_costs_few_acks() -> None:
+    assert ack_economy()["ratio"] <= 0.27
+    assert ack_economy(reorder=0.0)["ratio"] <= 0.26
+
+
+def test_no_response_costs_six_syns_a_minute_and_ends_in_time() -> None:
+    raw = Raw()
+    c = raw.stack.tcp_connect(raw.remote, raw.now, connect_timeout=60.0)
+    start = raw.now
+    out = raw.take() + raw.advance(59.9)
+    assert 4 <= len([s for s in out if s.flags & SYN]) <= 6 and c.state is State.SYN_SENT
+    raw.advance(0.2)
+    assert isinstance(c.error, TimeoutExpired) and c.error.code == "connect_timeout" and raw.now <= start + 61
+
+
+def test_failures_are_quick_and_distinct() -> None:
+    """A closed port in one round trip, an unreachable host by ICMP in one."""
+    sim = Simulator()  # 100 ms
+    refused = sim.client.stack.tcp_connect(endpoint(9), sim.now)
+    start = sim.now
+    assert sim.run(10, until=lambda: refused.error is not None)
+    assert isinstance(refused.error, ConnectionRefused) and refused.error.code == "connection_refused"
+    assert sim.now - start == pytest.approx(0.1)
+    sim = Simulator(accept_any=True)
+    sim.server.stack.on_syn = lambda request, now: request.refuse(now, ErrorKind.HOST_UNREACHABLE)
+    lost = sim.client.stack.tcp_connect(endpoint(9), sim.now)
+    start = sim.now
+    assert sim.run(10, until=lambda: lost.error is not None)
+    assert isinstance(lost.error, HostUnreachable) and lost.error.code == "host_unreachable"
+    assert sim.now - start == pytest.approx(0.1)
+
+
+def test_a_thousand_connections_at_once_all_finish() -> None:
+    sim = Simulator()
+    data = bytes(range(250)) * 40
+    peers: list[Peer] = []
+
+    def serve(connection: TcpConnection) -> None:
+        peers.append(Peer(sim, connection, data))
+
+    sim.server.stack.tcp_listen(80, backlog=1000, on_connection=serve)
+    clients = [Peer(sim, sim.client.stack.tcp_connect(endpoint(80), sim.now), data) for _ in range(1000)]
+    assert sim.run(120, until=lambda: len(peers) == 1000 and all(peer.done for peer in clients + peers))
+    assert all(peer.received == data and peer.failed is None for peer in clients + peers)
+    assert sim.run(120)
+    assert not sim.client.stack.connections and not sim.server.stack.connections
+
+
+@pytest.mark.skipif(sys.platform == "emscripten", reason="sizes of CPython on a 64-bit machine")
+def test_an_idle_connection_takes_little_memory() -> None:
+    sim = Simulator()
+    sim.server.stack.tcp_listen(80, backlog=1000, on_connection=lambda connection: void(connection))
+    stack: Stack = sim.client.stack
+    warm = stack.tcp_connect(endpoint(80), sim.now)
+    sim.run(2.0)
+    gc.collect()
+    tracemalloc.start()
+    held = [stack.tcp_connect(endpoint(80), sim.now) for _ in range(200)]
+    sim.run(5.0)
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert all(connection.state is State.ESTABLISHED for connection in [warm, *held])
+    assert size / 400 <= 12 * 1024  # both ends of each are in this process
+
+
+def test_a_stack_without_a_word_about_the_mtu_is_careful() -> None:
+    assert Stack([CLIENT], rng=SeededRandom(1)).mtu == 1280
+
+
+def test_the_window_opens_behind_a_hole() -> None:
+    """The reader gets nothing until the hole is filled, but the sender may go on."""
+    sim = Simulator()
+    dropped: list[int] = []
+
+    def lose(host: str, packet: bytes) -> bytes | None:
+        if host == "server" and len(packet) > 1000:
+            seq = int.from_bytes(packet[24:28], "big")
+            if not dropped:
+                dropped.append(seq)
+            if seq == dropped[0] and sim.now < 103:
+                return None
+        return packet
+
+    sim.filter = lose
+    session = Session(sim, b"", bytes(2_000_000))
+    sim.run(2.5)
+    receiver = session.connection.receiver
+    assert not receiver.available and receiver.buffered > 150_000
+    assert sim.run(60, until=lambda: session.done)
+    assert len(session.client.received) == 2_000_000
