@@ -1,0 +1,42 @@
+"""Packets that a download costs, and what each of them brings; in virtual time, where no slow machine repeats any.
+
+A reply takes one SURB, and three SURBs fit one packet up: below a third of a packet up per packet down there is nothing
+to gain. What comes down is one IP packet per reply, so the exit's MTU bounds what a packet can bring: 1380 bytes at the
+usual 1420.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from smolmix_web.netstack import Endpoint
+from tests.simnet.network import SimNetwork
+from tests.simnet.tunnels import SimTunnel
+from tests.simnet.world import ORIGIN, SOURCE_PORT, pattern
+
+SIZE = 1_000_000
+QUIET = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
+UP_PER_DOWN = 0.40
+
+
+def download(mtu: int) -> tuple[float, float]:
+    """(packets up per packet down, bytes of body per packet down) of 1 MB; acks of the mixnet are not counted."""
+    network = SimNetwork("economy", exit_settings={"mtu": mtu})
+    tunnel = SimTunnel(network, **QUIET)
+    tunnel.start()
+    tunnel.run(10)
+    before = tunnel.engine.statistics()
+    transfer = tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"%d\n" % SIZE)
+    assert tunnel.run(60, lambda: transfer.done) and transfer.received == pattern(SIZE)
+    after = tunnel.engine.statistics()
+    assert network.violations() == {}
+    tunnel.stop()
+    down = after["fragments_received"] - before["fragments_received"]
+    return (after["packets_sent"] - before["packets_sent"]) / down, SIZE / down
+
+
+@pytest.mark.parametrize(("mtu", "body"), [(1420, 1_290), (1500, 1_400)])
+def test_a_download_of_1_mb_without_pacing(mtu: int, body: int) -> None:
+    up, got = download(mtu)
+    assert up <= UP_PER_DOWN, f"{up:.3f} packets up per packet down"
+    assert got >= body, f"{got:.0f} bytes of body per packet down"
