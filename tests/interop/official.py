@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPILED_IN = "https://validator.nymtech.net/api/"
 
 
+async def loaded(page: Page) -> None:
+    await page.wait_for_function("globalThis.official !== undefined", timeout=60_000)
+
+
 @asynccontextmanager
 async def official_page(network: Network) -> AsyncIterator[Page]:
     """A fresh browser context (the client keeps its registration in IndexedDB) with the client loaded."""
@@ -40,7 +44,7 @@ async def official_page(network: Network) -> AsyncIterator[Page]:
                 await context.route(f"{COMPILED_IN}**", directory)
                 page = await context.new_page()
                 await page.goto(server.url)
-                await page.wait_for_function("globalThis.official !== undefined", timeout=60_000)
+                await loaded(page)
                 yield page
             finally:
                 await browser.close()

@@ -9,11 +9,13 @@ from playwright.async_api import Page
 
 from localnet import Network, NetworkConfig
 from localnet.origin import body_sha256
-from tests.interop.official import official_page
+from tests.interop.official import loaded, official_page
 
 BODY = 100_000
 OPTIONS = {"forceTls": False, "connectTimeoutMs": 30_000, "dnsTimeoutMs": 20_000}
 DEADLINE = 90.0
+UNPACED = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
+LARGE = 3_000_000
 
 
 async def use(page: Page, network: Network, options: dict[str, object]) -> None:
@@ -31,17 +33,42 @@ async def use(page: Page, network: Network, options: dict[str, object]) -> None:
     assert await page.evaluate("([url, text]) => official.echo(url, text)", ["ws://ws.test/echo", text]) == text
 
 
+def registrations(network: Network) -> dict[str, int]:
+    """How many new clients each entry gateway and exit's gateway took."""
+    gateways = [*network.gateways, *(host.gateway for host in network.exits)]
+    return {gateway.name: gateway.counters["registered"] for gateway in gateways if gateway.counters["registered"]}
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("traffic", ["paced", "unpaced"])
-async def test_the_official_client_works_unmodified(traffic: str) -> None:
-    switches = {} if traffic == "paced" else {"disablePoissonTraffic": True, "disableCoverTraffic": True}
-    async with (
-        Network(NetworkConfig(seed=f"interop {traffic}")) as network,
-        official_page(network) as page,
-        asyncio.timeout(DEADLINE),
-    ):
-        await use(page, network, {**OPTIONS, **switches})
+@pytest.mark.parametrize("release", ["1.36.0", "1.38.0"], ids=["v9 exit", "v10 exit"])
+async def test_the_official_client_works_unmodified_in_its_default_settings(release: str) -> None:
+    """Poisson and cover traffic on; then the page is loaded anew, and the client is the one that it was before."""
+    config = NetworkConfig(seed=f"interop {release}", exit_versions=(release,), gateways=3)
+    async with Network(config) as network, official_page(network) as page, asyncio.timeout(DEADLINE):
+        await use(page, network, dict(OPTIONS))
+        first = registrations(network)
+        assert sum(first.values()) == 1
+        await page.reload()
+        await loaded(page)
+        await use(page, network, dict(OPTIONS))
+        assert registrations(network) == first, "its registration was not found again after the reload"
         await page.evaluate("() => official.disconnectMixTunnel()")
+        assert network.violations() == {}
+
+
+@pytest.mark.timeout(240)
+async def test_several_entry_gateways_and_3_mb_without_pacing() -> None:
+    """Every entry gateway serves it, each with a client of its own; the last one carries the large download."""
+    async with Network(NetworkConfig(seed="interop gateways", gateways=3, exits=1, processes=2)) as network:
+        for number, gateway in enumerate(network.gateways):
+            async with official_page(network) as page, asyncio.timeout(DEADLINE):
+                options = {**OPTIONS, **UNPACED, "preferredGateway": gateway.identity_text}
+                await page.evaluate("(options) => official.setupMixTunnel(options)", options)
+                assert gateway.counters["registered"] == 1 and len(gateway.active) == 1
+                size = LARGE if number == len(network.gateways) - 1 else 10_000
+                result = await page.evaluate("(url) => official.digest(url)", f"http://origin.test/bytes/{size}")
+                assert result == {"status": 200, "bytes": size, "sha256": body_sha256(size)}
+        await network.collect()
         assert network.violations() == {}
 
 
