@@ -141,6 +141,8 @@ class LossRecovery(SenderState):
         self._first_resent_at = None
         if now - age >= resent_at - CLOCK:
             return
+        if self.phase is Phase.RECOVERY and self._resent > 1:
+            return  # this one was late, but others were sent again too: left to D-SACKs, which tell of each
         self.spurious += 1
         self.board.unmark(resent_at)
         self.rack.resume(self.board.records)
