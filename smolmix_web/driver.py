@@ -142,7 +142,8 @@ class Driver:
         self._obey()
         self._on_change()
         if self._running:
-            deadline = self._engine.next_deadline()
+            more = self._engine.prepare(self._host.now())
+            deadline = now if more else self._engine.next_deadline()
             # Nothing tells when the socket's buffer has drained.
             latest = now + BUFFER_RETRY if congested else float("inf")
             self._arm(latest if deadline is None else min(deadline, latest))

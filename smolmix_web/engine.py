@@ -98,6 +98,7 @@ class Engine:
     # -- the socket -------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
+        self.mixnet.pause(now)  # until the gateway is there: the ticks of the meantime are not made up for
         self.gateway.start(now)
 
     def take_command(self) -> Command | None:
@@ -174,6 +175,11 @@ class Engine:
         # What was just sent may have made room for the packets held back.
         self._pump_stack(now)
         return frames
+
+    def prepare(self, now: float) -> bool:
+        """Call it after what `poll` gave has been sent: the next packets are made before they are due, one at a time.
+        True when there is more to make, and the loop has nothing better to do."""
+        return self._can_send and self.mixnet.prepare(now)
 
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:

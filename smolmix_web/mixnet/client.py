@@ -37,7 +37,7 @@ from .messages import (
     surb_length,
 )
 from .mix_packet import MixPacket
-from .outbox import DeliveryFailure, Outbox, unknown_gateway
+from .outbox import DeliveryFailure, Outbox, OutgoingPacket, unknown_gateway
 from .preparer import PreparedPacket
 from .reassembly import Reassembler
 from .replies import ReplySender
@@ -49,6 +49,10 @@ from .traffic import DelayMultiplier, ExponentialStream, TrafficConfig
 
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
+
+READY = 2  # packets of messages and of cover each that are made ahead of their tick,
+READY_SURBS = 12  # and SURBs for the messages to come
+QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
 
@@ -95,6 +99,9 @@ class MixnetClient:
         self._main = ExponentialStream(rng, config.main_interval, now)
         self._cover = ExponentialStream(rng, config.cover_interval, now)
         self._multiplier = DelayMultiplier(now)
+        self._ready: deque[OutgoingPacket] = deque()
+        self._ready_cover: deque[PreparedPacket] = deque()
+        self._prepares = False
         self._messages: deque[ReceivedMessage] = deque()
         self._message_bytes = 0
         self.set_topology(topology, now)
@@ -112,12 +119,12 @@ class MixnetClient:
     @property
     def queue_length(self) -> int:
         """Real packets that wait for their turn."""
-        return len(self._outbox)
+        return len(self._outbox) + len(self._ready)
 
     @property
     def in_flight(self) -> int:
         """Fragments sent and not acknowledged yet."""
-        return len(self._outbox.acks)
+        return len(self._outbox.acks) - len(self._ready)
 
     @property
     def ack_excess(self) -> float | None:
@@ -136,6 +143,7 @@ class MixnetClient:
         """A new snapshot. Without one, or when it lacks our gateway, packets wait."""
         previous, was_usable = self._topology, self._usable
         self._now = now
+        self._unprepare()
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
@@ -300,17 +308,76 @@ class MixnetClient:
         if cover_due and not (main_due and self._main.deadline <= self._cover.deadline):
             self._cover.advance(now)
             self.statistics.loop_cover_sent += 1
-            return self._factory.cover(topology)
+            return self._next_cover(topology)
         if self.config.main_stream:
             if not main_due:
                 return None
             self._main.advance(now, self._multiplier.value)
-            prepared = self._outbox.next_packet(topology, now)
-            if prepared is None:
-                self.statistics.main_cover_sent += 1
-                prepared = self._factory.cover(topology)
-            return prepared
+        outgoing = self._next_real(topology, now)
+        if outgoing is not None:
+            self._outbox.left(outgoing, now)
+            return outgoing.prepared
+        if not self.config.main_stream:
+            return None
+        self.statistics.main_cover_sent += 1
+        return self._next_cover(topology)
+
+    def _next_real(self, topology: Topology, now: float) -> OutgoingPacket | None:
+        if self._ready:
+            return self._ready.popleft()
+        # A tick does not wait until a packet is made: cover that is ready takes it.
+        if self._prepares and self._ready_cover and self.config.main_stream:
+            return None
         return self._outbox.next_packet(topology, now)
+
+    def _next_cover(self, topology: Topology) -> PreparedPacket:
+        return self._ready_cover.popleft() if self._ready_cover else self._factory.cover(topology)
+
+    # -- packets made ahead ---------------------------------------------------------------------------------
+
+    def prepare(self, now: float) -> bool:
+        """Make one packet or SURB ahead of its time, if one is wanted; True when another one is.
+
+        Call it after what `poll` gave has been sent. Then a tick only has to send what lies ready, and when a packet
+        leaves does not depend on what it carries. Without it packets are made at their ticks.
+        """
+        topology = self._topology
+        if topology is None or not self._usable or self._paused_since is not None:
+            return False
+        self._prepares = True
+        if self._may_prepare(now):
+            outgoing = self._outbox.next_packet(topology, now) if self._wants_real() else None
+            if outgoing is not None:
+                self._ready.append(outgoing)
+            elif len(self._ready_cover) < READY:
+                self._ready_cover.append(self._factory.cover(topology))
+            elif self._outbox.lacks_spare_surb(READY_SURBS):
+                self._outbox.make_spare_surb(topology)
+        return self._may_prepare(now)
+
+    def _may_prepare(self, now: float) -> bool:
+        config = self.config
+        if not (config.main_stream or config.cover_stream):
+            return False
+        lacks_cover = len(self._ready_cover) < READY
+        if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
+            return False
+        tick = min(
+            self._main.deadline if config.main_stream else float("inf"),
+            self._cover.deadline if config.cover_stream else float("inf"),
+        )
+        # Right before a tick nothing is made that would delay it; the tick comes by here again.
+        short = not self._ready_cover or (self._wants_real() and not self._ready)
+        return short or tick - now >= QUIET
+
+    def _wants_real(self) -> bool:
+        return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
+
+    def _unprepare(self) -> None:
+        """Another topology or address: what lies ready has the old routes."""
+        self._ready_cover.clear()
+        self._outbox.drop_spare_surbs()
+        self._ready = deque(outgoing for outgoing in self._ready if not self._outbox.remake(outgoing))
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing happened; not later than the last call while packets could leave at once."""

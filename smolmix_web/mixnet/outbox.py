@@ -40,6 +40,13 @@ class DeliveryFailure(NamedTuple):
     reason: str
 
 
+class OutgoingPacket(NamedTuple):
+    """A packet of a queued message, made and not sent yet."""
+
+    prepared: PreparedPacket
+    pending: PendingFragment[Owner]
+
+
 def unknown_gateway(identity: bytes) -> DirectoryError:
     return DirectoryError(
         f"gateway {base58_encode(identity)} of the recipient is not listed", code="gateway_unknown", phase="route"
@@ -65,6 +72,8 @@ class Outbox:
         self._lanes: LaneQueue[OutgoingJob] = LaneQueue()
         self.acks: AckController[Owner] = AckController(config)
         self._failures: deque[DeliveryFailure] = deque(maxlen=MAX_FAILURES)
+        self._spare_surbs: list[ReplySurb] = []  # of the present topology
+        self._surbs_seen = False  # messages here do carry SURBs
 
     # -- in -----------------------------------------------------------------------------------------------
 
@@ -104,8 +113,8 @@ class Outbox:
         # What is in flight may be repeated, but nothing is added beyond the bound.
         return _ALL_LANES if len(self.acks) < self._config.max_pending else _ONLY_RETRANSMISSIONS
 
-    def next_packet(self, topology: Topology, now: float) -> PreparedPacket | None:
-        """The packet to send now, entered among the pending ones with its timer running; None when nothing waits."""
+    def next_packet(self, topology: Topology, now: float) -> OutgoingPacket | None:
+        """The packet to send next, entered among the pending ones; None when nothing waits. Tell `left` of it."""
         while (job := self._lanes.pop(self._open_lanes())) is not None:
             try:
                 prepared = (
@@ -121,7 +130,31 @@ class Outbox:
                     return prepared
         return None
 
-    def _first(self, job: OutgoingMessage | ReplyFragment, topology: Topology, now: float) -> PreparedPacket:
+    def left(self, packet: OutgoingPacket, now: float) -> None:
+        """A packet leaves now: the timer of its ack runs."""
+        # An older copy may have arrived while this one lay ready, or its message was given up.
+        if self.acks.waits_for(packet.pending):
+            self.acks.left(packet.pending, packet.prepared.expected_delay, now)
+
+    def remake(self, packet: OutgoingPacket) -> bool:
+        """A packet made and not sent is of no use any more: its fragment will get another one. False for a reply,
+        whose SURB is spent; it should be sent as it is."""
+        if isinstance(packet.pending.owner, ReplyFragment):
+            return False
+        self.push_again(packet.pending)
+        return True
+
+    def lacks_spare_surb(self, limit: int) -> bool:
+        return self._surbs_seen and len(self._spare_surbs) < limit
+
+    def make_spare_surb(self, topology: Topology) -> None:
+        """Make one of the SURBs that messages will carry; they must be dropped when the topology changes."""
+        self._spare_surbs.append(self._factory.surb(topology))
+
+    def drop_spare_surbs(self) -> None:
+        self._spare_surbs.clear()
+
+    def _first(self, job: OutgoingMessage | ReplyFragment, topology: Topology, now: float) -> OutgoingPacket:
         if isinstance(job, ReplyFragment):
             fragment = job.fragment
             prepared = self._reply(topology, job.surb, fragment)
@@ -135,12 +168,13 @@ class Outbox:
             prepared = self._factory.data(topology, job.account.recipient, fragment)
         pending: PendingFragment[Owner] = PendingFragment(fragment, job, job.max_retransmissions, now + job.lifetime)
         self.acks.enter(pending)
-        self.acks.left(pending, prepared.expected_delay, now)
         self._statistics.real_sent += 1
-        return prepared
+        return OutgoingPacket(prepared, pending)
 
     def _open(self, job: OutgoingMessage, topology: Topology, now: float) -> None:
-        surbs = [self._factory.surb(topology) for _ in range(job.surbs)]
+        surbs, self._spare_surbs = self._spare_surbs[: job.surbs], self._spare_surbs[job.surbs :]
+        surbs += [self._factory.surb(topology) for _ in range(job.surbs - len(surbs))]
+        self._surbs_seen = self._surbs_seen or bool(surbs)
         job.account.queued -= job.surbs
         for surb in surbs:
             self._reply_keys.add(surb, job.account, now)
@@ -156,7 +190,7 @@ class Outbox:
         self._statistics.surbs_spent += 1
         return self._factory.reply(topology, surb, fragment)
 
-    def _again(self, job: Retransmission, topology: Topology, now: float) -> PreparedPacket | None:
+    def _again(self, job: Retransmission, topology: Topology, now: float) -> OutgoingPacket | None:
         pending = job.pending
         owner = pending.owner
         if pending.acknowledged or owner.given_up:
@@ -169,9 +203,8 @@ class Outbox:
         else:
             prepared = self._factory.data(topology, owner.account.recipient, pending.fragment)
         pending.retransmissions += 1
-        self.acks.left(pending, prepared.expected_delay, now)
         self._statistics.retransmitted += 1
-        return prepared
+        return OutgoingPacket(prepared, pending)
 
     # -- acks and their absence -----------------------------------------------------------------------------
 

@@ -100,6 +100,9 @@ class AckController(Generic[Owner]):
         """Before the packet leaves."""
         self._pending[pending.identifier] = pending
 
+    def waits_for(self, pending: PendingFragment[Owner]) -> bool:
+        return self._pending.get(pending.identifier) is pending
+
     def left(self, pending: PendingFragment[Owner], expected_delay: float, now: float) -> None:
         """The packet leaves now: start its timer."""
         pending.sent_at = now

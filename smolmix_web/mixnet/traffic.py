@@ -2,8 +2,8 @@
 
 The main stream sends one packet per tick, real if one waits and cover if not; the cover stream sends loop cover
 packets besides. A stream's next deadline is counted from the last deadline, not from the moment the host woke up, so
-the law of the gaps is exact; after a gap of more than a second it starts anew, so that a sleeping machine never makes
-up for what it missed.
+the law of the gaps is exact; when it is late by more than ten gaps it starts anew, so that neither a sleeping machine
+nor one that stalled makes up for what it missed by a burst.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..rand import RandomSource
 
 LATEST = 1.0  # seconds behind its deadline at which a stream starts anew,
-LATEST_MEANS = 50  # or this many mean intervals, whichever is less
+LATEST_MEANS = 10  # or this many mean intervals, whichever is less
 
 MULTIPLIER_MAX = 6
 BACKLOG_USED, BACKLOG_FULL = 10, 32  # packets waiting at the gateway's socket
@@ -109,7 +109,7 @@ class ExponentialStream:
 
     def __init__(self, rng: RandomSource, mean: float, now: float) -> None:
         self._rng = rng
-        self._mean = mean
+        self.mean = mean
         self._latest = min(LATEST, LATEST_MEANS * mean)
         self.deadline = now
         self.restart(now)
@@ -121,11 +121,11 @@ class ExponentialStream:
         """Set the deadline after the present one, which is due."""
         if now - self.deadline > self._latest:
             self.deadline = now
-        self.deadline += self._rng.exponential(self._mean * multiplier)
+        self.deadline += self._rng.exponential(self.mean * multiplier)
 
     def restart(self, now: float) -> None:
         """As at the start: the first packet leaves after a full gap."""
-        self.deadline = now + self._rng.exponential(self._mean)
+        self.deadline = now + self._rng.exponential(self.mean)
 
 
 class DelayMultiplier:
