@@ -1,0 +1,123 @@
+"""Packets made ahead of their ticks: how many, what becomes of them, and that nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smolmix_web.mixnet.client import READY, READY_SURBS, MixnetClient, TrafficConfig
+from smolmix_web.rand import SeededRandom
+
+
+def prepared(client: MixnetClient, now: float) -> int:
+    """Make all that may be made now; how many steps it took."""
+    for step in range(100):
+        if not client.prepare(now):
+            return step + 1
+    raise AssertionError("there is always more to make")
+
+
+@pytest.fixture
+def made(network: Any) -> Any:
+    """Two stations in default traffic; the first prepares whenever it sent something, as the driver does."""
+    a, b = network.station("a"), network.station("b", gateway=1)
+    poll = a.client.poll
+
+    def poll_and_prepare(now: float, limit: int = 32) -> Any:
+        packets = poll(now, limit)
+        while a.client.prepare(now):
+            pass
+        return packets
+
+    a.client.poll = poll_and_prepare
+    return network, a, b
+
+
+def test_a_bounded_stock_waits(network: Any) -> None:
+    client = network.station("a").client
+    now = network.now - 1.0  # far from any tick
+    assert prepared(client, now) <= READY + 1
+    assert len(client._ready_cover) == READY and not client._ready
+    client.send(client.address, bytes(5000), surbs=3, now=now)
+    queued = client.queue_length
+    assert queued > READY
+    prepared(client, now)
+    assert len(client._ready) == READY and client.queue_length == queued and client.in_flight == 0
+    assert not client._outbox.lacks_spare_surb(READY_SURBS)
+    assert not client.prepare(now)
+
+
+def test_a_tick_sends_what_lies_ready_and_cover_rather_than_wait(network: Any) -> None:
+    client = network.station("a", TrafficConfig(cover_stream=False)).client
+    now = network.now - 1.0
+    prepared(client, now)
+    client.send(client.address, b"later", now=now)
+    tick = client.next_deadline()
+    client.poll(tick)
+    # It was not made yet: this tick is cover's, and no packet was made for it.
+    assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 0)
+    assert len(client._ready_cover) == READY - 1
+    client.prepare(tick)
+    client.poll(client.next_deadline())
+    assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 1)
+
+
+def test_nothing_is_made_right_before_a_tick(network: Any) -> None:
+    client = network.station("a").client
+    prepared(client, network.now - 1.0)
+    tick = min(client._main.deadline, client._cover.deadline)
+    client._ready_cover.pop()
+    assert not client.prepare(tick - 0.001) and len(client._ready_cover) == READY - 1
+    client._ready_cover.clear()
+    assert client.prepare(tick - 0.001) is False and len(client._ready_cover) == 1, "but when nothing is there"
+
+
+def test_unpaced_clients_make_nothing_ahead(network: Any, quiet: TrafficConfig) -> None:
+    client = network.station("a", quiet).client
+    client.send(client.address, bytes(5000), now=network.now)
+    assert not client.prepare(network.now) and not client._ready and not client._ready_cover
+
+
+@pytest.mark.parametrize("size", [10, 1500, 20_000])
+def test_messages_arrive_as_without(made: Any, size: int) -> None:
+    network, a, b = made
+    data = SeededRandom(size).bytes(size)
+    for _ in range(3):
+        a.client.send(b.client.address, data, surbs=5, fill=True, now=network.now)
+        network.run(3.0)
+    assert b.data() == [data] * 3
+    statistics = a.client.statistics
+    assert statistics.retransmitted == 0 and a.client.in_flight == 0
+    # Acks are measured from when a packet left, not from when it was made: 0.02 s for each of the eight links.
+    assert a.client.ack_excess == pytest.approx(0.16, abs=1e-6)
+
+
+def test_a_rotation_and_a_pause_lose_nothing(made: Any) -> None:
+    network, a, b = made
+    data = SeededRandom("rotation").bytes(30_000)
+    a.client.send(b.client.address, data, now=network.now)
+    network.run(0.1)
+    assert a.client._ready
+    network.rotate(forget_old=True)
+    a.client.set_topology(network.topology(), network.now)
+    b.client.set_topology(network.topology(), network.now)
+    assert not a.client._ready and not a.client._ready_cover
+    network.run(0.1)
+    a.client.pause(network.now)
+    assert not a.client.prepare(network.now)
+    network.run(20.0)
+    a.client.resume(network.now)
+    network.run(15.0)
+    assert b.data() == [data]
+
+
+def test_what_is_given_up_while_it_lies_ready_is_not_waited_for(network: Any) -> None:
+    client = network.station("a", TrafficConfig(cover_stream=False)).client
+    now = network.now - 1.0
+    client.send(client.address, b"gone", now=now)
+    prepared(client, now)
+    (outgoing,) = client._ready
+    client._outbox.abandon([outgoing.pending], "not_acknowledged")
+    client.poll(client.next_deadline())
+    assert client.in_flight == 0 and client._outbox.acks.next_deadline() is None
