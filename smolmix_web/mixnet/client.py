@@ -193,8 +193,10 @@ class MixnetClient:
         self._multiplier.note(waiting, now)
 
     def _restart_streams(self, now: float) -> None:
-        self._main.restart(now)
-        self._cover.restart(now)
+        if self.config.main_stream:
+            self._main.restart(now)
+        if self.config.cover_stream:
+            self._cover.restart(now)
 
     def _outdate_surbs(self) -> None:
         self._reply_keys.outdate()

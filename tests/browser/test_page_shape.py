@@ -1,8 +1,8 @@
 """What an observer on the wire between Chromium and its gateway sees, with default settings and under three loads.
 
-Sizes are exact. Times are those of a browser on a machine that also runs the whole network: a worker that computes
-sends late, and that shows. So the loads take turns, second by second the same noise for all, and the numbers are
-printed (`-s`). It takes a quiet machine and more than a minute, and is left out of a default run.
+Sizes are exact. Times are those of a browser on a machine that also runs the whole network: what else runs there makes
+the worker send late, and that shows more than any load. So the loads take turns, the numbers are printed (`-s`), and
+the test needs a machine with nothing else to do; it is left out of a default run.
 """
 
 from __future__ import annotations
