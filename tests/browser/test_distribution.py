@@ -128,7 +128,8 @@ result = [len(names), failures]
 
 
 # `cryptography` is not in this distribution, and the product's worker registers its storage, this page's does not.
-ABSENT_HERE = ("No module named 'cryptography'\")", "No module named 'smolmix_storage'\")")
+# Modules that only the product's worker registers, or that a page's own distribution may add.
+ABSENT_HERE = tuple(f"No module named '{name}'\")" for name in ("cryptography", "smolmix_guard", "smolmix_storage"))
 NEVER_IMPORTED = {"asyncio.__main__", "importlib.metadata"}
 PACKAGES = ["smolmix_web", "dns", "h11", "rtls", "websockets", "certifi", "asyncio", "importlib"]
 
