@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
@@ -139,6 +140,8 @@ class Bridge:
         if self._tunnel is not None:
             raise StateError("this worker has a tunnel already", code="already_set_up", phase="setup")
         options = TunnelOptions.from_mapping(field(message, "options", Mapping))
+        if options.crypto == "pyca":
+            await fetch_pyca()
         self._tunnel = self._make_tunnel(options, self._changed)
         await self._tunnel.start()
         channel.send("result", value=None)
