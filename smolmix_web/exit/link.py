@@ -192,8 +192,6 @@ class ExitLink:
             attempt, limit = ATTEMPT_TIMEOUT, min(left, ATTEMPT_TIMEOUT * len(versions))
         self._session = self._make_session(versions, limit, attempt)
         self._session.start(now, unix_time)
-        if self._paused:
-            self._session.link_down(now)
 
     def _follow(self, now: float) -> None:
         session = self._session

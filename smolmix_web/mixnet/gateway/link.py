@@ -21,7 +21,7 @@ from ...rand import RandomSource
 from ..keys import IdentityKeys
 from ..mix_packet import MixPacket
 from ..topology import GatewayEndpoint, Topology
-from .session import GatewayConfig, GatewayCounters, GatewaySession, GatewayState
+from .session import GatewayConfig, GatewayCounters, GatewaySession
 
 # Another try at the same gateway cannot help against these.
 _REFUSALS = frozenset(
@@ -160,11 +160,6 @@ class GatewayLink:
     def bandwidth(self) -> int:
         """Bytes left by the gateway's word; 0 while there is no connection."""
         return self._session.bandwidth if self._session is not None else 0
-
-    @property
-    def session_state(self) -> str:
-        """For display: what the present connection is doing."""
-        return self._session.state.value if self._session is not None else self.state.value
 
     def forward(self, packet: MixPacket) -> bytes:
         """See `GatewaySession.forward`; only while `can_forward`."""
@@ -345,6 +340,3 @@ class GatewayLink:
 def _add(total: GatewayCounters, more: GatewayCounters) -> None:
     for name, value in vars(more).items():
         setattr(total, name, getattr(total, name) + value)
-
-
-__all__ = ["CloseSocket", "Command", "GatewayLink", "GatewayState", "LinkConfig", "LinkState", "OpenSocket"]
