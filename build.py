@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `python3 build.py demo | test | build | localnet | bench | lint | lock`.
+"""Every task of the project: `python3 build.py demo | test | build | localnet | bench | conformance | lint | lock`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
     bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
 
+    commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")
     commands.add_parser("lint", help="ruff, mypy and tsc only")
     commands.add_parser("setup", help="make .venv and node_modules only")
     commands.add_parser("lock", help="resolve pyproject.toml and package.json into the lock files anew")
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    from buildtools import checks, chromium, common, dist, report, setup
+    from buildtools import checks, chromium, common, conformance, dist, report, setup
 
     own, passed_on = arguments, []
     if "--" in arguments:
@@ -67,6 +68,9 @@ def main(arguments: list[str]) -> int:
             setup.ensure_node()
         case "lock":
             setup.lock_dependencies()
+        case "conformance":
+            setup.ensure_venv()
+            conformance.write()
         case "lint":
             outcomes = checks.lint()
             return 0 if all(outcome.ok for outcome in outcomes) else 1

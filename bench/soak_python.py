@@ -113,7 +113,7 @@ class Users:
         try:
             await self._tunnel.resolve(f"{self._seed()}.nowhere.test", family=4)
         except SmolmixError as error:
-            if error.code != "nxdomain":
+            if error.code != "dns_not_found":
                 raise
             return 0
         raise WrongBytes("an address for a name that does not exist")

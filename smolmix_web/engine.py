@@ -78,7 +78,7 @@ class Engine:
     def stack(self) -> Stack:
         """The IP stack; `StateError` while there is no address."""
         if self._stack is None:
-            raise StateError("the tunnel has no address now", code="not_connected", phase="exit")
+            raise StateError("the tunnel has no address now", code="tunnel_down", phase="exit")
         return self._stack
 
     @property

@@ -21,7 +21,8 @@
     ├── Cancelled             the caller aborted
     └── TunnelError           the tunnel as a whole failed or is not up
 
-Codes are lower_snake_case and part of the public interface: they cross to JavaScript unchanged.
+Codes are lower_snake_case and part of the public interface: they cross to JavaScript unchanged. The ones users act on
+are listed in docs/errors.md; a `reason` says more where one code has several (`tls_certificate`: `expired`, ...).
 """
 
 from __future__ import annotations
@@ -30,19 +31,65 @@ from typing import Any
 
 
 class SmolmixError(Exception):
-    """Root of all errors raised on purpose."""
+    """Root of all errors raised on purpose.
+
+    `retryable`: the same operation may succeed when it is tried again, without a change by the caller.
+    """
 
     default_code = "internal"
 
-    def __init__(self, message: str, *, code: str | None = None, phase: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, phase: str | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
         self.phase = phase
+        self.reason = reason
+
+    @property
+    def retryable(self) -> bool:
+        return self.code in RETRYABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """The form in which an error leaves Python: `{name, code, phase, message}`."""
-        return {"name": type(self).__name__, "code": self.code, "phase": self.phase, "message": self.message}
+        """The form in which an error leaves Python: `{name, code, phase, message, reason, retryable, cause}`.
+
+        `cause` is the same of the error that led to this one, None without.
+        """
+        cause = self.__cause__
+        return {
+            "name": type(self).__name__,
+            "code": self.code,
+            "phase": self.phase,
+            "message": self.message,
+            "reason": self.reason,
+            "retryable": self.retryable,
+            "cause": cause.to_dict() if isinstance(cause, SmolmixError) else None,
+        }
+
+
+# Codes of what may pass by itself; time-outs always may.
+RETRYABLE = frozenset(
+    {
+        "connect_refused",
+        "connection_aborted",
+        "connection_reset",
+        "dns_servfail",
+        "dns_timeout",
+        "dns_unreachable",
+        "empty_response",
+        "exit_dead",
+        "exit_timeout",
+        "gateway_closed",
+        "gateway_timeout",
+        "host_unreachable",
+        "queue_full",
+        "tls_truncated",
+        "truncated_body",
+        "tunnel_moved",
+        "worker_crashed",
+    }
+)
 
 
 class UsageError(SmolmixError):
@@ -101,7 +148,7 @@ class NetworkError(SmolmixError):
 
 
 class ConnectionRefused(NetworkError):
-    default_code = "connection_refused"
+    default_code = "connect_refused"
 
 
 class ConnectionReset(NetworkError):
@@ -145,11 +192,22 @@ class StorageError(SmolmixError):
 
 
 class TimeoutExpired(SmolmixError):
+    """The code is made of the phase unless one is given: `connect_timeout`, `response_timeout`, ..."""
+
     default_code = "timeout"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, phase: str | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message, code=code or (f"{phase}_timeout" if phase else None), phase=phase, reason=reason)
+
+    @property
+    def retryable(self) -> bool:
+        return True
 
 
 class Cancelled(SmolmixError):
-    default_code = "cancelled"
+    default_code = "aborted"
 
 
 class TunnelError(SmolmixError):

@@ -112,35 +112,35 @@ def check_roots(extra_roots: Sequence[str]) -> None:
 
 # -- errors ----------------------------------------------------------------------------------------
 
-# What rustls says, in order of precedence, and our stable code. The texts are those of rustls 0.23.
-_CODES: tuple[tuple[str, str], ...] = (
-    ("UnknownIssuer", "certificate_unknown_issuer"),
-    ("certificate expired", "certificate_expired"),
-    ("Expired", "certificate_expired"),
-    ("not valid yet", "certificate_not_yet_valid"),
-    ("NotValidYet", "certificate_not_yet_valid"),
-    ("not valid for name", "certificate_wrong_host"),
-    ("NotValidForName", "certificate_wrong_host"),
-    ("Revoked", "certificate_revoked"),
-    ("invalid peer certificate", "certificate_invalid"),
-    ("received fatal alert", "alert"),
-    ("peer is incompatible", "handshake"),
-    ("known protocol", "handshake"),
-    ("corrupt message", "protocol"),
-    ("cannot decrypt", "protocol"),
-    ("misbehaved", "protocol"),
-    ("unexpected message", "protocol"),
-    ("UnexpectedMessage", "protocol"),
+# What rustls says, in order of precedence; our stable code and the reason. The texts are those of rustls 0.23.
+_CODES: tuple[tuple[str, str, str | None], ...] = (
+    ("UnknownIssuer", "tls_certificate", "unknown_issuer"),
+    ("certificate expired", "tls_certificate", "expired"),
+    ("Expired", "tls_certificate", "expired"),
+    ("not valid yet", "tls_certificate", "not_yet_valid"),
+    ("NotValidYet", "tls_certificate", "not_yet_valid"),
+    ("not valid for name", "tls_certificate", "wrong_host"),
+    ("NotValidForName", "tls_certificate", "wrong_host"),
+    ("Revoked", "tls_certificate", "revoked"),
+    ("invalid peer certificate", "tls_certificate", "invalid"),
+    ("received fatal alert", "tls_alert", None),
+    ("peer is incompatible", "tls_handshake", None),
+    ("known protocol", "tls_handshake", None),
+    ("corrupt message", "tls_protocol", None),
+    ("cannot decrypt", "tls_protocol", None),
+    ("misbehaved", "tls_protocol", None),
+    ("unexpected message", "tls_protocol", None),
+    ("UnexpectedMessage", "tls_protocol", None),
 )
 
 
 def _typed(error: Exception, server_name: str) -> TlsError:
     text = str(error.args[0]) if error.args else str(error)
-    code = next((code for part, code in _CODES if part in text), "handshake")
-    if code == "alert":
+    code, reason = next(((code, reason) for part, code, reason in _CODES if part in text), ("tls_handshake", None))
+    if code == "tls_alert":
         # "received fatal alert: HandshakeFailure" or "...: the server ..."
-        code = "alert_" + _snake(text.rpartition(":")[2].strip())
-    return TlsError(f"{server_name}: {text}", code=code, phase="tls")
+        reason = _snake(text.rpartition(":")[2].strip())
+    return TlsError(f"{server_name}: {text}", code=code, phase="tls", reason=reason)
 
 
 def _snake(name: str) -> str:
@@ -186,8 +186,8 @@ class TlsStream:
 
         `server_name` is an ASCII host name or an address; the certificate must be valid for it. `timeout` in seconds
         needs `clock` (a `Net` is one), else the running loop's is used. Errors: `TlsError` (codes
-        `certificate_unknown_issuer`, `certificate_expired`, `certificate_wrong_host`, `handshake`, `alert_*`,
-        `truncated`, ...), `TimeoutExpired(phase="tls")`, the stream's own.
+        `tls_certificate` with the reasons `unknown_issuer`, `expired`, `wrong_host`, ...; `tls_handshake`, `tls_alert`
+        with the alert as reason, `tls_truncated`, ...), `TimeoutExpired(phase="tls")`, the stream's own.
         """
         from .deadline import LoopClock
 
@@ -225,7 +225,7 @@ class TlsStream:
             data = await self._stream.read(READ_SIZE)
             if not data:
                 raise TlsError(
-                    f"{self._server_name}: the server closed during the handshake", code="truncated", phase="tls"
+                    f"{self._server_name}: the server closed during the handshake", code="tls_truncated", phase="tls"
                 )
             self._incoming += data
             before = len(self._incoming)
@@ -234,7 +234,9 @@ class TlsStream:
                 await self._flush_alert()
                 raise self._failure
             if self._connection.is_handshaking() and len(self._incoming) == before:
-                raise TlsError(f"{self._server_name}: a handshake message is too long", code="protocol", phase="tls")
+                raise TlsError(
+                    f"{self._server_name}: a handshake message is too long", code="tls_protocol", phase="tls"
+                )
 
     def _decrypt(self, limit: int) -> bytes:
         """Move ciphertext into rustls and plaintext out. A failure is kept until the plaintext before it is read."""

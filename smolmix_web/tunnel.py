@@ -272,7 +272,7 @@ class Tunnel:
         self._change("shutting_down")
         engine, driver = self._engine, self._driver
         if self._http is not None:
-            self._http.close(TunnelError("the tunnel was closed", code="tunnel_closed"))
+            self._http.close(TunnelError("the tunnel was closed", code="tunnel_down"))
         if engine is not None and driver is not None and not failed:
             engine.disconnect(self._host.now())
             driver.wake()
@@ -305,7 +305,7 @@ class Tunnel:
             self._refreshing.cancel()
             self._refreshing = None
         if self._http is not None:
-            self._http.close(self.error or TunnelError("the tunnel was closed", code="tunnel_closed"))
+            self._http.close(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
         if self._driver is not None:
             self._driver.close()
         if self._store is not None:
@@ -387,8 +387,8 @@ class Tunnel:
     def _net(self) -> Driver:
         if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
-                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_failed")
-            raise StateError(f"the tunnel is not ready but {self.state}", code="not_connected")
+                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down")
+            raise StateError(f"the tunnel is not ready but {self.state}", code="tunnel_down")
         return self._driver
 
     async def _usable(self) -> Driver:

@@ -155,6 +155,6 @@ export class Channel {
    */
   abort(reason) {
     this.#connection.abort(this.#id);
-    this.#end(reason ?? mixError("cancelled", "aborted by the page"));
+    this.#end(reason ?? mixError("aborted", "aborted by the page"));
   }
 }

@@ -6,11 +6,17 @@
 
 /** @typedef {import("./messages.js").ErrorDetail} ErrorDetail */
 
-/** An operation of the tunnel failed. `code` is stable; `phase` says where (dns, connect, tls, request, ...). */
-export class MixError extends Error {
+/** Of the codes that this side makes. */
+const RETRYABLE = new Set(["boot_timeout", "worker_crashed"]);
+
+/**
+ * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one. `code` is stable (docs/errors.md);
+ * `phase` says where (dns, connect, tls, request, ...).
+ */
+export class MixError extends TypeError {
   /** @param {ErrorDetail} detail */
   constructor(detail) {
-    super(detail.message);
+    super(detail.message, detail.cause ? { cause: new MixError(detail.cause) } : undefined);
     this.name = "MixError";
     /** @type {string} */
     this.code = detail.code;
@@ -20,6 +26,10 @@ export class MixError extends Error {
     this.kind = detail.name;
     /** @type {string | undefined} Name of the option that was refused. */
     this.option = detail.option;
+    /** @type {string | null} What `code` leaves open, for example "expired" of "tls_certificate". */
+    this.reason = detail.reason ?? null;
+    /** @type {boolean} The same operation may succeed when it is tried again. */
+    this.retryable = detail.retryable ?? RETRYABLE.has(detail.code);
   }
 }
 

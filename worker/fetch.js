@@ -91,7 +91,7 @@ function toResponse(head, channel, method) {
     response = new MixResponse(empty ? null : channel.readable, head, () => channel.failure);
   } catch (error) {
     channel.abort();
-    throw mixError("malformed_response", `${head.url}: ${error instanceof Error ? error.message : error}`, "response");
+    throw mixError("http_protocol", `${head.url}: ${error instanceof Error ? error.message : error}`, "response");
   }
   if (empty) {
     // The end follows at once; a server that sends a body all the same is cut off.

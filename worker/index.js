@@ -26,7 +26,7 @@ let shared = null;
 
 /** @returns {MixTunnel} */
 function tunnel() {
-  if (!shared) throw mixError("not_connected", "the tunnel is not set up: call setupMixTunnel first", "setup");
+  if (!shared) throw mixError("tunnel_down", "the tunnel is not set up: call setupMixTunnel first", "setup");
   return shared;
 }
 
@@ -84,7 +84,7 @@ export async function createMixFetch(opts = {}) {
  */
 export async function mixDNS(hostname, { signal = null } = {}) {
   const [address] = await tunnel().resolve(hostname, { signal });
-  if (address === undefined) throw mixError("no_data", `${hostname} has no address`, "dns");
+  if (address === undefined) throw mixError("dns_no_data", `${hostname} has no address`, "dns");
   return address;
 }
 

@@ -16,8 +16,17 @@
 /** @typedef {[string, string]} HeaderPair */
 
 /**
- * What a failed operation carries across: the Python error's class name, its stable code, the phase it struck in.
- * @typedef {{name: string, code: string, phase: string | null, message: string, option?: string}} ErrorDetail
+ * What a failed operation carries across: the Python error's class name, its stable code (docs/errors.md), the phase it
+ * struck in, what the code leaves open, whether trying again may help, and the error that led to it.
+ * @typedef {object} ErrorDetail
+ * @property {string} name
+ * @property {string} code
+ * @property {string | null} phase
+ * @property {string} message
+ * @property {string} [option] name of the option that was refused
+ * @property {string | null} [reason]
+ * @property {boolean} [retryable]
+ * @property {ErrorDetail | null} [cause]
  */
 
 /**

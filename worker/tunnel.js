@@ -95,7 +95,7 @@ export class MixTunnel extends EventTarget {
    */
   async #start(turn) {
     await this.#closing; // also: nothing happens before `setup` holds the promise of this
-    if (turn !== this.#turn) throw mixError("tunnel_closed", "the tunnel was disconnected", "setup");
+    if (turn !== this.#turn) throw mixError("tunnel_down", "the tunnel was disconnected", "setup");
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let worker;
     try {
@@ -171,13 +171,13 @@ export class MixTunnel extends EventTarget {
   connected() {
     if (this.#ready) return this.#ready;
     const { error } = this.#snapshot;
-    if (error) return Promise.reject(mixError("tunnel_failed", `the tunnel failed: ${error.message}`, error.phase));
-    return Promise.reject(mixError("not_connected", "the tunnel is not set up: call setupMixTunnel first", "setup"));
+    if (error) return Promise.reject(mixError("tunnel_down", `the tunnel failed: ${error.message}`, error.phase));
+    return Promise.reject(mixError("tunnel_down", "the tunnel is not set up: call setupMixTunnel first", "setup"));
   }
 
   /**
    * Say goodbye to the exit, close the gateway's connection and end the worker. What is under way fails with the code
-   * "tunnel_closed". `setup` may be called again.
+   * "tunnel_down". `setup` may be called again.
    * @returns {Promise<void>}
    */
   disconnect() {
@@ -201,7 +201,7 @@ export class MixTunnel extends EventTarget {
         // The worker is ended below in any case.
       }
     }
-    connection?.stop(mixError("tunnel_closed", "the tunnel was disconnected"));
+    connection?.stop(mixError("tunnel_down", "the tunnel was disconnected"));
     this.#change(DOWN);
   }
 

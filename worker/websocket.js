@@ -256,7 +256,7 @@ export class MixWebSocket extends EventTarget {
     this.#readyState = CLOSING;
     if (before === CONNECTING) {
       if (this.#id) this.#connection?.abort(this.#id);
-      queueMicrotask(() => this.#fail(mixError("cancelled", "closed before the connection was open", "websocket")));
+      queueMicrotask(() => this.#fail(mixError("aborted", "closed before the connection was open", "websocket")));
       return;
     }
     this.#queue.push({ code, reason: new TextDecoder().decode(bytes) });

@@ -71,7 +71,7 @@ async function resolveNothing() {
   try {
     await mixDNS(`${seed()}.nowhere.test`);
   } catch (error) {
-    if (error.code === "nxdomain") return 0;
+    if (error.code === "dns_not_found") return 0;
     throw error;
   }
   throw new WrongBytes("an address for a name that does not exist");

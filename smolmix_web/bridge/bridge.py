@@ -133,7 +133,7 @@ class Bridge:
 
     def _ready(self) -> Tunnel:
         if self._tunnel is None:
-            raise StateError("the tunnel is not set up", code="not_connected", phase="setup")
+            raise StateError("the tunnel is not set up", code="tunnel_down", phase="setup")
         return self._tunnel
 
     async def _setup(self, channel: Channel, message: Message) -> None:
@@ -150,7 +150,7 @@ class Bridge:
         self._post({"type": "state", "snapshot": snapshot})
 
     async def _disconnect(self, channel: Channel, _message: Message) -> None:
-        gone = Cancelled("the tunnel was disconnected", code="tunnel_closed")
+        gone = Cancelled("the tunnel was disconnected", code="tunnel_down")
         tasks = [task for other, task in self._tasks.items() if other != channel.id]
         for other in list(self._channels):
             if other != channel.id:

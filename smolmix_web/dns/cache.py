@@ -12,7 +12,10 @@ MAX_NEGATIVE_TTL = 900.0
 
 @dataclass(frozen=True)
 class Entry:
-    """Addresses, or the `code` (`nxdomain`, `no_data`) of an answer without any. `expires` in monotonic seconds."""
+    """Addresses, or the `code` (`dns_not_found`, `dns_no_data`) of an answer without any.
+
+    `expires` in monotonic seconds.
+    """
 
     addresses: tuple[IPv4Address | IPv6Address, ...]
     code: str | None

@@ -20,8 +20,8 @@ _TC = 0x0200
 class Reply:
     """What one answer says about (name, type).
 
-    `addresses` with `ttl` seconds; or none with `code` `nxdomain` or `no_data` and the negative `ttl` (0: do not
-    cache); or `follow`, the end of a CNAME chain whose address the server left out; or `truncated`: ask again over
+    `addresses` with `ttl` seconds; or none with `code` `dns_not_found` or `dns_no_data` and the negative `ttl` (0: do
+    not cache); or `follow`, the end of a CNAME chain whose address the server left out; or `truncated`: ask again over
     TCP.
     """
 
@@ -44,7 +44,8 @@ def encode_query(name: str, rdtype: int, identifier: int) -> bytes:
 def decode_reply(data: bytes, name: str, rdtype: int, identifiers: set[int]) -> Reply | None:
     """The meaning of a datagram; None when it is not an answer to this question, and the wait goes on.
 
-    Raises `DnsError` when the server answered with an error (`servfail`, `refused`) or with nonsense (`malformed`).
+    Raises `DnsError` when the server answered with an error (`dns_servfail`, `dns_refused`) or with nonsense
+    (`dns_malformed`).
     """
     if len(data) < 12 or int.from_bytes(data[:2], "big") not in identifiers or not data[2] & 0x80:
         return None
@@ -71,7 +72,7 @@ def decode_reply(data: bytes, name: str, rdtype: int, identifiers: set[int]) -> 
     rcode = message.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         text = dns.rcode.to_text(rcode)
-        code = "refused" if rcode == dns.rcode.REFUSED else "servfail"
+        code = "dns_refused" if rcode == dns.rcode.REFUSED else "dns_servfail"
         raise DnsError(f"{name}: the resolver answered {text}", code=code, phase="dns")
     return _meaning(message, name, rcode == dns.rcode.NXDOMAIN)
 
@@ -93,11 +94,11 @@ def _meaning(message: Any, name: str, nxdomain: bool) -> Reply:
     has_soa = any(rrset.rdtype == TYPE_SOA for rrset in message.authority)
     ttl = chain.minimum_ttl if has_soa else 0
     if nxdomain:
-        return Reply(code="nxdomain", ttl=ttl)
+        return Reply(code="dns_not_found", ttl=ttl)
     if chain.cnames and not has_soa:
         return Reply(follow=chain.canonical_name.to_text(omit_final_dot=True).lower(), ttl=chain.minimum_ttl)
-    return Reply(code="no_data", ttl=ttl)
+    return Reply(code="dns_no_data", ttl=ttl)
 
 
 def _malformed(name: str, what: str) -> DnsError:
-    return DnsError(f"{name}: malformed answer: {what}", code="malformed", phase="dns")
+    return DnsError(f"{name}: malformed answer: {what}", code="dns_malformed", phase="dns")

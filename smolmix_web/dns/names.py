@@ -91,6 +91,6 @@ def check_public(name: str) -> None:
     if top in _SPECIAL:
         raise DnsError(f"{name!r}: .{top} {_SPECIAL[top]}", code="special_name", phase="dns")
     if top == "invalid":
-        raise DnsError(f"{name!r} does not exist (RFC 6761)", code="nxdomain", phase="dns")
+        raise DnsError(f"{name!r} does not exist (RFC 6761)", code="dns_not_found", phase="dns")
     if top.isdigit():
         raise bad_name(name, "ends in a number but is not an IPv4 address")

@@ -80,13 +80,13 @@ class Resolver:
     async def resolve(self, name: str, *, family: int | None = None) -> list[Answer]:
         """Addresses of `name`, at least one. `family` 4 or 6; None: IPv4, or IPv6 where there is no IPv4.
 
-        An address literal is its own answer. Errors: `DnsError` with codes `bad_name`, `special_name`, `nxdomain`,
-        `no_data`, `servfail`, `refused`, `malformed`, `unreachable`, `timeout`.
+        An address literal is its own answer. Errors: `DnsError` with codes `bad_name`, `special_name`, `dns_not_found`,
+        `dns_no_data`, `dns_servfail`, `dns_refused`, `dns_malformed`, `dns_unreachable`, `dns_timeout`.
         """
         literal = parse_address(name)
         if literal is not None:
             if family not in (None, literal.version):
-                raise DnsError(f"{name} is not an IPv{family} address", code="no_data", phase="dns")
+                raise DnsError(f"{name} is not an IPv{family} address", code="dns_no_data", phase="dns")
             return [Answer(literal, 0.0)]
         ascii_name = to_ascii(name)
         check_public(ascii_name)
@@ -95,7 +95,7 @@ class Resolver:
         try:
             return await self._shared(ascii_name, TYPE_A)
         except DnsError as error:
-            if family == 4 or error.code != "no_data":
+            if family == 4 or error.code != "dns_no_data":
                 raise
         return await self._shared(ascii_name, TYPE_AAAA)
 
@@ -148,7 +148,7 @@ class Resolver:
             if reply.code is not None:
                 raise _negative(name, reply.code)
             return reply.addresses, ttl
-        raise DnsError(f"{name}: more than {MAX_CHAIN} names in a CNAME chain", code="malformed", phase="dns")
+        raise DnsError(f"{name}: more than {MAX_CHAIN} names in a CNAME chain", code="dns_malformed", phase="dns")
 
     async def _ask(self, name: str, rdtype: int) -> Reply:
         """The first good answer of the primary and, if need be, the fallback server."""
@@ -165,7 +165,7 @@ class Resolver:
                     try:
                         return task.result()
                     except (DnsError, NetworkError) as error:
-                        if first_error is None or first_error.code == "timeout":
+                        if first_error is None or first_error.code == "dns_timeout":
                             first_error = error
         finally:
             for task in running:
@@ -183,10 +183,10 @@ class Resolver:
                 return reply
         except TimeoutExpired as error:
             message = f"{name}: no answer from {server.address} within {self._timeout:g} s"
-            raise DnsError(message, code="timeout", phase="dns") from error
+            raise DnsError(message, code="dns_timeout", phase="dns") from error
         except NetworkError as error:
             message = f"{name}: {server.address} port {server.port}: {error.message}"
-            raise DnsError(message, code="unreachable", phase="dns") from error
+            raise DnsError(message, code="dns_unreachable", phase="dns") from error
 
     async def _over_udp(self, server: Server, name: str, rdtype: int) -> Reply:
         socket = UdpSocket.bind(self._net)
@@ -234,7 +234,7 @@ class Resolver:
         finally:
             stream.abort()
         if reply is None or reply.truncated:
-            raise DnsError(f"{name}: the answer over TCP does not fit the question", code="malformed", phase="dns")
+            raise DnsError(f"{name}: the answer over TCP does not fit the question", code="dns_malformed", phase="dns")
         return reply
 
 
@@ -243,7 +243,7 @@ async def _exactly(stream: TcpStream, size: int, name: str) -> bytes:
     while len(data) < size:
         part = await stream.read(size - len(data))
         if not part:
-            raise DnsError(f"{name}: the answer over TCP ended early", code="malformed", phase="dns")
+            raise DnsError(f"{name}: the answer over TCP ended early", code="dns_malformed", phase="dns")
         data += part
     return data
 
@@ -256,7 +256,7 @@ def _server(option: str, value: tuple[str, int]) -> Server:
 
 
 def _negative(name: str, code: str) -> DnsError:
-    text = "does not exist" if code == "nxdomain" else "has no address of this family"
+    text = "does not exist" if code == "dns_not_found" else "has no address of this family"
     return DnsError(f"{name} {text}", code=code, phase="dns")
 
 

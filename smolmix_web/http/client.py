@@ -108,7 +108,7 @@ class HttpClient:
         """Send a request; returns when the header of the final response is there. Any status is a response.
 
         Cancelling frees the flow. Errors: `HttpError` (`bad_url`, `bad_method`, `bad_header`, `forbidden_header`,
-        `bad_body`, `too_many_redirects`, `insecure_redirect`, `redirect_refused`, `malformed_response`,
+        `bad_body`, `too_many_redirects`, `insecure_redirect`, `redirect_refused`, `http_protocol`,
         `empty_response`, ...), `DnsError`, `TlsError`, `NetworkError`, `TimeoutExpired` with the phase `queue`,
         `dns`, `connect`, `tls`, `request`, `response`, `idle` or `total`.
         """

@@ -151,7 +151,7 @@ class HttpConnection:
                 if event.status_code == 101 or informational > MAX_INFORMATIONAL:
                     raise HttpError(
                         f"unexpected response {event.status_code} ({informational} informational responses)",
-                        code="unexpected_response",
+                        code="http_protocol",
                         phase="response",
                     )
                 continue
@@ -162,7 +162,7 @@ class HttpConnection:
                     [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers],
                     bytes(event.http_version).decode("ascii"),
                 )
-            raise HttpError("the response has no header", code="malformed_response", phase="response")
+            raise HttpError("the response has no header", code="http_protocol", phase="response")
 
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
@@ -202,7 +202,7 @@ class HttpConnection:
                 raise self._malformed(error, phase) from None
             if event is not h11.NEED_DATA:
                 if event is h11.PAUSED:
-                    raise HttpError("the server sent more than its answer", code="malformed_response", phase=phase)
+                    raise HttpError("the server sent more than its answer", code="http_protocol", phase=phase)
                 return event
             try:
                 data = await self.stream.read(_PIECE)
@@ -234,7 +234,7 @@ class HttpConnection:
                 code="response_too_large",
                 phase=phase,
             )
-        return HttpError(f"the response is not valid HTTP: {text}", code="malformed_response", phase=phase)
+        return HttpError(f"the response is not valid HTTP: {text}", code="http_protocol", phase=phase)
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Free the flow at once; idempotent."""

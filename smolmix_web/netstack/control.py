@@ -109,7 +109,7 @@ class IcmpLayer:
         found = [ping for ping in self._pings.values() if ping.address == address]
         for ping in found:
             message = f"{address}: denied by the exit policy" + (f" ({reason})" if reason else "")
-            ping.finish(None, ConnectionRefused(message, code="exit_policy", phase="ping"))
+            ping.finish(None, ConnectionRefused(message, code="policy_denied", phase="ping"))
         return len(found)
 
     def fail_all(self, error: SmolmixError) -> None:

@@ -151,7 +151,7 @@ class UdpLayer:
         found = [s for s in self.sockets.values() if s.remote == remote or s.has_sent_to(remote)]
         for socket in found:
             message = f"{remote}: denied by the exit policy" + (f" ({reason})" if reason else "")
-            socket.fail(ConnectionRefused(message, code="exit_policy", phase="transfer"), remote)
+            socket.fail(ConnectionRefused(message, code="policy_denied", phase="transfer"), remote)
         return len(found)
 
     def fail_all(self, error: SmolmixError) -> None:

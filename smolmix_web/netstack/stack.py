@@ -264,7 +264,7 @@ class Stack:
 
     def refuse(self, remote: Endpoint, reason: str = "") -> int:
         """The exit's policy denies `remote`: connections, UDP sockets and, for port 0, pings fail at once with
-        ConnectionRefused (code `exit_policy`). Returns how many were found."""
+        ConnectionRefused (code `policy_denied`). Returns how many were found."""
         found = self._tcp.refuse(remote, reason) + self._udp.refuse(remote, reason)
         if remote.port == 0:
             found += self._icmp.refuse(remote.address, reason)

@@ -182,7 +182,7 @@ class WebSocketConnection:
             self._failed = self._failed or error.message
             self._stream.abort(error)
         except asyncio.CancelledError:
-            self._failed = self._failed or "cancelled"
+            self._failed = self._failed or "aborted"
             self._stream.abort()
             raise
         except Exception as error:  # a defect must end the connection, not hang its users

@@ -60,7 +60,7 @@ def test_failures_are_quick_and_distinct() -> None:
     refused = sim.client.stack.tcp_connect(endpoint(9), sim.now)
     start = sim.now
     assert sim.run(10, until=lambda: refused.error is not None)
-    assert isinstance(refused.error, ConnectionRefused) and refused.error.code == "connection_refused"
+    assert isinstance(refused.error, ConnectionRefused) and refused.error.code == "connect_refused"
     assert sim.now - start == pytest.approx(0.1)
     sim = Simulator(accept_any=True)
     sim.server.stack.on_syn = lambda request, now: request.refuse(now, ErrorKind.HOST_UNREACHABLE)

@@ -249,4 +249,4 @@ async def settle() -> None:
 
 
 def not_ready() -> StateError:
-    return StateError("the tunnel is not ready", code="not_connected")
+    return StateError("the tunnel is not ready", code="tunnel_down")

@@ -54,7 +54,7 @@ async def test_a_set_up_that_fails() -> None:
     page = Page(start=TimeoutExpired("too late", phase="gateway"))
     page.say("setup", options={})
     await settle()
-    assert page.error() == ("timeout", "gateway")
+    assert page.error() == ("gateway_timeout", "gateway")
     assert page.open == 0
 
 
@@ -63,7 +63,7 @@ async def test_nothing_works_before_set_up(kind: str) -> None:
     page = Page()
     page.say(kind)
     await settle()
-    assert page.error() == ("not_connected", "setup")
+    assert page.error() == ("tunnel_down", "setup")
 
 
 async def test_statistics_count_operations() -> None:
@@ -91,7 +91,7 @@ async def test_disconnect_ends_everything_first() -> None:
     await settle()
     page.say("disconnect", 3)
     await settle()
-    assert page.error(1) == page.error(2) == ("tunnel_closed", None)
+    assert page.error(1) == page.error(2) == ("tunnel_down", None)
     assert page.kinds(3) == ["result"]
     assert tunnel.state == "shutdown" and tunnel.cancelled == ["resolve"]
     assert page.meets["fetch"].aborted
@@ -104,7 +104,7 @@ async def test_disconnect_while_setting_up() -> None:
     await settle()
     page.say("disconnect", 2)
     await settle()
-    assert page.error(1) == ("tunnel_closed", None)
+    assert page.error(1) == ("tunnel_down", None)
     assert page.kinds(2) == ["result"]
     assert page.tunnel is not None and page.tunnel.cancelled == ["start"]
 
@@ -272,9 +272,16 @@ def test_no_message_raises(messages: list[Any]) -> None:
 
 
 def test_errors_have_one_shape() -> None:
-    assert SmolmixError("m", code="c", phase="p").to_dict() == {
+    cause = SmolmixError("why", code="connection_reset")
+    error = SmolmixError("m", code="c", phase="p", reason="r")
+    error.__cause__ = cause
+    assert error.to_dict() == {
         "name": "SmolmixError",
         "code": "c",
         "phase": "p",
         "message": "m",
+        "reason": "r",
+        "retryable": False,
+        "cause": cause.to_dict(),
     }
+    assert cause.to_dict()["retryable"] and cause.to_dict()["cause"] is None

@@ -304,7 +304,7 @@ async def test_a_refused_connection() -> None:
     await page.set_up()
     page.say("tcp", host="h", port=80, tls=False)
     await settle()
-    assert page.kinds() == ["error"] and page.error() == ("connection_refused", "connect")
+    assert page.kinds() == ["error"] and page.error() == ("connect_refused", "connect")
 
 
 # -- UDP ------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ async def test_datagrams() -> None:
 
 async def test_one_datagram_fails_alone() -> None:
     socket = Datagrams()
-    page = Page(udp=socket, resolve=DnsError("no such name", code="nxdomain", phase="dns"))
+    page = Page(udp=socket, resolve=DnsError("no such name", code="dns_not_found", phase="dns"))
     await page.set_up()
     page.say("udp", port=0)
     page.say("write", data=b"x", host="name.test", port=7)
@@ -350,7 +350,7 @@ async def test_one_datagram_fails_alone() -> None:
     page.say("write", data=b"good", host="name.test", port=7)
     await settle()
     failed = [(m["request"], m["error"]["code"]) for m in page.posted if m["type"] == "failed"]
-    assert failed == [("write", "nxdomain"), ("write", "message_too_long"), ("pull", "connection_refused")]
+    assert failed == [("write", "dns_not_found"), ("write", "message_too_long"), ("pull", "connect_refused")]
     assert socket.sent == [(b"good", "192.0.2.1", 7)] and page.kinds()[-1] in ("written", "failed")
     assert not socket.closed
 
@@ -363,9 +363,9 @@ async def test_a_tunnel_that_is_gone_ends_the_socket() -> None:
     page.say("pull")
     await settle()
     tunnel.state = "failed"
-    socket.incoming.put_nowait(ConnectionReset("the tunnel failed", code="tunnel_failed"))
+    socket.incoming.put_nowait(ConnectionReset("the tunnel failed", code="tunnel_down"))
     await settle()
-    assert page.error() == ("tunnel_failed", None) and socket.closed and page.open == 0
+    assert page.error() == ("tunnel_down", None) and socket.closed and page.open == 0
 
 
 async def test_a_datagram_without_destination() -> None:

@@ -79,6 +79,6 @@ def test_values_become_plain_python(pyodide_page: PyodidePage) -> None:
 def test_messages_go_through_the_worker_s_function(pyodide_page: PyodidePage) -> None:
     got = pyodide_page.run(THROUGH_THE_BRIDGE)
     assert [(message["type"], message["id"]) for message in got] == [("error", 1), ("error", 2), ("error", 3)]
-    assert [message["error"]["code"] for message in got] == ["not_connected", "bad_option", "bad_message"]
+    assert [message["error"]["code"] for message in got] == ["tunnel_down", "bad_option", "bad_message"]
     assert got[1]["error"]["option"] == "forceTls" and got[0]["error"]["phase"] == "setup"
     assert got[2]["error"]["phase"] is None, "None is null, not undefined"

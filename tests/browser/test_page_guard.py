@@ -200,7 +200,7 @@ async def test_the_workers_own_files_and_nothing_that_redirects(fresh: ApiPage, 
 
 FAILURES: dict[str, dict[str, Any]] = {
     "the directory fails": {"code": "http_status"},
-    "the gateway is down": {"code": "tunnel_closed"},  # given up by the page
+    "the gateway is down": {"code": "tunnel_down"},  # given up by the page
     "the exit refuses": {"code": "exit_refused"},
     "the worker crashes": {"code": "worker_crashed"},
 }

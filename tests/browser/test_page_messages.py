@@ -128,7 +128,7 @@ async def test_a_head_that_is_no_response(page: ApiPage, status: int) -> None:
         return [error.name, error.code, error.phase, (await heard("abort")).id === id];""",
         status=status,
     )
-    assert got == ["MixError", "malformed_response", "response", True]
+    assert got == ["MixError", "http_protocol", "response", True]
 
 
 async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> None:
@@ -150,7 +150,7 @@ async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> No
     )
     error = {"name": "GatewayError", "code": "gateway_closed", "phase": "gateway", "message": "gone"}
     state = {"state": "failed", "step": None, "error": error, "gateway": "G", "exit": "E", "addresses": []}
-    assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_failed", "gateway", state, "ready"]
+    assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_down", "gateway", state, "ready"]
 
 
 async def test_a_worker_that_says_it_crashed(page: ApiPage) -> None:

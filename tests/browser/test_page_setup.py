@@ -68,7 +68,7 @@ async def test_states_from_nothing_to_ready_and_back(fresh: ApiPage, session: Se
     assert got == {
         "states": ["shutdown", "boot", *steps, "ready", "shutting_down", "shutdown"],
         "text": "Hello from the origin.\n",
-        "after": ["not_connected", "setup"],
+        "after": ["tunnel_down", "setup"],
     }
     assert (ready["state"], ready["step"], ready["error"]) == ("ready", None, None)
     assert ready["exit"] in [str(host.address) for host in session.net.exits] and len(ready["addresses"]) == 2
@@ -85,7 +85,7 @@ async def test_before_set_up_everything_says_so(fresh: ApiPage) -> None:
         await api.disconnectMixTunnel();
         return seen;"""
     )
-    assert got == ["not_connected"] * 5
+    assert got == ["tunnel_down"] * 5
 
 
 async def test_disconnect_and_set_up_again_in_the_same_page(fresh: ApiPage, session: Session) -> None:
@@ -111,7 +111,7 @@ async def test_disconnect_and_set_up_again_in_the_same_page(fresh: ApiPage, sess
         return [seen, given_up, (await factory("http://http.test/text")).status];""",
         options=session.options,
     )
-    assert got == [[["tunnel_closed", "tunnel_closed", 1006, "shutdown"]] * 2, "tunnel_closed", 200]
+    assert got == [[["tunnel_down", "tunnel_down", 1006, "shutdown"]] * 2, "tunnel_down", 200]
 
 
 async def test_several_tunnels_in_one_page(fresh: ApiPage, session: Session) -> None:
@@ -128,7 +128,7 @@ async def test_several_tunnels_in_one_page(fresh: ApiPage, session: Session) -> 
         options=session.options,
         exits=[str(host.address) for host in session.net.exits],
     )
-    assert got == [[str(host.address) for host in session.net.exits], [200, 200], 200, "not_connected"]
+    assert got == [[str(host.address) for host in session.net.exits], [200, 200], 200, "tunnel_down"]
 
 
 OPTIONS: dict[str, str] = {
@@ -333,7 +333,7 @@ async def test_nothing_leaves_the_page_but_directory_and_gateway(session: Sessio
         netlog = NetLog(log)
         logged = netlog.page_urls()
         mentioned = [name for name in ("origin.test", "ws.test", "closed.test") if netlog.mentions(name)]
-    assert got == [20000, "connection_refused", True, True]
+    assert got == [20000, "connect_refused", True, True]
     assert page.recorder.others(logged) == []
     assert mentioned == []
     assert {page.recorder.allowed.kind(url) for url in logged} == {"site", "directory", "gateway"}

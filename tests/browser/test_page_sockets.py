@@ -35,7 +35,7 @@ async def test_names_that_do_not_resolve(shared: ApiPage) -> None:
         const reason = await api.mixDNS("silent.test", {signal: AbortSignal.timeout(300)}).catch((error) => error.name);
         return [seen, family.code, reason, await idle(tunnel)];"""
     )
-    codes = ["nxdomain", "servfail", "bad_name", "bad_name"]
+    codes = ["dns_not_found", "dns_servfail", "bad_name", "bad_name"]
     assert got == [[["MixError", code, "dns"] for code in codes], "bad_message", "TimeoutError", 0]
 
 
@@ -160,10 +160,10 @@ async def test_the_interface_is_that_of_websocket(shared: ApiPage) -> None:
 @pytest.mark.parametrize(
     ("url", "code"),
     [
-        ("ws://closed.test/", "connection_refused"),
-        ("wss://nowhere.test/", "nxdomain"),
+        ("ws://closed.test/", "connect_refused"),
+        ("wss://nowhere.test/", "dns_not_found"),
         ("ws://origin.test/text", "bad_status"),
-        ("wss://self-signed.test/", "certificate_unknown_issuer"),
+        ("wss://self-signed.test/", "tls_certificate"),
     ],
 )
 async def test_a_connection_that_fails(shared: ApiPage, url: str, code: str) -> None:
@@ -190,7 +190,7 @@ async def test_closing_before_it_is_open(shared: ApiPage) -> None:
         url="ws://ws.test/",
         protocols=[],
     )
-    assert got == [[2, 0], "cancelled", ["error", "close"], 3, 0]
+    assert got == [[2, 0], "aborted", ["error", "close"], 3, 0]
 
 
 # -- TCP and UDP ------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ async def test_tcp_failures_and_aborts(shared: ApiPage) -> None:
         await reset.closed;
         return [refused.code, refused.phase, port.name, aborted, await reading, writing, await idle(tunnel)];"""
     )
-    assert got == ["connection_refused", "connect", "RangeError", "no", "enough", "enough", 0]
+    assert got == ["connect_refused", "connect", "RangeError", "no", "enough", "enough", 0]
 
 
 async def test_udp_echo(shared: ApiPage) -> None:
@@ -272,7 +272,7 @@ async def test_udp_echo(shared: ApiPage) -> None:
           socket.detail.localPort > 0, await idle(tunnel)];"""
     )
     assert got[:3] == [[1, 2, 3], "203.0.114.13", 50007]
-    assert got[3:] == ["nxdomain", "message_too_long", "TypeError", ["again"], "connection_closed", True, 0]
+    assert got[3:] == ["dns_not_found", "message_too_long", "TypeError", ["again"], "connection_closed", True, 0]
 
 
 async def test_a_udp_port_twice(shared: ApiPage) -> None:

@@ -22,12 +22,12 @@ def test_expiry() -> None:
 def test_bounds_of_time() -> None:
     cache = DnsCache()
     cache.put("a", 1, ADDRESSES, None, 1e9, now=0)
-    cache.put("b", 1, (), "nxdomain", 1e9, now=0)
+    cache.put("b", 1, (), "dns_not_found", 1e9, now=0)
     cache.put("c", 1, ADDRESSES, None, 0, now=0)
     cache.put("d", 1, ADDRESSES, None, -5, now=0)
     a, b = cache.get("a", 1, 0), cache.get("b", 1, 0)
     assert a is not None and a.expires == MAX_TTL
-    assert b is not None and b.expires == MAX_NEGATIVE_TTL and b.code == "nxdomain"
+    assert b is not None and b.expires == MAX_NEGATIVE_TTL and b.code == "dns_not_found"
     assert len(cache) == 2
 
 

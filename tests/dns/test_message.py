@@ -73,7 +73,7 @@ def test_cname_without_address_is_followed() -> None:
 
 
 def test_negative_answers() -> None:
-    for rcode, code in ((0, "no_data"), (3, "nxdomain")):
+    for rcode, code in ((0, "dns_no_data"), (3, "dns_not_found")):
         reply = decode_reply(answer("a.test", TYPE_A, authority=[SOA], rcode=rcode), "a.test", TYPE_A, {7})
         assert reply == Reply(code=code, ttl=60)  # the SOA's minimum
         reply = decode_reply(answer("a.test", TYPE_A, rcode=rcode), "a.test", TYPE_A, {7})
@@ -82,7 +82,7 @@ def test_negative_answers() -> None:
 
 def test_records_of_other_names_and_types_are_no_answer() -> None:
     data = answer("a.test", TYPE_A, [("evil.test.", 60, "A", "192.0.2.66"), ("a.test.", 60, "AAAA", "2001:db8::1")])
-    assert decode_reply(data, "a.test", TYPE_A, {7}) == Reply(code="no_data")
+    assert decode_reply(data, "a.test", TYPE_A, {7}) == Reply(code="dns_no_data")
 
 
 def test_what_does_not_belong_to_the_query_is_ignored() -> None:
@@ -106,7 +106,7 @@ def test_cut_at_every_length() -> None:
     for size in range(12, len(data)):
         with pytest.raises(DnsError) as caught:
             decode_reply(data[:size], "a.test", TYPE_A, {7})
-        assert caught.value.code == "malformed"
+        assert caught.value.code == "dns_malformed"
     with pytest.raises(DnsError):
         decode_reply(data + b"\0", "a.test", TYPE_A, {7})
 
@@ -117,7 +117,9 @@ def test_truncated_flag_at_every_length() -> None:
         assert decode_reply(data[:size], "a.test", TYPE_A, {7}) == Reply(truncated=True)
 
 
-@pytest.mark.parametrize(("rcode", "code"), [(1, "servfail"), (2, "servfail"), (4, "servfail"), (5, "refused")])
+@pytest.mark.parametrize(
+    ("rcode", "code"), [(1, "dns_servfail"), (2, "dns_servfail"), (4, "dns_servfail"), (5, "dns_refused")]
+)
 def test_errors_of_the_server(rcode: int, code: str) -> None:
     with pytest.raises(DnsError) as caught:
         decode_reply(answer("a.test", TYPE_A, rcode=rcode), "a.test", TYPE_A, {7})
@@ -128,7 +130,7 @@ def test_loops_end() -> None:
     records = [("a.test.", 60, "CNAME", "b.test."), ("b.test.", 60, "CNAME", "a.test.")]
     with pytest.raises(DnsError) as caught:
         decode_reply(answer("a.test", TYPE_A, records), "a.test", TYPE_A, {7})
-    assert caught.value.code == "malformed"
+    assert caught.value.code == "dns_malformed"
     pointer = bytearray(answer("a.test", TYPE_A))
     pointer[12:14] = b"\xc0\x0c"  # a name that points at itself
     with pytest.raises(DnsError):

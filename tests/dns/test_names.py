@@ -45,7 +45,7 @@ def test_bad_names(name: str) -> None:
         ("a.localhost", "special_name"),
         ("printer.local", "special_name"),
         ("expyuzz4wqqyqhjn.onion", "special_name"),
-        ("nothing.invalid", "nxdomain"),
+        ("nothing.invalid", "dns_not_found"),
         ("1.2.3.4.5", "bad_name"),
         ("host.123", "bad_name"),
     ],

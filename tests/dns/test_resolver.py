@@ -132,13 +132,13 @@ async def test_families() -> None:
     server.records["both.test.", "A"] = ["192.0.2.81", "192.0.2.82"]
     server.records["both.test.", "AAAA"] = ["2001:db8::81"]
     assert [a.address for a in await resolver.resolve("six.test")] == [IPv6Address("2001:db8::80")]
-    assert await code_of(resolver, "six.test", 4) == "no_data"
+    assert await code_of(resolver, "six.test", 4) == "dns_no_data"
     assert {a.address for a in await resolver.resolve("both.test")} == {
         IPv4Address("192.0.2.81"),
         IPv4Address("192.0.2.82"),
     }
     assert [a.address for a in await resolver.resolve("both.test", family=6)] == [IPv6Address("2001:db8::81")]
-    assert await code_of(resolver, "origin.test", 6) == "no_data"
+    assert await code_of(resolver, "origin.test", 6) == "dns_no_data"
 
 
 @virtual
@@ -146,22 +146,22 @@ async def test_literals_and_refused_names_send_nothing() -> None:
     wire, _, resolver = setup()
     assert await resolver.resolve("192.0.2.9") == [Answer(IPv4Address("192.0.2.9"), 0)]
     assert await resolver.resolve("[2001:db8::9]", family=6) == [Answer(IPv6Address("2001:db8::9"), 0)]
-    assert await code_of(resolver, "192.0.2.9", 6) == "no_data"
+    assert await code_of(resolver, "192.0.2.9", 6) == "dns_no_data"
     for name in ("localhost", "printer.local", "a.onion"):
         assert await code_of(resolver, name) == "special_name"
     for name in ("", "a b", "a..b", "1.2.3"):
         assert await code_of(resolver, name) == "bad_name"
-    assert await code_of(resolver, "x.invalid") == "nxdomain"
+    assert await code_of(resolver, "x.invalid") == "dns_not_found"
     assert wire.client.sent == 0
 
 
 @virtual
 async def test_negative_answers_are_cached() -> None:
     _, server, resolver = setup()
-    assert [await code_of(resolver, "gone.test") for _ in range(3)] == ["nxdomain"] * 3
+    assert [await code_of(resolver, "gone.test") for _ in range(3)] == ["dns_not_found"] * 3
     assert len(server.queries) == 1
     await asyncio.sleep(31)
-    assert await code_of(resolver, "gone.test") == "nxdomain"
+    assert await code_of(resolver, "gone.test") == "dns_not_found"
     assert len(server.queries) == 2
 
 
@@ -184,7 +184,7 @@ async def test_cname_chains_within_and_across_answers() -> None:
     assert await code_of(resolver, "away.test") == "special_name"
     for index in range(12):
         server.records[f"n{index}.test.", "CNAME"] = [f"n{index + 1}.test."]
-    assert await code_of(resolver, "n0.test") == "malformed"
+    assert await code_of(resolver, "n0.test") == "dns_malformed"
 
 
 @virtual
@@ -245,7 +245,7 @@ async def test_a_slow_primary_still_wins_over_a_silent_fallback() -> None:
     assert wire.client.now() - before == pytest.approx(16)
 
 
-@pytest.mark.parametrize(("rcode", "code"), [(2, "servfail"), (5, "refused")])
+@pytest.mark.parametrize(("rcode", "code"), [(2, "dns_servfail"), (5, "dns_refused")])
 def test_the_fallback_is_asked_at_once_when_the_primary_fails(rcode: int, code: str) -> None:
     @virtual
     async def run() -> None:
@@ -265,7 +265,7 @@ async def test_nobody_answers() -> None:
     wire, server, resolver = setup()
     server.silent |= {PRIMARY, FALLBACK}
     before = wire.client.now()
-    assert await code_of(resolver, "origin.test") == "timeout"
+    assert await code_of(resolver, "origin.test") == "dns_timeout"
     assert wire.client.now() - before == pytest.approx(TIMEOUT / 3 + TIMEOUT)
     assert {query[0] for query in server.queries} == {PRIMARY, FALLBACK}
 
@@ -278,7 +278,7 @@ async def test_unreachable_server() -> None:
         wire.server.stack.send_udp_error(ErrorKind.PORT_UNREACHABLE, source, destination, now)
 
     wire.server.stack.on_udp = refuse
-    assert await code_of(resolver, "origin.test") == "unreachable"
+    assert await code_of(resolver, "origin.test") == "dns_unreachable"
     assert wire.client.now() == pytest.approx(1001)
 
 
@@ -327,7 +327,7 @@ async def test_answers_that_do_not_fit_are_ignored_and_the_right_one_counts() ->
 async def test_nonsense_of_one_server_leads_to_the_other() -> None:
     _, server, resolver = setup()
     server.mangle = lambda response: response.to_wire()[:-3]
-    assert await code_of(resolver, "origin.test") == "malformed"
+    assert await code_of(resolver, "origin.test") == "dns_malformed"
     assert {query[0] for query in server.queries} == {PRIMARY, FALLBACK}
 
 

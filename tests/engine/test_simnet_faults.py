@@ -158,7 +158,7 @@ CASES: dict[str, Case] = {
     "first directory answers nonsense": Case(lambda n: directories_first(n, all_bodies=b"<html>"), uses=ALL_OK),
     "directories slow": Case(lambda n: directories(n, latency=4.0), uses=ALL_OK),
     "directories down": Case(lambda n: directories(n, down=True), setup="unreachable"),
-    "directories silent": Case(lambda n: directories(n, silent=True), setup="timeout"),
+    "directories silent": Case(lambda n: directories(n, silent=True), setup="directory_timeout"),
     "directories answer nonsense": Case(lambda n: directories(n, all_bodies=b"[]"), setup="bad_response"),
     "directories answer an empty page": Case(
         lambda n: directories(n, statuses={"v2/nym-nodes/described": 503}), setup="http_status"
@@ -265,7 +265,7 @@ CASES: dict[str, Case] = {
     ),
     # the world
     "resolvers are silent": Case(
-        lambda n: setattr(n.world, "dns_silent", True), uses=("timeout", "timeout"), after="timeout"
+        lambda n: setattr(n.world, "dns_silent", True), uses=("dns_timeout", "dns_timeout"), after="dns_timeout"
     ),
 }
 

@@ -64,9 +64,9 @@ def test_a_user_s_tunnel_does_everything(any_crypto: Crypto) -> None:
             assert (await udp.receive(20))[0] == b"datagram"
             udp.close()
             for url, code, phase in (
-                ("http://nowhere.test/", "nxdomain", "dns"),
-                ("http://203.0.114.30/", "connection_refused", "connect"),
-                ("http://origin.test:25/", "exit_policy", "connect"),
+                ("http://nowhere.test/", "dns_not_found", "dns"),
+                ("http://203.0.114.30/", "connect_refused", "connect"),
+                ("http://origin.test:25/", "policy_denied", "connect"),
             ):
                 with pytest.raises(SmolmixError) as raised:
                     await get(tunnel, url)
@@ -84,7 +84,7 @@ def test_a_host_that_is_silent_costs_the_connect_timeout_and_no_more() -> None:
     network = SimNetwork("silent host")
     life = simulate(network, live(network, lambda tunnel: get(tunnel, "http://203.0.114.40/"), **QUIET))
     (use,) = life.uses
-    assert use.error is not None and (use.error.code, use.error.phase) == ("timeout", "connect")
+    assert use.error is not None and (use.error.code, use.error.phase) == ("connect_timeout", "connect")
     assert use.seconds == pytest.approx(60, abs=1)
 
 
@@ -140,4 +140,4 @@ def test_a_client_that_is_away_gets_its_stored_messages(any_crypto: Crypto) -> N
         assert transfer.received == pattern(200_000)
         assert gateway.counters["stored"] and gateway.counters["authenticated"] == 1
     else:
-        assert transfer.error.code in ("gateway_closed", "tunnel_failed")
+        assert transfer.error.code in ("gateway_closed", "tunnel_down")

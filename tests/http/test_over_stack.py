@@ -137,20 +137,20 @@ async def test_from_http_to_https(authority: trustme.CA) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "code"),
+    ("host", "reason"),
     [
-        ("wrong.test", "certificate_wrong_host"),
-        ("old.test", "certificate_expired"),
-        ("self.test", "certificate_unknown_issuer"),
+        ("wrong.test", "wrong_host"),
+        ("old.test", "expired"),
+        ("self.test", "unknown_issuer"),
     ],
 )
-def test_certificates_that_are_refused(authority: trustme.CA, host: str, code: str) -> None:
+def test_certificates_that_are_refused(authority: trustme.CA, host: str, reason: str) -> None:
     @virtual
     async def run() -> None:
         world = World(authority, pages)
         with pytest.raises(TlsError) as caught:
             await world.get(f"https://{host}/")
-        assert (caught.value.code, caught.value.phase) == (code, "tls")
+        assert (caught.value.code, caught.value.phase, caught.value.reason) == ("tls_certificate", "tls", reason)
         await asyncio.sleep(70)
         assert world.connections() == 0 and world.client.connection_count == 0
         assert not world.http.requests
@@ -163,7 +163,7 @@ async def test_errors_by_phase(authority: trustme.CA) -> None:
     world = World(authority, pages)
     with pytest.raises(DnsError) as unknown:
         await world.get("https://unknown.test/")
-    assert (unknown.value.code, unknown.value.phase) == ("nxdomain", "dns")
+    assert (unknown.value.code, unknown.value.phase) == ("dns_not_found", "dns")
     with pytest.raises(ConnectionRefused) as refused:
         await world.get("https://origin.test:444/")
     assert refused.value.phase == "connect"
@@ -171,7 +171,7 @@ async def test_errors_by_phase(authority: trustme.CA) -> None:
         await world.get("https://localhost/")
     with pytest.raises(TlsError) as plain:
         await world.get("https://origin.test:80/")
-    assert plain.value.code == "protocol"
+    assert plain.value.code == "tls_protocol"
     await asyncio.sleep(70)
     assert world.connections() == 0 and world.client.connection_count == 0
 
@@ -249,7 +249,7 @@ async def test_only_the_family_of_the_tunnel_is_asked_for(authority: trustme.CA)
     HOSTS["none.test."] = ""
     with pytest.raises(DnsError) as caught:
         await world.get("http://none.test/")
-    assert caught.value.code == "no_data"
+    assert caught.value.code == "dns_no_data"
     assert world.resolver.statistics.queries == 1
 
 

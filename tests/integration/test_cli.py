@@ -88,7 +88,7 @@ async def test_mistakes_end_with_one_clear_line(localnet: Network) -> None:
     cases = [
         (("udp", "echo.test", "text"), 2, "bad_endpoint"),
         (("fetch", "ftp://origin.test/"), 1, "bad_url"),
-        (("fetch", "http://nowhere.test/"), 1, "nxdomain"),
+        (("fetch", "http://nowhere.test/"), 1, "dns_not_found"),
         (("dns", "origin.test", "--ipr", "nonsense"), 2, "bad_option"),
     ]
     for arguments, expected, code_name in cases:

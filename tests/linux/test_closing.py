@@ -112,7 +112,7 @@ def test_a_port_nobody_listens_on_refuses_in_one_round_trip(network: MAKE, versi
     net.run(lambda: client.connection.error is not None)
     assert net.now - began < 1.0
     error = client.connection.error
-    assert isinstance(error, ConnectionRefused) and error.phase == "connect" and error.code == "connection_refused"
+    assert isinstance(error, ConnectionRefused) and error.phase == "connect" and error.code == "connect_refused"
     began = net.now
     kernel = net.kernel_connects(81, version=version)
     net.run(lambda: kernel.done)

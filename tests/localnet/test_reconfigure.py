@@ -44,7 +44,7 @@ async def test_mtu_and_policy_at_run_time(net: Network, http: Http) -> None:
         assert (await http(url, "POST", {"settings": {"policy": policy}})).status == 200
         with pytest.raises(SmolmixError) as raised:
             await tunnel.connect_tcp(str(ECHO), 50_007)
-        assert raised.value.code == "exit_policy" and isinstance(raised.value, NetworkError)
+        assert raised.value.code == "policy_denied" and isinstance(raised.value, NetworkError)
         assert (await http(url, "POST", {"settings": {"open_proxy": True}})).status == 200
         await asyncio.sleep(1)  # a refusal that is under way names a port, not a connection
         await (await tunnel.connect_tcp(str(ECHO), 50_007)).stream.close()

@@ -563,7 +563,7 @@ async def test_policy_denial_is_an_event(world: MakeWorld) -> None:
     assert net.events[1] == PolicyDenied(HOST, 25)
     assert net.stack.refuse(Endpoint(HOST, 25)) == 1
     assert isinstance(connection.error, ConnectionRefused)
-    assert connection.error.code == "exit_policy"
+    assert connection.error.code == "policy_denied"
 
 
 async def test_the_firewall_refuses_at_once(world: MakeWorld) -> None:

@@ -56,7 +56,7 @@ def test_defer_then_accept() -> None:
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
-        (None, "connection_refused"),
+        (None, "connect_refused"),
         (ErrorKind.PORT_UNREACHABLE, "port_unreachable"),
         (ErrorKind.HOST_UNREACHABLE, "host_unreachable"),
         (ErrorKind.PROHIBITED, "admin_prohibited"),
@@ -150,7 +150,7 @@ def test_without_a_hook_everything_is_refused() -> None:
     sim = made()
     connection = sim.client.stack.tcp_connect(ANYWHERE, sim.now)
     sim.run(1.0)
-    assert connection.error is not None and connection.error.code == "connection_refused"
+    assert connection.error is not None and connection.error.code == "connect_refused"
 
 
 def test_datagrams_to_anywhere() -> None:

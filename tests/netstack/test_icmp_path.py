@@ -173,7 +173,7 @@ def test_ping_fails_by_time_error_policy_and_cancel() -> None:
     assert not cancelled.done
     denied = stack.ping(IPv4Address("10.0.0.1"), sim.now)
     assert stack.refuse(Endpoint(IPv4Address("10.0.0.1"), 0)) == 1
-    assert denied.error is not None and denied.error.code == "exit_policy"
+    assert denied.error is not None and denied.error.code == "policy_denied"
     failed = stack.ping(SERVER, sim.now)
     packet = stack.poll(sim.now)[-1]
     stack.receive(error(ErrorKind.HOST_UNREACHABLE, packet), sim.now)

@@ -130,7 +130,7 @@ def test_the_end_by_an_error_is_told_with_the_error() -> None:
     sim.run(10)
     assert told == [
         (State.CLOSED, State.SYN_SENT, None),
-        (State.SYN_SENT, State.CLOSED, "connection_refused"),
+        (State.SYN_SENT, State.CLOSED, "connect_refused"),
     ]
 
 

@@ -98,7 +98,7 @@ def test_refused_by_rst_in_one_round_trip() -> None:
     assert sim.run(60, until=lambda: connection.state is State.CLOSED)
     assert sim.now - start == pytest.approx(1.0)
     assert isinstance(connection.error, ConnectionRefused)
-    assert (connection.error.code, connection.error.phase) == ("connection_refused", "connect")
+    assert (connection.error.code, connection.error.phase) == ("connect_refused", "connect")
     with pytest.raises(ConnectionRefused):
         connection.receive(1, sim.now)
     with pytest.raises(ConnectionRefused):
@@ -243,7 +243,7 @@ def test_closing_a_listener_resets_what_waits() -> None:
     assert connection.error is not None and connection.error.code == "connection_reset"
     late = sim.client.stack.tcp_connect(endpoint(80), sim.now)
     sim.run(1.0)
-    assert late.error is not None and late.error.code == "connection_refused"
+    assert late.error is not None and late.error.code == "connect_refused"
 
 
 def test_ports_and_isns_are_unlike_each_other() -> None:

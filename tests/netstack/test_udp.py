@@ -143,8 +143,8 @@ def test_the_exit_policy_and_the_end_of_the_tunnel_reach_sockets() -> None:
     bystander = stack.tcp_connect(endpoint(443), 0.0)
     socket.send_to(b"x", endpoint(25), 0.0)
     assert stack.refuse(endpoint(25), "port 25") == 2
-    assert socket.error is not None and socket.error.code == "exit_policy"
-    assert isinstance(connection.error, ConnectionRefused) and connection.error.code == "exit_policy"
+    assert socket.error is not None and socket.error.code == "policy_denied"
+    assert isinstance(connection.error, ConnectionRefused) and connection.error.code == "policy_denied"
     assert bystander.error is None
     stack.abort_all(TunnelError("the exit is gone", code="exit_lost"), 1.0)
     assert bystander.error is not None and bystander.error.code == "exit_lost"

@@ -113,7 +113,7 @@ async def test_connect_deadline_frees_the_flow() -> None:
     before = wire.client.now()
     with pytest.raises(TimeoutExpired) as caught:
         await TcpStream.connect(wire.client, SERVER, 7, timeout=10)
-    assert (caught.value.code, caught.value.phase) == ("timeout", "connect")
+    assert (caught.value.code, caught.value.phase) == ("connect_timeout", "connect")
     assert wire.client.now() - before == pytest.approx(10)
     assert not wire.client.stack.connections
 
@@ -140,7 +140,7 @@ async def test_policy_denial_of_the_exit() -> None:
     wire.client.stack.refuse(Endpoint(SERVER, 25), "policy")
     with pytest.raises(ConnectionRefused) as caught:
         await task
-    assert (caught.value.code, caught.value.phase) == ("exit_policy", "connect")
+    assert (caught.value.code, caught.value.phase) == ("policy_denied", "connect")
 
 
 @virtual

@@ -319,7 +319,7 @@ class TcpLayer:
         found = [connection for connection in self.connections.values() if connection.remote == remote]
         for connection in found:
             message = f"{remote}: denied by the exit policy" + (f" ({reason})" if reason else "")
-            connection.fail(ConnectionRefused(message, code="exit_policy", phase=connection.phase()), reset=False)
+            connection.fail(ConnectionRefused(message, code="policy_denied", phase=connection.phase()), reset=False)
         return len(found)
 
     def fail_all(self, error: SmolmixError, reset: bool) -> None:
