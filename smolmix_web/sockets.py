@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from .deadline import Clock, Deadline, expired
 from .errors import Cancelled, SmolmixError, StateError, TimeoutExpired
@@ -19,6 +20,7 @@ from .netstack.tcp.states import OPENING, State
 
 Address = IPv4Address | IPv6Address
 READ_SIZE = 65536
+MIN_BUFFER, MAX_BUFFER = 4096, 16 << 20  # bytes
 
 
 class Net(Clock, Protocol):
@@ -62,6 +64,29 @@ class ByteStream(Protocol):
     def watch(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` at the next events of the flow, for a stream that lies idle in a pool."""
         ...
+
+
+@dataclass(frozen=True)
+class TcpOptions:
+    """Of one connection. None: as the tunnel has it. Sizes in bytes are held within 4 KiB to 16 MiB."""
+
+    nodelay: bool = True  # False: Nagle, which costs a round trip now and then
+    keepalive: float | None = None  # s idle before the first probe, and between probes
+    send_buffer: int | None = None  # given, it no longer grows with the path
+    receive_buffer: int | None = None  # also the largest window; given, it no longer grows with the path
+
+    def settings(self) -> dict[str, Any]:
+        """As fields of `TcpConfig`."""
+        changes: dict[str, Any] = {"nodelay": self.nodelay, "keepalive": self.keepalive}
+        if self.send_buffer is not None:
+            changes["send_buffer"] = changes["send_buffer_initial"] = _bounded(self.send_buffer)
+        if self.receive_buffer is not None:
+            changes["receive_buffer"] = changes["receive_buffer_max"] = _bounded(self.receive_buffer)
+        return changes
+
+
+def _bounded(size: int) -> int:
+    return min(max(size, MIN_BUFFER), MAX_BUFFER)
 
 
 class _Signal:
@@ -130,7 +155,7 @@ class TcpStream:
 
     @classmethod
     async def connect(
-        cls, net: Net, address: Address, port: int, *, timeout: float = 60.0, keepalive: float | None = None
+        cls, net: Net, address: Address, port: int, *, timeout: float = 60.0, options: TcpOptions | None = None
     ) -> TcpStream:
         """Open a connection. Cancelling frees the flow.
 
@@ -139,7 +164,7 @@ class TcpStream:
         stream: TcpStream | None = None
         try:
             connection = net.stack.tcp_connect(
-                Endpoint(address, port), net.now(), connect_timeout=timeout, keepalive=keepalive
+                Endpoint(address, port), net.now(), connect_timeout=timeout, **(options or TcpOptions()).settings()
             )
             stream = cls(net, connection)
             net.wake()
@@ -334,4 +359,4 @@ class UdpSocket:
             self._readable.fire()
 
 
-__all__ = ["READ_SIZE", "Address", "ByteStream", "Net", "SerialWriter", "TcpStream", "UdpSocket"]
+__all__ = ["READ_SIZE", "Address", "ByteStream", "Net", "SerialWriter", "TcpOptions", "TcpStream", "UdpSocket"]

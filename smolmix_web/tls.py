@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -63,6 +64,25 @@ def load_rtls() -> Any:
             else:
                 modules[name] = module
     return _rustls
+
+
+@dataclass(frozen=True)
+class TlsOptions:
+    """Of one connection. Certificates are always checked; what can be chosen is whom to trust and for which name."""
+
+    server_name: str | None = None  # for SNI and the certificate; None: the host connected to
+    alpn: tuple[str, ...] = ()  # protocols offered, the preferred one first (RFC 7301)
+    ca_certificates: tuple[str, ...] = ()  # PEM roots trusted besides the others
+    default_roots: bool = True  # False: trust `ca_certificates` alone
+
+    def __post_init__(self) -> None:
+        """Raises `OptionError` for what cannot be sent; certificates are parsed when they are used."""
+        for name, value in (("alpn", self.alpn), ("caCertificates", self.ca_certificates)):
+            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+                raise OptionError(name, "expected a list of strings")
+        for protocol in self.alpn:
+            if not (protocol.isascii() and 1 <= len(protocol) <= 255):
+                raise OptionError("alpn", f"{protocol!r:.80} is not a protocol name of 1 to 255 ASCII characters")
 
 
 # -- configurations --------------------------------------------------------------------------------

@@ -16,18 +16,17 @@ from typing import Any
 from .crypto import load_crypto
 from .crypto.provider import Crypto
 from .deadline import Deadline
+from .dial import Connected, Dialer
 from .directory_loader import load
 from .dns import Resolver
 from .driver import Driver
 from .engine import Engine
-from .errors import DirectoryError, OptionError, SmolmixError, StateError, StorageError, TunnelError
+from .errors import DirectoryError, OptionError, SmolmixError, StateError, StorageError, TunnelError, UsageError
 from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
 from .http import HttpClient, HttpRequest, HttpResponse
-from .http.connector import Connected, NetConnector
 from .http.timeouts import Timeouts
-from .http.url import Url
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
 from .mixnet.client import MixnetClient
@@ -42,10 +41,10 @@ from .netstack import StackConfig
 from .netstack.observer import Observer
 from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
-from .sockets import Address, UdpSocket
+from .sockets import Address, TcpOptions, UdpSocket
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
-from .tls import check_roots
+from .tls import TlsOptions, check_roots
 from .websocket import WebSocketConnection
 from .websocket import connect as connect_websocket
 
@@ -435,17 +434,36 @@ class Tunnel:
             keepalive=self._options.tcp_keepalive_ms / 1000,
         )
 
-    async def connect_tcp(self, host: str, port: int, *, tls: bool = False) -> Connected:
-        """A TCP connection, or TLS on it, to a name or address."""
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: bool | TlsOptions = False,
+        options: TcpOptions | None = None,
+        family: int | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Connected:
+        """A TCP connection, or TLS on it, to a name or address; `family` 4 or 6 takes only such addresses.
+
+        Of `timeouts` count `dns`, `connect`, `tls` and `total`, up to the open connection. Errors: `DnsError`,
+        `NetworkError` kinds, `TlsError`, `TimeoutExpired` with one of those phases.
+        """
         if not 1 <= port <= 65535:
-            raise StateError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
-        connector = NetConnector(
-            await self._usable(),
-            self._resolver,
-            extra_roots=self._options.ca_certificates,
-            keepalive=self._options.tcp_keepalive_ms / 1000,
-        )
-        return await connector.connect(Url("https" if tls else "http", host, port), Timeouts(), alpn=())
+            raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
+        limits = timeouts or Timeouts()
+        async with Deadline(self._host, limits.total, "total"):
+            dialer = Dialer(
+                await self._usable(),
+                self._resolver,
+                extra_roots=self._options.ca_certificates,
+                keepalive=self._options.tcp_keepalive_ms / 1000,
+            )
+            addresses = await dialer.addresses(host, limits.dns, family)
+            stream = await dialer.tcp(addresses, port, limits.connect, options)
+            if not tls:
+                return Connected(stream, local=stream.local, remote=stream.remote)
+            return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
 
     def bind_udp(self, port: int = 0) -> UdpSocket:
         """A UDP socket on the tunnel's address; port 0 picks a random one."""

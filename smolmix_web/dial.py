@@ -1,0 +1,111 @@
+"""From a host name and a port to a connected stream: resolve, connect, shake hands.
+
+Where raw sockets, HTTP and WebSocket meet the tunnel. Each step has its own limit; cancelling any leaves nothing open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .deadline import Deadline
+from .dns import Resolver
+from .dns.names import parse_address
+from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired
+from .netstack import Endpoint
+from .sockets import Address, ByteStream, Net, TcpOptions, TcpStream
+from .tls import TlsOptions, TlsStream
+
+MAX_ADDRESSES = 4
+LONGEST = 3600.0  # s, for what has no limit of its own
+
+
+@dataclass(frozen=True)
+class TlsInfo:
+    """What was negotiated, for display."""
+
+    version: str
+    cipher: str
+    alpn: str | None
+
+
+@dataclass(frozen=True)
+class Connected:
+    """An open stream; `local` and `remote` are the TCP endpoints below it, where there are any."""
+
+    stream: ByteStream
+    tls: TlsInfo | None = None
+    local: Endpoint | None = None
+    remote: Endpoint | None = None
+
+
+class Dialer:
+    """Connects through the tunnel. `extra_roots` and `default_roots` are what TLS trusts unless a call says more;
+    `keepalive` seconds between TCP probes, None: none."""
+
+    def __init__(
+        self,
+        net: Net,
+        resolver: Resolver | None,
+        *,
+        extra_roots: Sequence[str] = (),
+        default_roots: bool = True,
+        keepalive: float | None = None,
+    ) -> None:
+        self._net = net
+        self._resolver = resolver
+        self._extra_roots = tuple(extra_roots)
+        self._default_roots = default_roots
+        self._keepalive = keepalive
+
+    async def addresses(self, host: str, timeout: float | None, family: int | None = None) -> list[Address]:
+        """Of a name or literal, in the order to try them. `family` 4, 6 or None for what the tunnel has."""
+        literal = parse_address(host)
+        if literal is not None:
+            if family not in (None, literal.version):
+                raise DnsError(f"{host} is not an IPv{family} address", code="dns_no_data", phase="dns")
+            return [literal]
+        if self._resolver is None:
+            raise DnsError(f"{host}: no resolver for host names", code="bad_name", phase="dns")
+        if family is None:
+            versions = {address.version for address in self._net.stack.addresses}
+            # With one family in the tunnel the other's addresses are of no use and not asked for.
+            family = versions.pop() if len(versions) == 1 else None
+        async with Deadline(self._net, timeout, "dns"):
+            answers = await self._resolver.resolve(host, family=family)
+        return [answer.address for answer in answers[:MAX_ADDRESSES]]
+
+    async def tcp(
+        self, addresses: Sequence[Address], port: int, timeout: float | None, options: TcpOptions | None = None
+    ) -> TcpStream:
+        """The first address that answers. Each gets its share of the time that is left."""
+        options = options or TcpOptions()
+        if options.keepalive is None:
+            options = replace(options, keepalive=self._keepalive)
+        until = self._net.now() + (timeout if timeout is not None else LONGEST)
+        error: SmolmixError | None = None
+        for index, address in enumerate(addresses):
+            share = (until - self._net.now()) / (len(addresses) - index)
+            try:
+                return await TcpStream.connect(self._net, address, port, timeout=max(0.0, share), options=options)
+            except (NetworkError, TimeoutExpired) as failed:
+                error = failed
+        assert error is not None
+        raise error
+
+    async def tls(
+        self, stream: TcpStream, host: str, timeout: float | None, options: TlsOptions | None = None
+    ) -> Connected:
+        """TLS on an open stream; a failure aborts it. Without `default_roots` the dialer's own roots do not count."""
+        options = options or TlsOptions()
+        secured = await TlsStream.wrap(
+            stream,
+            options.server_name or host,
+            clock=self._net,
+            alpn=options.alpn,
+            extra_roots=(*(self._extra_roots if options.default_roots else ()), *options.ca_certificates),
+            default_roots=self._default_roots and options.default_roots,
+            timeout=timeout,
+        )
+        facts = TlsInfo(secured.version, secured.cipher, secured.alpn)
+        return Connected(secured, facts, local=stream.local, remote=stream.remote)
