@@ -74,7 +74,7 @@ class ExitHost:
     # -- life ---------------------------------------------------------------------------------------
     def start(self) -> None:
         """A new client and service under the same address: nothing is known of earlier clients and their SURBs."""
-        rng = SystemRandom()
+        rng, before = SystemRandom(), self._client
         traffic = TrafficConfig(main_stream=False, cover_stream=self._config.exit_cover, surb_buffer=SURB_BUFFER)
         settings = {"build_version": self.version, **self._config.exit_options}
         exit_config = ExitConfig.from_mapping(settings)
@@ -87,6 +87,8 @@ class ExitHost:
             traffic,
             self._loop.time(),
         )
+        if before is not None:
+            self._client.succeed(before, self._loop.time())
         self._service = ExitService(
             self._client, rng, self._dial_map, config=exit_config, on_output=self._wake, loop=self._loop
         )

@@ -172,6 +172,14 @@ class MixnetClient:
             self._accounts.renew_tags()
         self.set_topology(self._topology, now)
 
+    def succeed(self, before: MixnetClient, now: float) -> None:
+        """Be the same client after a restart of its process. What it knew of the network and which messages it has
+        seen live on, or it would make acks that no node accepts for SURBs of the last key rotation (sphinx 4.3), and
+        take SURBs that it has spent out of repeated messages. Its queues, SURBs and reply keys are gone."""
+        self._reassembler = before._reassembler
+        self.set_topology(before.topology, now)
+        self._factory.older = before._factory.older
+
     def pause(self, now: float) -> None:
         """There is no gateway: nothing leaves, and no ack is waited for, until `resume`."""
         self._now = now

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import StateError
 from smolmix_web.mixnet.addresses import Recipient
-from smolmix_web.mixnet.client import DeliveryFailure, Lane, ReceivedMessage, TrafficConfig
+from smolmix_web.mixnet.client import DeliveryFailure, Lane, MixnetClient, ReceivedMessage, TrafficConfig
 from smolmix_web.mixnet.reply_keys import MAX_ACCOUNTS, Accounts, ReplyKeys, TokenBucket
 from smolmix_web.mixnet.reply_stock import ReplyStock
 from smolmix_web.rand import SeededRandom
@@ -399,3 +399,41 @@ def test_replies_wait_out_an_old_topology(network: Any, quiet: TrafficConfig) ->
     assert a.data() == [b"late"] and network.refused == []
     # What a peer without the news gives counts as an answer: it is not asked without end.
     assert b.client.statistics.surb_requests_sent <= 5
+
+
+def restarted(network: Any, before: Any) -> Any:
+    """A new process with the keys, the gateway and the memory of `before`."""
+    after = MixnetClient(
+        before._crypto, SeededRandom("restarted"), before._keys, before.address.gateway, None, EXIT, network.now
+    )
+    after.succeed(before, network.now)
+    return after
+
+
+def test_a_restarted_client_replies_with_surbs_of_the_last_rotation(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    network.rotate()
+    b.client.set_topology(network.topology(), network.now)
+    b.client = restarted(network, restarted(network, b.client))
+    # `a` has not heard of the rotation.
+    a.client.send(b.client.address, b"1", surbs=20, now=network.now)
+    network.run(5.0)
+    b.client.send_reply(b.messages[0].sender_tag, b"late", now=network.now)
+    network.run(5.0)
+    assert a.data() == [b"late"] and network.refused == []
+    assert b.client.statistics.retransmitted == 0
+
+
+def test_a_restarted_client_spends_no_surb_twice(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", EXIT, gateway=1)
+    echo(network, b)
+    good = network.fate
+    # No ack arrives: `a` repeats what has arrived.
+    network.fate = lambda kind, now: replace(good(kind, now), copies=int(kind != "ack"))
+    a.client.send(b.client.address, b"1", surbs=12, max_retransmissions=1, now=network.now)
+    network.run(1.0)
+    assert a.data() == [b"1\0"] and a.client.statistics.retransmitted == 0
+    b.client = restarted(network, b.client)
+    network.run(20.0)
+    assert a.client.statistics.retransmitted >= 1
+    assert len(b.messages) == 1 and b.client.surbs_held(b.messages[0].sender_tag) == 0 and network.refused == []

@@ -119,6 +119,7 @@ class SimExit:
             gateway.identity.public,
         )
         self.client: MixnetClient
+        self._before: MixnetClient | None = None  # of the life before
         self.router: ExitRouter
         self._flows: dict[ConnectedClient, ClientFlows] = {}
         self._timer: Event | None = None
@@ -140,10 +141,14 @@ class SimExit:
             self._rng,
             self.keys,
             self.gateway.identity.public,
-            self.network.topology(),
+            self.network.topology() if self._before is None else None,
             traffic,
             self.queue.now,
         )
+        if self._before is not None:
+            self.client.succeed(self._before, self.queue.now)
+            self.client.set_topology(self.network.topology(), self.queue.now)
+        self._before = self.client
         config = ExitConfig.from_mapping({"build_version": self.version, **self.settings})
         self.router = ExitRouter(
             config, self._rng, on_packet=self._packet, on_gone=self._gone, faults=self.faults, counters=self.counters
