@@ -31,12 +31,18 @@ class TlsInfo:
 
 @dataclass(frozen=True)
 class Connected:
-    """An open stream; `local` and `remote` are the TCP endpoints below it, where there are any."""
+    """An open stream; `local` and `remote` are the TCP endpoints below it, where there are any.
+
+    Seconds that its making took, by phase, where somebody measured; None also for a phase that was not needed.
+    """
 
     stream: ByteStream
     tls: TlsInfo | None = None
     local: Endpoint | None = None
     remote: Endpoint | None = None
+    dns_seconds: float | None = None
+    connect_seconds: float | None = None
+    tls_seconds: float | None = None
 
 
 class Dialer:

@@ -14,6 +14,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from .errors import OptionError
+from .http.client import MAX_DECODED
+from .http.timeouts import Timeouts
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
@@ -88,6 +90,10 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
     return check
 
 
+def _timeouts(name: str, value: Any) -> Timeouts:
+    return Timeouts.from_mapping(value, option=name)
+
+
 def _option(
     js_name: str, check: Callable[[str, Any], Any], default: Any, unit: str, text: str, *, secret: bool = False
 ) -> Any:
@@ -143,6 +149,12 @@ class TunnelOptions:
     )
     ca_certificates: tuple[str, ...] = _option(
         "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"
+    )
+    timeouts: Timeouts = _option(  # noqa: RUF009 -- a frozen default
+        "timeouts", _timeouts, Timeouts(), "ms", "for each phase of a request, by name"
+    )
+    max_decoded_bytes: int = _option(
+        "maxDecodedBytes", _integer(1_024, 1 << 53), MAX_DECODED, "bytes", "to which a coded response body may unpack"
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
     persistent: bool = field(default=False, metadata={"js": None})

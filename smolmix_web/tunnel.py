@@ -138,7 +138,9 @@ class Tunnel:
             self._driver,
             self._resolver,
             extra_roots=options.ca_certificates,
+            timeouts=options.timeouts,
             max_redirects=options.max_redirects,
+            max_decoded=options.max_decoded_bytes,
             keepalive=options.tcp_keepalive_ms / 1000,
         )
         self._driver.start()
@@ -407,7 +409,14 @@ class Tunnel:
         """HTTP over the tunnel, see `HttpClient.fetch`."""
         await self._usable()
         assert self._http is not None
-        return await self._http.fetch(request)
+        response = await self._http.fetch(request)
+        response.timings.exit = self.snapshot()["exit"]
+        return response
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of the option; what a request gives goes over them."""
+        return self._options.timeouts
 
     async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
         """Addresses of a name, asked through the tunnel."""

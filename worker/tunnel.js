@@ -33,6 +33,9 @@ import { MixWebSocket } from "./websocket.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {number} [maxRedirects] default 5
+ * @property {Partial<Record<"queue" | "dns" | "connect" | "tls" | "request" | "response" | "idle" | "total", number>>} [timeouts]
+ *   milliseconds for each phase of a request, Infinity for none
+ * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
  * @property {string | string[]} [caCertificates] extra PEM roots for TLS

@@ -5,23 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 from ..deadline import Clock, Deadline
 from ..dns import Resolver
 from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
 from ..sockets import Net
-from .connection import Body, HttpConnection, ResponseHead
+from .connection import HttpConnection
 from .connector import Connector, NetConnector
 from .decoding import accept_encoding
-from .headers import Headers, check_headers, with_defaults
+from .exchange import Body, Outgoing, Progress, ResponseHead
+from .headers import Headers, check_headers, get_all, with_defaults
 from .pool import IDLE_SECONDS, PER_ORIGIN, TOTAL, Pool
 from .redirects import is_redirect, next_request
 from .response import HttpResponse
 from .timeouts import Timeouts
+from .timings import Timings
 from .url import Url, parse_url
 
 Redirect = Literal["follow", "error", "manual"]
+Cookies = Literal["omit", "jar"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
@@ -29,13 +32,31 @@ _FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
 _IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
 # Bytes of a redirect's own body worth reading to keep the connection.
 _DRAIN = 16_384
+# What a body may unpack to unless told otherwise; one that is not coded has no limit.
+MAX_DECODED = 1 << 30
+
+
+class CookieJar(Protocol):
+    """What `cookies="jar"` needs; the rules of RFC 6265 are the jar's."""
+
+    def header(self, url: Url) -> str | None:
+        """The value of Cookie for a request to `url`, None without cookies."""
+        ...
+
+    def take(self, url: Url, set_cookie: list[str]) -> None:
+        """The Set-Cookie values of a response of `url`, also of one that redirects."""
+        ...
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request. `body` is bytes, text (sent as UTF-8) or an async iterator of bytes (sent chunked).
+    """One request. `body` is bytes, text (sent as UTF-8) or an async iterator of bytes.
 
-    `timeout` in seconds is for everything up to the end of the body; the client's `Timeouts` are for the phases.
+    `content_length` is the length of a body that comes from an iterator, where it is known; else it is sent chunked.
+    `timeout` in seconds is for everything up to the end of the body, in place of `timeouts.total`. `max_decoded` is
+    how many bytes a coded body may unpack to. None for `timeouts`, `max_redirects`, `allow_insecure_redirects` and
+    `max_decoded`: the client's. `on_upload` and `on_download` are called with the bytes of the body so far and the
+    total, where that is known; both count bytes as they are transferred, before decoding.
     """
 
     url: str
@@ -46,6 +67,14 @@ class HttpRequest:
     timeout: float | None = None
     timeouts: Timeouts | None = None
     decode: bool = True
+    cookies: Cookies = "omit"
+    integrity: str = ""
+    max_redirects: int | None = None
+    allow_insecure_redirects: bool | None = None
+    max_decoded: int | None = None
+    content_length: int | None = None
+    on_upload: Progress | None = None
+    on_download: Progress | None = None
 
 
 @dataclass
@@ -64,9 +93,11 @@ class _Checked:
     url: Url
     headers: Headers
     body: Body
-    redirect: Redirect
+    content_length: int | None
     timeouts: Timeouts
-    decode: bool
+    max_redirects: int
+    allow_insecure: bool
+    given: HttpRequest
     redirected: bool = field(default=False)
 
 
@@ -87,14 +118,18 @@ class HttpClient:
         total: int = TOTAL,
         idle_seconds: float = IDLE_SECONDS,
         keepalive: float | None = None,
+        max_decoded: int = MAX_DECODED,
+        cookie_jar: CookieJar | None = None,
     ) -> None:
         """`connector` replaces the tunnel's own; then `net` need only be a `Clock`."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
         self.statistics = HttpStatistics()
+        self.cookie_jar = cookie_jar
+        self.timeouts = timeouts or Timeouts()
         self._clock: Clock = net
-        self._timeouts = timeouts or Timeouts()
+        self._max_decoded = max_decoded
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
         self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds)
@@ -114,9 +149,9 @@ class HttpClient:
         """
         checked = self._check(request)
         total = checked.timeouts.total
-        started = self._clock.now()
+        timings = Timings(self._clock.now())
         async with Deadline(self._clock, total, "total"):
-            checked, connection, head = await self._follow(checked)
+            checked, connection, head = await self._follow(checked, timings)
         response = HttpResponse(
             self._clock,
             self._pool,
@@ -126,8 +161,11 @@ class HttpClient:
             url=str(checked.url),
             redirected=checked.redirected,
             total=total,
-            total_left=None if total is None else max(0.0, total - (self._clock.now() - started)),
-            decode=checked.decode,
+            total_left=None if total is None else max(0.0, total - timings.since(self._clock.now())),
+            decode=request.decode,
+            max_decoded=self._max_decoded if request.max_decoded is None else request.max_decoded,
+            on_download=request.on_download,
+            timings=timings,
         )
         if response.bodiless:
             await response.read_chunk()  # nothing is awaited; whoever does not read it holds no connection
@@ -150,6 +188,13 @@ class HttpClient:
                 code="bad_body",
                 phase="request",
             )
+        length = request.content_length
+        if body is None or isinstance(body, bytes):
+            length = None if body is None else len(body)
+        if request.content_length not in (None, length) or (length is not None and length < 0):
+            raise HttpError("content_length is not the length of the body", code="bad_body", phase="request")
+        if length is None and body is None and method in ("POST", "PUT"):
+            length = 0
         if body is not None and method in ("GET", "HEAD"):
             raise HttpError(f"a {method} request cannot have a body", code="bad_body", phase="request")
         if request.redirect not in ("follow", "error", "manual"):
@@ -158,26 +203,43 @@ class HttpClient:
                 code="bad_request",
                 phase="request",
             )
-        timeouts = request.timeouts or self._timeouts
+        if request.cookies not in ("omit", "jar") or (request.cookies == "jar" and self.cookie_jar is None):
+            raise HttpError(f"cookies {request.cookies!r}: there is no jar", code="bad_request", phase="request")
+        if request.integrity:
+            raise HttpError("integrity is not checked, so it is not accepted", code="bad_request", phase="request")
+        timeouts = request.timeouts or self.timeouts
         if request.timeout is not None:
             timeouts = replace(timeouts, total=request.timeout)
         ranged = any(name.lower() == "range" for name, _ in headers)
         headers = with_defaults(headers, "identity" if ranged else accept_encoding())
-        return _Checked(method, url, headers, body, request.redirect, timeouts, request.decode)
+        max_redirects, insecure = request.max_redirects, request.allow_insecure_redirects
+        return _Checked(
+            method,
+            url,
+            headers,
+            body,
+            length,
+            timeouts,
+            self._max_redirects if max_redirects is None else max_redirects,
+            self._allow_insecure if insecure is None else insecure,
+            request,
+        )
 
-    async def _follow(self, request: _Checked) -> tuple[_Checked, HttpConnection, ResponseHead]:
+    async def _follow(self, request: _Checked, timings: Timings) -> tuple[_Checked, HttpConnection, ResponseHead]:
         redirects = 0
+        mode = request.given.redirect
         while True:
-            connection, head = await self._exchange(request)
-            if request.redirect == "manual" or not is_redirect(head):
+            connection, head = await self._exchange(request, timings)
+            self._take_cookies(request, head)
+            if mode == "manual" or not is_redirect(head):
                 return request, connection, head
             try:
-                if request.redirect == "error":
+                if mode == "error":
                     raise HttpError(f"{request.url} redirects", code="redirect_refused", phase="redirect")
                 redirects += 1
-                if redirects > self._max_redirects:
+                if redirects > request.max_redirects:
                     raise HttpError(
-                        f"more than {self._max_redirects} redirects, the last from {request.url}",
+                        f"more than {request.max_redirects} redirects, the last from {request.url}",
                         code="too_many_redirects",
                         phase="redirect",
                     )
@@ -187,7 +249,7 @@ class HttpClient:
                     request.url,
                     request.headers,
                     request.body,
-                    allow_insecure=self._allow_insecure,
+                    allow_insecure=request.allow_insecure,
                 )
                 if following.url.origin == request.url.origin:
                     await self._drain(connection)
@@ -196,12 +258,14 @@ class HttpClient:
                 raise
             self._pool.discard(connection)  # where it was not drained
             self.statistics.redirects += 1
+            timings.next_hop(self._clock.now())
             request = replace(
                 request,
                 method=following.method,
                 url=following.url,
                 headers=following.headers,
                 body=following.body,
+                content_length=request.content_length if following.body is not None else None,
                 redirected=True,
             )
 
@@ -215,35 +279,54 @@ class HttpClient:
                 return
             left -= len(data)
 
-    async def _exchange(self, request: _Checked) -> tuple[HttpConnection, ResponseHead]:
+    def _request_headers(self, request: _Checked) -> Headers:
+        """The headers of one hop: here a jar adds its cookies, unless the caller has given some."""
+        if request.given.cookies == "jar" and self.cookie_jar is not None:
+            value = self.cookie_jar.header(request.url)
+            if value and not get_all(request.headers, "cookie"):
+                return [*request.headers, ("Cookie", value)]
+        return request.headers
+
+    def _take_cookies(self, request: _Checked, head: ResponseHead) -> None:
+        if request.given.cookies == "jar" and self.cookie_jar is not None:
+            values = get_all(head.headers, "set-cookie")
+            if values:
+                self.cookie_jar.take(request.url, values)
+
+    async def _exchange(self, request: _Checked, timings: Timings) -> tuple[HttpConnection, ResponseHead]:
         """One request on one connection; once more on a fresh one when a reused connection proved stale."""
         repeatable = request.method in _IDEMPOTENT and (request.body is None or isinstance(request.body, bytes))
         retried = False
         while True:
             self.statistics.requests += 1
-            connection, reused = await self._pool.acquire(
-                request.url, request.timeouts, repeatable=repeatable, fresh=retried
+            connection = await self._pool.acquire(
+                request.url, request.timeouts, timings, repeatable=repeatable, fresh=retried
             )
-            self.statistics.reused += reused
+            self.statistics.reused += timings.reused
             try:
                 head = await connection.request(
-                    request.method,
-                    request.url,
-                    request.headers,
-                    request.body,
-                    _content_length(request.method, request.body),
-                    request.timeouts,
+                    Outgoing(
+                        request.method,
+                        request.url,
+                        self._request_headers(request),
+                        request.body,
+                        request.content_length,
+                        request.timeouts,
+                        timings,
+                        request.given.on_upload,
+                    )
                 )
             except BaseException as error:
                 self._pool.discard(connection)
                 stale = isinstance(error, (ConnectionReset, ConnectionAborted)) or (
                     isinstance(error, HttpError) and error.code == "empty_response"
                 )
-                if stale and reused and repeatable and not retried and not connection.received_any:
+                if stale and timings.reused and repeatable and not retried and not connection.received_any:
                     retried = True
                     self.statistics.retried += 1
                     continue
                 raise
+            timings.ttfb = timings.since(self._clock.now())
             return connection, head
 
 
@@ -254,9 +337,3 @@ def _method(text: str) -> str:
     if upper in _FORBIDDEN_METHODS:
         raise HttpError(f"the method {upper} is not allowed", code="bad_method", phase="request")
     return upper if upper in _NORMALIZED else text
-
-
-def _content_length(method: str, body: Body) -> int | None:
-    if isinstance(body, bytes):
-        return len(body)
-    return 0 if body is None and method in ("POST", "PUT") else None

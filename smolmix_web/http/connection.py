@@ -7,9 +7,7 @@ whether it may carry another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import h11
 
@@ -17,35 +15,24 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .headers import Headers
+from .exchange import PIECE, Outgoing, ResponseHead, pieces
 from .timeouts import Timeouts
-from .url import Url
 
 MAX_RESPONSE_HEAD = 65_536
 MAX_INFORMATIONAL = 16
-_PIECE = 65_536
 _INLINE_BODY = 16_384  # a body up to this size travels with the header, before anything is read
-
-Body = bytes | AsyncIterator[bytes] | None
-
-
-@dataclass(frozen=True)
-class ResponseHead:
-    status: int
-    reason: str
-    headers: Headers
-    http_version: str
 
 
 class HttpConnection:
     def __init__(self, clock: Clock, origin: tuple[str, str, int], connected: Connected) -> None:
         self.origin = origin
-        self.tls = connected.tls
+        self.connected = connected
         self.stream: ByteStream = connected.stream
         self.received_any = False  # of the present exchange
         self.idle_since = clock.now()
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEAD)
         self._watchdog = Watchdog(clock, self.stream.abort)
+        self._clock = clock
         self._timeouts = Timeouts()
         self._upload: asyncio.Task[None] | None = None
         self._upload_error: BaseException | None = None
@@ -64,25 +51,18 @@ class HttpConnection:
             and self.stream.is_quiet()
         )
 
-    async def request(
-        self, method: str, url: Url, headers: Headers, body: Body, content_length: int | None, timeouts: Timeouts
-    ) -> ResponseHead:
+    async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 
-        `content_length` None with a body: chunked. On any error the connection is dead.
+        On any error the connection is dead.
         """
         if self._exchanges:
             self._h11.start_next_cycle()
         self._exchanges += 1
         self.received_any = False
-        self._timeouts = timeouts
-        fields = [("Host", url.authority), *headers]
-        if content_length is not None:
-            fields.append(("Content-Length", str(content_length)))
-        elif body is not None:
-            fields.append(("Transfer-Encoding", "chunked"))
+        self._timeouts = request.timeouts
         try:
-            return await self._exchange(method, url.target, fields, body)
+            return await self._exchange(request)
         except SmolmixError as error:
             if error.phase is None:
                 error.phase = "response" if self.received_any else "request"
@@ -92,40 +72,53 @@ class HttpConnection:
             self.abort()
             raise
 
-    async def _exchange(self, method: str, target: str, fields: Headers, body: Body) -> ResponseHead:
+    async def _exchange(self, request: Outgoing) -> ResponseHead:
+        body = request.body
+        fields = [("Host", request.url.authority), *request.headers]
+        if request.content_length is not None:
+            fields.append(("Content-Length", str(request.content_length)))
+        elif body is not None:
+            fields.append(("Transfer-Encoding", "chunked"))
         try:
-            request = h11.Request(
-                method=method.encode("ascii"),
-                target=target.encode("ascii"),
+            head = h11.Request(
+                method=request.method.encode("ascii"),
+                target=request.url.target.encode("ascii"),
                 headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in fields],
             )
-            out = self._h11.send(request) or b""
+            out = self._h11.send(head) or b""
         except h11.LocalProtocolError as error:
             raise HttpError(f"the request is not valid HTTP: {error}", code="bad_request", phase="request") from None
-        if body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY):
-            if body:
+        inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
+        if inline:
+            if isinstance(body, bytes) and body:
                 out += self._h11.send(h11.Data(data=body)) or b""
             out += self._h11.send(h11.EndOfMessage()) or b""
-            body = None
         self._watchdog.start(self._timeouts.request, "request")
         await self.stream.write(out)
-        if body is None:
+        if inline:
+            if isinstance(body, bytes):
+                request.uploaded(len(body))
+            request.sent(self._clock)
             self._watchdog.start(self._timeouts.response, "response")
         else:
-            self._upload = asyncio.create_task(self._send_body(body))
-        head = await self._read_head()
+            self._upload = asyncio.create_task(self._send_body(request))
+        response = await self._read_head()
         if self._upload is None:
             self._watchdog.pause()
-        return head
+        return response
 
-    async def _send_body(self, body: bytes | AsyncIterator[bytes]) -> None:
+    async def _send_body(self, request: Outgoing) -> None:
         """Runs beside the reading: a server may answer, or refuse, before it has everything."""
         try:
-            async with aclosing(_pieces(body, self._watchdog)) as pieces:
-                async for piece in pieces:
+            size = 0
+            async with aclosing(pieces(request, self._watchdog)) as body:
+                async for piece in body:
                     self._watchdog.start(self._timeouts.request, "request")
                     await self.stream.write(self._h11.send(h11.Data(data=piece)) or b"")
+                    size += len(piece)
+                    request.uploaded(size)
             await self.stream.write(self._h11.send(h11.EndOfMessage()) or b"")
+            request.sent(self._clock)
             self._watchdog.start(self._timeouts.response, "response")
         except NetworkError:
             pass  # the reader sees it too, after what the server said before it closed
@@ -205,7 +198,7 @@ class HttpConnection:
                     raise HttpError("the server sent more than its answer", code="http_protocol", phase=phase)
                 return event
             try:
-                data = await self.stream.read(_PIECE)
+                data = await self.stream.read(PIECE)
             except SmolmixError:
                 if self._upload_error is not None:
                     raise self._upload_error from None
@@ -255,23 +248,3 @@ class HttpConnection:
             await self.stream.close()
         except SmolmixError as error:
             self.stream.abort(error)
-
-
-async def _pieces(body: bytes | AsyncIterator[bytes], watchdog: Watchdog) -> AsyncGenerator[bytes, None]:
-    if isinstance(body, bytes):
-        for start in range(0, len(body), _PIECE):
-            yield body[start : start + _PIECE]
-        return
-    while True:
-        watchdog.pause()  # the application's time, not the network's
-        try:
-            piece = await anext(body)
-        except StopAsyncIteration:
-            return
-        if not isinstance(piece, (bytes, bytearray, memoryview)):
-            raise HttpError(
-                f"a piece of the request body is {type(piece).__name__}, not bytes", code="bad_body", phase="request"
-            )
-        data = bytes(piece)
-        for start in range(0, len(data), _PIECE):
-            yield data[start : start + _PIECE]

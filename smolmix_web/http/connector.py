@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ..dial import Connected, Dialer, TlsInfo
@@ -32,14 +33,25 @@ class NetConnector:
         keepalive: float | None = None,
     ) -> None:
         """`extra_roots` are PEM texts trusted besides certifi's; `keepalive` seconds between TCP probes, None: none."""
+        self._clock = net
         self._dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
+        begin = self._clock.now()
         addresses = await self._dialer.addresses(url.host, timeouts.dns)
+        found = self._clock.now()
         stream = await self._dialer.tcp(addresses, url.port, timeouts.connect)
-        if not url.secure:
-            return Connected(stream, local=stream.local, remote=stream.remote)
-        return await self._dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))
+        opened = self._clock.now()
+        if url.secure:
+            connected = await self._dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))
+        else:
+            connected = Connected(stream, local=stream.local, remote=stream.remote)
+        return replace(
+            connected,
+            dns_seconds=found - begin if url.address is None else None,
+            connect_seconds=opened - found,
+            tls_seconds=self._clock.now() - opened if url.secure else None,
+        )
 
 
 __all__ = ["Connected", "Connector", "NetConnector", "TlsInfo"]

@@ -15,6 +15,7 @@ from ..errors import SmolmixError, StateError
 from .connection import HttpConnection
 from .connector import Connector
 from .timeouts import Timeouts
+from .timings import Timings
 from .url import Url
 
 Origin = tuple[str, str, int]
@@ -58,13 +59,14 @@ class Pool:
         return len(self._timers)
 
     async def acquire(
-        self, url: Url, timeouts: Timeouts, *, repeatable: bool, fresh: bool = False
-    ) -> tuple[HttpConnection, bool]:
-        """A connection for one exchange, and whether it was used before.
+        self, url: Url, timeouts: Timeouts, timings: Timings, *, repeatable: bool, fresh: bool = False
+    ) -> HttpConnection:
+        """A connection for one exchange; `timings` gets what its making took, and whether it was used before.
 
         `repeatable`: the request may be sent again should the connection prove stale. `fresh`: only a new connection.
         """
         origin = url.origin
+        began = self._clock.now()
         if fresh:
             for connection in list(self._idle[origin]):
                 self._drop(connection)
@@ -74,7 +76,9 @@ class Pool:
                     raise self._closed
                 reused = self._take_idle(origin, repeatable)
                 if reused is not None:
-                    return reused, True
+                    timings.queue += self._clock.now() - began
+                    self._describe(timings, reused, new=False)
+                    return reused
                 if self._make_room(origin):
                     break
                 waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -84,6 +88,7 @@ class Pool:
                 finally:
                     if waiter in self._waiters:
                         self._waiters.remove(waiter)
+        timings.queue += self._clock.now() - began
         self._open[origin] += 1
         try:
             connected = await self._connector.connect(url, timeouts)
@@ -95,7 +100,17 @@ class Pool:
         if self._closed is not None:
             self.discard(connection, self._closed)
             raise self._closed
-        return connection, False
+        self._describe(timings, connection, new=True)
+        return connection
+
+    @staticmethod
+    def _describe(timings: Timings, connection: HttpConnection, *, new: bool) -> None:
+        made = connection.connected
+        timings.reused = not new
+        timings.dns = made.dns_seconds if new else None
+        timings.connect = made.connect_seconds if new else None
+        timings.tls = made.tls_seconds if new else None
+        timings.remote_address = str(made.remote.address) if made.remote is not None else None
 
     def release(self, connection: HttpConnection) -> None:
         """The exchange is over: keep the connection or close it."""

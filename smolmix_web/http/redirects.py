@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import HttpError
-from .connection import Body, ResponseHead
+from .exchange import Body, ResponseHead
 from .headers import BODY_HEADERS, CREDENTIALS, Headers, get_all, without
 from .url import Url, join_url
 

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 
 from ..deadline import Clock, TimerHandle, expired
 from ..errors import Cancelled, HttpError, SmolmixError, StateError
-from .connection import HttpConnection, ResponseHead
+from .connection import HttpConnection
 from .connector import TlsInfo
 from .decoding import Decoder, decode_through, decoders
+from .exchange import Progress, ResponseHead
 from .headers import Headers, get_all
 from .pool import Pool
+from .timings import Timings
 
 MAX_READ = 256 * 1024 * 1024
 
@@ -35,6 +37,9 @@ class HttpResponse:
         total_left: float | None,
         total: float | None,
         decode: bool,
+        max_decoded: int,
+        on_download: Progress | None,
+        timings: Timings,
     ) -> None:
         self.status = head.status
         self.reason = head.reason
@@ -42,7 +47,9 @@ class HttpResponse:
         self.http_version = head.http_version
         self.url = url
         self.redirected = redirected
-        self.tls: TlsInfo | None = connection.tls
+        self.tls: TlsInfo | None = connection.connected.tls
+        self.timings = timings
+        self._clock = clock
         self._pool = pool
         self._connection: HttpConnection | None = connection
         self._error: SmolmixError | None = None
@@ -52,6 +59,11 @@ class HttpResponse:
         )
         if decode and not self.bodiless:
             self._chain = decoders(get_all(head.headers, "content-encoding")) or []
+        self._max_decoded = max_decoded
+        self._decoded_size = 0
+        self._on_download = on_download
+        self._received = 0
+        self._total = _length(head, self.bodiless)
         self._decoded: Iterator[bytes] | None = None
         self._reading = False
         self._timer: TimerHandle | None = None
@@ -97,16 +109,23 @@ class HttpResponse:
             if self._decoded is not None:
                 chunk = next(self._decoded, None)
                 if chunk is not None:
+                    self._decoded_size += len(chunk)
+                    if self._chain and self._decoded_size > self._max_decoded:
+                        raise _too_large(f"the body unpacks to more than {self._max_decoded} bytes")
                     return chunk
                 self._decoded = None
             if self._connection is None:
                 return b""
             data = await self._connection.read_body()
             if data:
+                self._received += len(data)
+                if self._on_download is not None:
+                    self._on_download(self._received, self._total)
                 self._decoded = decode_through(self._chain, data)
                 continue
             for decoder in self._chain:
                 decoder.finish()
+            self.timings.end = self.timings.since(self._clock.now())
             self._release()
 
     async def read(self, limit: int = MAX_READ) -> bytes:
@@ -116,7 +135,7 @@ class HttpResponse:
         async for chunk in self:
             size += len(chunk)
             if size > limit:
-                error = HttpError(f"the body is longer than {limit} bytes", code="body_too_large", phase="body")
+                error = _too_large(f"the body is longer than {limit} bytes")
                 self.abort(error)
                 raise error
             parts.append(chunk)
@@ -140,3 +159,15 @@ class HttpResponse:
         self._error = error or Cancelled("the response was aborted", phase="body")
         connection, self._connection = self._connection, None
         self._pool.discard(connection, self._error)
+
+
+def _too_large(message: str) -> HttpError:
+    return HttpError(message, code="body_too_large", phase="body")
+
+
+def _length(head: ResponseHead, bodiless: bool) -> int | None:
+    """The bytes to be transferred, where the header says it; its framing has been checked before."""
+    values = get_all(head.headers, "content-length")
+    if bodiless or not values or get_all(head.headers, "transfer-encoding"):
+        return 0 if bodiless else None
+    return int(values[0])

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from ..errors import OptionError
+
+MAX_MILLISECONDS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -20,3 +28,30 @@ class Timeouts:
     response: float | None = 120.0  # from the end of the request to the response's header
     idle: float | None = 60.0  # without a byte of the body
     total: float | None = None  # everything, to the end of the body
+
+    @classmethod
+    def from_mapping(cls, given: Any, base: Timeouts | None = None, *, option: str = "timeouts") -> Timeouts:
+        """Milliseconds by name, as JavaScript has them, over `base`; Infinity: no limit, None: as in `base`.
+
+        Raises `OptionError`.
+        """
+        if not isinstance(given, Mapping):
+            raise OptionError(option, f"expected an object of milliseconds by phase, got {type(given).__name__}")
+        names = [field.name for field in dataclasses.fields(cls)]
+        values: dict[str, float | None] = {}
+        for name, value in given.items():
+            if name not in names:
+                raise OptionError(f"{option}.{name}", f"unknown; there are {', '.join(names)}")
+            if value is not None:
+                values[name] = _seconds(f"{option}.{name}", value)
+        return dataclasses.replace(base or cls(), **values)
+
+
+def _seconds(option: str, value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionError(option, f"expected milliseconds, got {type(value).__name__}")
+    if value == math.inf:
+        return None
+    if not 1 <= value <= MAX_MILLISECONDS:
+        raise OptionError(option, f"{value} is not in 1..{MAX_MILLISECONDS}, nor Infinity")
+    return value / 1000
