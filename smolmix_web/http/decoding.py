@@ -1,4 +1,4 @@
-"""Content codings of response bodies: gzip, deflate (zlib and raw), zstd where there is one (RFC 9110 8.4).
+"""Content codings of response bodies: gzip, deflate (zlib and raw), br and zstd where there are such (RFC 9110 8.4).
 
 Decoders are incremental and never produce more than one chunk at a time, so a small body that unpacks to gigabytes
 waits for its reader like any other.
@@ -31,9 +31,19 @@ def _zstd() -> Any:
     return zstd
 
 
+def _brotli() -> Any:
+    """The brotli module where it is installed and can bound its output, else None."""
+    try:
+        import brotli  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        return None
+    return brotli if hasattr(brotli.Decompressor, "can_accept_more_data") else None
+
+
 def accept_encoding() -> str:
     """What can be decoded here, as the header's value."""
-    return "gzip, deflate" if _zstd() is None else "gzip, deflate, zstd"
+    found = {"br": _brotli(), "zstd": _zstd()}
+    return ", ".join(["gzip", "deflate", *(name for name, module in found.items() if module is not None)])
 
 
 def _bad(coding: str, error: Exception | str) -> HttpError:
@@ -137,6 +147,33 @@ class _Zstd:
             raise _bad("zstd", "it ends too early")
 
 
+class _Brotli:
+    def __init__(self) -> None:
+        self._module = _brotli()
+        self._stream: Any = self._module.Decompressor()
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if not data:
+            return
+        self._begun = True
+        while True:
+            try:
+                # Refuses what comes after the end. What it has taken it gives out bit by bit, asked with nothing.
+                out = self._stream.process(data, output_buffer_limit=CHUNK)
+            except self._module.error as error:
+                raise _bad("br", error) from None
+            if not out and self._stream.can_accept_more_data():
+                return
+            data = b""
+            for start in range(0, len(out), CHUNK):
+                yield out[start : start + CHUNK]
+
+    def finish(self) -> None:
+        if self._begun and not self._stream.is_finished():
+            raise _bad("br", "it ends too early")
+
+
 def decoders(content_encoding: list[str]) -> list[Decoder] | None:
     """Decoders for the values of Content-Encoding, outermost first; none for `identity`.
 
@@ -155,6 +192,8 @@ def decoders(content_encoding: list[str]) -> list[Decoder] | None:
             chain.append(_Zlib("deflate"))
         elif name == "zstd" and _zstd() is not None:
             chain.append(_Zstd())
+        elif name == "br" and _brotli() is not None:
+            chain.append(_Brotli())
         else:
             return None
     return chain

@@ -37,10 +37,17 @@ CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 # Removed when a redirect drops the body (Fetch: request-body-header name).
 BODY_HEADERS = frozenset({"content-encoding", "content-language", "content-location", "content-type", "content-length"})
 
-# The same for every user, and no claim to be a browser that it is not.
-USER_AGENT = "Mozilla/5.0"
-
 Headers = list[tuple[str, str]]
+
+# What goes with every request whose caller gives no header of that name: what the official client sends, so that its
+# users and ours are one crowd, and nothing that depends on the machine, the page or the user's settings.
+# Accept-Encoding alone is our own: this client decodes, the official one does not.
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+DEFAULTS: tuple[tuple[str, str], ...] = (
+    ("User-Agent", USER_AGENT),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Accept-Language", "en-US,en;q=0.9"),
+)
 
 
 def _bad(message: str, code: str = "bad_header") -> HttpError:
@@ -78,10 +85,17 @@ def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Heade
 
 
 def with_defaults(headers: Headers, accept_encoding: str) -> Headers:
-    """Put the neutral defaults before the caller's headers; the caller wins."""
+    """Put the defaults before the caller's headers; the caller wins."""
     present = {name.lower() for name, _ in headers}
-    defaults = [("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", accept_encoding)]
+    defaults = (*DEFAULTS, ("Accept-Encoding", accept_encoding))
     return [item for item in defaults if item[0].lower() not in present] + headers
+
+
+def with_credentials(headers: Headers, authorization: str | None, cookie: str | None) -> Headers:
+    """Add what the URL and the cookie jar give for one hop; the caller wins here too."""
+    present = {name.lower() for name, _ in headers}
+    given = (("Authorization", authorization), ("Cookie", cookie))
+    return headers + [(name, value) for name, value in given if value is not None and name.lower() not in present]
 
 
 def without(headers: Headers, names: frozenset[str]) -> Headers:

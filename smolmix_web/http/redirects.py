@@ -1,11 +1,12 @@
 """Redirects as the Fetch standard has them (HTTP-redirect fetch), as one pure decision.
 
-Two rules go further, as in the official client: https never leads to http, and cookies leave with the origin.
+Two rules go further, as in the official client: https leads to http only where that is allowed, and the caller's
+cookies do not leave the origin.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import HttpError
 from .exchange import Body, ResponseHead
@@ -42,7 +43,7 @@ def next_request(
     except HttpError as error:
         raise _refused("bad_redirect", f"{url} redirects to {error.message}") from None
     if target.fragment is None and url.fragment is not None:
-        target = Url(target.scheme, target.host, target.port, target.path, target.query, url.fragment)
+        target = replace(target, fragment=url.fragment)
     if url.secure and not target.secure and not allow_insecure:
         raise _refused("insecure_redirect", f"{url} redirects to {target}, which is not secure")
     if head.status != 303 and body is not None and not isinstance(body, bytes):
@@ -51,7 +52,11 @@ def next_request(
         method, body = "GET", None
         headers = without(headers, BODY_HEADERS)
     if target.origin != url.origin:
+        if target.authorization is not None:
+            raise _refused("bad_redirect", f"{url} redirects to another origin with credentials in the URL")
         headers = without(headers, CREDENTIALS)
+    elif target.authorization is None:
+        target = replace(target, authorization=url.authorization)
     return NextRequest(method, target, headers, body)
 
 

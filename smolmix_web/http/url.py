@@ -1,14 +1,16 @@
 """URLs as a fetch needs them: http, https, ws and wss only, spelled as browsers spell them (WHATWG URL, special
 schemes).
 
-Not a general URL parser: other schemes, credentials in the URL and hosts that cannot be asked for are refused with
-`HttpError(code="bad_url")` before anything is sent.
+Not a general URL parser: other schemes and hosts that cannot be asked for are refused with
+`HttpError(code="bad_url")` before anything is sent. Credentials in a URL become the value of an Authorization header
+at once (RFC 7617), and no text made of a URL shows them again.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from base64 import b64encode
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from ..dns.names import parse_address, to_ascii
@@ -21,6 +23,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _AUTHORITY = re.compile(r"[/\\]*([^/\\?#]*)(.*)\Z", re.DOTALL)
 _FORBIDDEN_HOST = re.compile(r"[\x00-\x20#/:<>?@\[\\\]^|%\x7f]")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+# Whatever may have been meant as credentials: a text that is refused shows rather too little.
+_CREDENTIALS = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*:)?([/\\]*).*@", re.DOTALL)
+_LEADING = "".join(map(chr, range(0x21)))
 
 # Bytes that stay as they are; the rest is percent-encoded (WHATWG path and special-query percent-encode sets).
 _PATH_SAFE = frozenset(range(0x21, 0x7F)) - frozenset(b'"#<>?^`{}')
@@ -29,13 +34,17 @@ _FRAGMENT_SAFE = frozenset(range(0x21, 0x7F)) - frozenset(b'"<>`')
 
 
 def _bad(text: str, why: str) -> HttpError:
+    text = _CREDENTIALS.sub(r"\1\2***@", _stripped(text))
     shown = text if len(text) <= 120 else text[:117] + "..."
     return HttpError(f"{shown!r}: {why}", code="bad_url", phase="request")
 
 
 @dataclass(frozen=True)
 class Url:
-    """A parsed URL. `host` is ASCII, no brackets; `path` begins with `/`; `query`, `fragment` without their sign."""
+    """A parsed URL. `host` is ASCII, no brackets; `path` begins with `/`; `query`, `fragment` without their sign.
+
+    `authorization`: of the credentials in it, for the header of that name.
+    """
 
     scheme: str
     host: str
@@ -43,6 +52,7 @@ class Url:
     path: str = "/"
     query: str | None = None
     fragment: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def secure(self) -> bool:
@@ -74,7 +84,10 @@ class Url:
 
 
 def parse_url(text: str, schemes: tuple[str, ...] = ("http", "https")) -> Url:
-    """An absolute URL. Raises `HttpError(bad_url)` naming what is wrong."""
+    """An absolute URL. Raises `HttpError(bad_url)` naming what is wrong.
+
+    Credentials are for http and https only.
+    """
     cleaned = _clean(text)
     match = _SCHEME.match(cleaned)
     if match is None:
@@ -113,19 +126,36 @@ def _clean(text: str) -> str:
         raise HttpError(f"a URL must be a string, not {type(text).__name__}", code="bad_url", phase="request")
     if len(text) > MAX_URL:
         raise _bad(text, f"is longer than {MAX_URL} characters")
-    text = text.strip("".join(map(chr, range(0x21))))
-    return text.translate({9: None, 10: None, 13: None})
+    return _stripped(text)
+
+
+def _stripped(text: str) -> str:
+    return text.strip(_LEADING).translate({9: None, 10: None, 13: None})
 
 
 def _with_authority(text: str, scheme: str, rest: str) -> Url:
     match = _AUTHORITY.match(rest)
     assert match is not None
     authority, tail = match[1], match[2]
-    if "@" in authority:
+    credentials, _, authority = authority.rpartition("@")
+    if credentials and scheme not in ("http", "https"):
         raise _bad(text, "must not carry credentials")
     host, port = _host_port(text, scheme, authority)
     path, query, fragment = _split(tail)
-    return Url(scheme, host, port, _normal_path(path.replace("\\", "/")), query, fragment)
+    return Url(scheme, host, port, _normal_path(path.replace("\\", "/")), query, fragment, _authorization(credentials))
+
+
+def _authorization(credentials: str) -> str | None:
+    """`user:password` of a URL as the value of an Authorization header; None when both are empty."""
+    user, _, password = credentials.partition(":")
+    if not user and not password:
+        return None
+    data = _percent_decode(f"{user}:{password}".encode("utf-8", "replace"))
+    return f"Basic {b64encode(data).decode()}"
+
+
+def _percent_decode(data: bytes) -> bytes:
+    return _PERCENT.sub(lambda match: bytes([int(match[1], 16)]), data)
 
 
 def _host_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
@@ -140,7 +170,7 @@ def _host_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
     port = DEFAULT_PORTS[scheme]
     if port_text:
         if not (port_text.isascii() and port_text.isdigit()) or not 0 < int(port_text[:9]) < 65536:
-            raise _bad(text, f"port {port_text!r} is not in 1..65535")
+            raise _bad(text, "the port is not in 1..65535")
         port = int(port_text[:9])
     return _host(text, host), port
 
@@ -153,8 +183,8 @@ def _host(text: str, host: str) -> str:
         return address.compressed
     if "%" in host:
         try:
-            host = _PERCENT.sub(lambda m: bytes([int(m[1], 16)]), host.encode()).decode()
-        except UnicodeDecodeError:
+            host = _percent_decode(host.encode()).decode()
+        except UnicodeError:
             raise _bad(text, "has a host that is not UTF-8") from None
     if not host:
         raise _bad(text, "has no host")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import sys
 import zlib
 
 import pytest
@@ -29,7 +30,17 @@ def zstd_compress(data: bytes) -> bytes:
     return bytes(zstd.compress(data))
 
 
-CODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": raw_deflate, "zstd": zstd_compress}
+def brotli_compress(data: bytes) -> bytes:
+    return bytes(pytest.importorskip("brotli").compress(data))
+
+
+CODINGS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "raw": raw_deflate,
+    "zstd": zstd_compress,
+    "br": brotli_compress,
+}
 
 
 def decode(coding: str, blob: bytes, step: int = 1 << 30) -> bytes:
@@ -45,6 +56,7 @@ def decode(coding: str, blob: bytes, step: int = 1 << 30) -> bytes:
     return out
 
 
+@pytest.mark.feature("Fetch", "content decoding: gzip, deflate, zstd, br where its decoder is present")
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("step", [1, 7, 1 << 30])
 def test_round_trip(coding: str, step: int) -> None:
@@ -54,6 +66,7 @@ def test_round_trip(coding: str, step: int) -> None:
         assert decode(coding, CODINGS[coding](data), step) == data
 
 
+@pytest.mark.feature("Fetch", "wrong or truncated content codings reject")
 @pytest.mark.parametrize("coding", CODINGS)
 def test_truncated_at_every_length(coding: str) -> None:
     blob = CODINGS[coding](TEXT)
@@ -81,9 +94,10 @@ def test_bytes_after_the_end_are_ignored(coding: str) -> None:
     assert decode(coding, CODINGS[coding](TEXT) + b"\0\0padding") == TEXT
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd", "br"])
 def test_damage(coding: str) -> None:
     with pytest.raises(HttpError):
+        CODINGS[coding](b"")  # skips where there is no such coding
         decode(coding, b"\x1f\x8bnot compressed at all, and long enough to tell")
 
 
@@ -94,7 +108,8 @@ def test_a_flipped_bit_is_found_by_the_checksum() -> None:
         decode("gzip", bytes(blob))
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.feature("Fetch", "a body that unpacks to far more comes in bounded pieces")
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd", "br"])
 def test_a_bomb_comes_in_pieces(coding: str) -> None:
     blob = CODINGS[coding](bytes(30_000_000))
     chain = decoders([coding])
@@ -107,7 +122,7 @@ def test_a_bomb_comes_in_pieces(coding: str) -> None:
 def test_names() -> None:
     assert decoders([]) == []
     assert decoders(["identity"]) == []
-    assert decoders(["br"]) is None
+    assert decoders(["compress"]) is None
     assert decoders(["gzip", "unknown"]) is None
     chain = decoders(["deflate, X-GZIP"])
     assert chain is not None
@@ -115,3 +130,20 @@ def test_names() -> None:
     with pytest.raises(HttpError):
         decoders(["gzip"] * 4)
     assert accept_encoding().startswith("gzip, deflate")
+
+
+@pytest.mark.parametrize("step", [1, 1 << 30])
+def test_bytes_after_the_end_of_brotli_are_damage(step: int) -> None:
+    with pytest.raises(HttpError):
+        decode("br", brotli_compress(TEXT) + b"\0\0padding", step)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd"])
+def test_only_what_can_be_decoded_is_asked_for(monkeypatch: pytest.MonkeyPatch, coding: str) -> None:
+    if coding not in accept_encoding():
+        pytest.skip("not in this runtime")
+    module = "brotli" if coding == "br" else "compression" if sys.version_info >= (3, 14) else "backports"
+    monkeypatch.setitem(sys.modules, module, None)
+    assert coding not in accept_encoding()
+    assert decoders([coding]) is None  # the body is handed over as it is
+    assert decoders(["gzip"]) is not None

@@ -5,13 +5,30 @@ from __future__ import annotations
 import pytest
 
 from smolmix_web.errors import HttpError
-from smolmix_web.http.headers import USER_AGENT, check_headers, get_all, with_defaults
+from smolmix_web.http.headers import DEFAULTS, check_headers, get_all, with_credentials, with_defaults
 
 
-def test_defaults_are_neutral_and_the_caller_wins() -> None:
-    assert with_defaults([], "gzip") == [("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "gzip")]
-    own = check_headers({"user-agent": "mine", "ACCEPT": "text/html", "X-A": "1"})
+@pytest.mark.feature("Fetch", "default request headers in one table, the caller wins")
+def test_defaults_and_the_caller_wins() -> None:
+    assert with_defaults([], "gzip") == [*DEFAULTS, ("Accept-Encoding", "gzip")]
+    assert [name for name, _ in DEFAULTS] == ["User-Agent", "Accept", "Accept-Language"]
+    own = check_headers({"user-agent": "mine", "ACCEPT": "text/html", "accept-language": "de", "X-A": "1"})
     assert with_defaults(own, "gzip") == [("Accept-Encoding", "gzip"), *own]
+    assert with_defaults([("accept-ENCODING", "x")], "gzip") == [*DEFAULTS, ("accept-ENCODING", "x")]
+
+
+def test_the_defaults_are_sent_as_they_stand() -> None:
+    """They pass the checks of a caller's own, so nothing in the table can break a request."""
+    assert check_headers(DEFAULTS) == list(DEFAULTS)
+
+
+def test_credentials_of_url_and_jar_give_way_to_the_callers() -> None:
+    assert with_credentials([("X", "y")], "Basic eA==", "a=1") == [
+        ("X", "y"), ("Authorization", "Basic eA=="), ("Cookie", "a=1"),
+    ]  # fmt: skip
+    own = [("authorization", "Bearer z"), ("COOKIE", "b=2")]
+    assert with_credentials(own, "Basic eA==", "a=1") == own
+    assert with_credentials([], None, None) == []
 
 
 def test_order_and_repetition_are_kept() -> None:

@@ -22,6 +22,7 @@ def head(status: int, *locations: str) -> ResponseHead:
     return ResponseHead(status, "", [("location", location) for location in locations], "1.1")
 
 
+@pytest.mark.feature("Fetch", "redirects: method and body by status")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
 def test_method_and_body(status: int, method: str) -> None:
@@ -34,6 +35,7 @@ def test_method_and_body(status: int, method: str) -> None:
     assert ("Authorization", "secret") in following.headers
 
 
+@pytest.mark.feature("Fetch", "redirects: Authorization and the caller's Cookie stay with their origin")
 @pytest.mark.parametrize(
     ("target", "kept"),
     [
@@ -52,6 +54,27 @@ def test_credentials_stay_with_their_origin(target: str, kept: bool) -> None:
     assert "X-Own" in names
 
 
+@pytest.mark.feature("Fetch", "credentials in a URL stay with their origin")
+def test_credentials_of_the_url() -> None:
+    url = parse_url("https://user:pw@a.test/")
+    for location, authorization in (
+        ("/next", url.authorization),
+        ("https://a.test/next", url.authorization),
+        ("https://other:one@a.test/", parse_url("https://other:one@a.test/").authorization),
+        ("https://b.test/", None),
+        ("//a.test:81/", None),
+    ):
+        following = next_request(head(302, location), "GET", url, [], None)
+        assert following.url.authorization == authorization
+        assert not following.headers
+    for location in ("https://user:pw@b.test/", "https://:x@a.test:81/"):
+        with pytest.raises(HttpError) as caught:
+            next_request(head(302, location), "GET", url, [], None)
+        assert caught.value.code == "bad_redirect"
+        assert "pw" not in caught.value.message
+
+
+@pytest.mark.feature("Fetch", "redirects: fragments are inherited")
 def test_fragment_is_inherited() -> None:
     url = parse_url("https://a.test/#part")
     assert str(next_request(head(301, "/b"), "GET", url, [], None).url) == "https://a.test/b#part"
@@ -63,7 +86,8 @@ def test_bytes_beyond_ascii_in_the_location_are_utf8() -> None:
     assert str(next_request(head(301, location), "GET", parse_url("https://a.test/"), [], None).url).endswith("/%C3%A4")
 
 
-@pytest.mark.parametrize("location", ["ftp://a.test/", "https://u:p@a.test/", "https://", "javascript:alert(1)"])
+@pytest.mark.feature("Fetch", "redirects: other schemes refused")
+@pytest.mark.parametrize("location", ["ftp://a.test/", "https://u:p@b.test/", "https://", "javascript:alert(1)"])
 def test_bad_locations(location: str) -> None:
     with pytest.raises(HttpError) as caught:
         next_request(head(302, location), "GET", parse_url("https://a.test/"), [], None)
@@ -76,6 +100,7 @@ def test_two_different_locations() -> None:
     assert next_request(head(302, "/a", "/a"), "GET", parse_url("https://a.test/"), [], None).url.path == "/a"
 
 
+@pytest.mark.feature("Fetch", "redirects: https to http refused by default")
 def test_never_from_https_to_http_unless_allowed() -> None:
     url = parse_url("https://a.test/")
     with pytest.raises(HttpError) as caught:
@@ -85,6 +110,7 @@ def test_never_from_https_to_http_unless_allowed() -> None:
     assert next_request(head(302, "https://b.test/"), "GET", parse_url("http://a.test/"), [], None).url.secure
 
 
+@pytest.mark.feature("Fetch", "redirects: a streamed body is not sent twice")
 def test_a_stream_cannot_be_sent_twice() -> None:
     async def stream():  # type: ignore[no-untyped-def]
         yield b""

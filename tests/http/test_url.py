@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,7 @@ def test_parse(text: str, expected: str) -> None:
     "text",
     [
         "", "example.com", "/path", "//example.com/", "ftp://example.com/", "ws://example.com/", "data:,x",
-        "http://", "http:///", "https://:80/", "http://a b/", "http://user:pw@example.com/", "http://user@example.com/",
+        "http://", "http:///", "https://:80/", "http://a b/",
         "http://example.com:99999/", "http://example.com:0/", "http://example.com:x/", "http://example.com:-1/",
         "http://example.com:\u0663/", "http://[::1/", "http://[::1]x/", "http://[fe80::1%25eth0]/", "http://[1.2.3.4]/",
         "http://1.2.3.4.5/", "http://256.1.1.1/", "http://1.2.3.08/", "http://4294967296/", "http://a.1/",
@@ -64,6 +66,55 @@ def test_refused(text: str) -> None:
         parse_url(text)
     assert caught.value.code == "bad_url"
     assert len(caught.value.message) < 400
+
+
+@pytest.mark.feature("Fetch", "credentials in a URL become an Authorization header")
+@pytest.mark.parametrize(
+    ("url", "credentials"),
+    [
+        ("https://user:secret@a.test/p?q#f", b"user:secret"),
+        ("https://user@a.test/p?q#f", b"user:"),
+        ("https://:secret@a.test/p?q#f", b":secret"),
+        ("https://us%65r:s%3ae%40cret@a.test/p?q#f", b"user:s:e@cret"),
+        ("https://a@b:c:d@a.test/p?q#f", b"a@b:c:d"),
+        ("https:\\\\us\ner:sec\tret@a.test\\p?q#f", b"user:secret"),
+        ("https://\u00fc:\u20ac@a.test/p?q#f", "\u00fc:\u20ac".encode()),
+        ("https://%ff:%00@a.test/p?q#f", b"\xff:\0"),
+        ("https://@a.test/p?q#f", None),
+        ("https://:@a.test/p?q#f", None),
+        ("https://a.test/p?q#f", None),
+    ],
+)
+def test_credentials(url: str, credentials: bytes | None) -> None:
+    parsed = parse_url(url)
+    expected = None if credentials is None else f"Basic {base64.b64encode(credentials).decode()}"
+    assert parsed.authorization == expected
+    assert (str(parsed), parsed.authority, parsed.target) == ("https://a.test/p?q#f", "a.test", "/p?q")
+    assert "secret" not in repr(parsed) and "Basic" not in repr(parsed)
+    assert parsed.origin == parse_url("https://a.test/").origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:secret@a b/", "https://user:secret@a.test:0/", "https://user:secret@", "ftp://user:secret@a.test/",
+        "https:user:secret@[x]/", "https:\\\\user:secret@a..b", "ht\ntps://user:secret@a..b/", "  https://u:secret@/",
+        "https://user:secret/more@a.test/", "https://user:secret?more@a.test/", "https://user:secret#more@a.test/",
+        "user:secret@a.test", "//user:secret@a.test/", "ws://user:secret@a.test/", "https://u:secret\n@a b/",
+    ],
+)  # fmt: skip
+def test_no_error_shows_credentials(text: str) -> None:
+    with pytest.raises(HttpError) as caught:
+        parse_url(text, ("http", "https", "ws"))
+    assert caught.value.code == "bad_url"
+    assert "secret" not in str(caught.value.to_dict())
+
+
+def test_credentials_go_on_with_a_relative_reference_only() -> None:
+    base = parse_url("https://user:secret@a.test/x")
+    assert join_url(base, "y").authorization == base.authorization
+    assert join_url(base, "//a.test/y").authorization is None
+    assert join_url(base, "https://a.test/y").authorization is None
 
 
 def test_not_text() -> None:
@@ -84,7 +135,7 @@ def test_not_text() -> None:
         ("/../g", "http://a/g"), ("g.", "http://a/b/c/g."), ("..g", "http://a/b/c/..g"), ("./../g", "http://a/b/g"),
         ("g/../h", "http://a/b/c/h"), ("g?y/../x", "http://a/b/c/g?y/../x"), ("http:g", "http://a/b/c/g"),
         ("https:g", "https://g/"), ("\\x", "http://a/x"), ("\\\\x", "http://x/"), ("http://x/y", "http://x/y"),
-        ("mailto:x", None), ("http://u:p@x/", None), ("//", None),
+        ("mailto:x", None), ("http://u:p@x/", "http://x/"), ("//", None),
     ],
 )  # fmt: skip
 def test_join(reference: str, expected: str | None) -> None:

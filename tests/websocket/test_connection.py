@@ -15,6 +15,7 @@ from websockets.server import ServerProtocol
 
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import HttpError, SmolmixError, TimeoutExpired, WebSocketError
+from smolmix_web.http.headers import USER_AGENT
 from smolmix_web.sockets import ByteStream
 from smolmix_web.websocket import Close, WebSocketConnection, connect
 from tests.http_server import PipeConnector
@@ -124,7 +125,7 @@ async def test_handshake_headers() -> None:
         "https://page.test",
         "1",
     )
-    assert headers["User-Agent"] == "Mozilla/5.0"
+    assert headers["User-Agent"] == USER_AGENT
     assert headers["Sec-WebSocket-Version"] == "13"
     assert len(headers.get_all("User-Agent")) == 1
     socket.abort()
