@@ -11,16 +11,30 @@ import { mixError } from "./errors.js";
 /** @typedef {import("./connection.js").Opening} Opening */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 
-const WRITE_PIECE = 64 * 1024;
+/** Bytes of one `write` at most. */
+export const WRITE_PIECE = 64 * 1024;
 
 const ignore = () => {};
+
+/** @typedef {ReadableStreamDefaultController<Uint8Array> | ReadableByteStreamController} Controller */
+
+/**
+ * A stream of bytes, which also fills buffers of its reader's where the browser can do that.
+ * @param {{start: (controller: Controller) => void, pull: () => Promise<void>, cancel: () => void}} source
+ * @returns {ReadableStream<Uint8Array>}
+ */
+function byteStream(source) {
+  if (typeof ReadableByteStreamController === "undefined") return new ReadableStream(source, { highWaterMark: 0 });
+  return new ReadableStream({ type: "bytes", ...source }, { highWaterMark: 0 });
+}
 
 export class Channel {
   /** @type {WorkerConnection} */ #connection;
   /** @type {number} */ #id;
-  /** @type {ReadableStreamDefaultController<Uint8Array> | null} */ #reader = null;
+  /** @type {Controller | null} */ #reader = null;
   /** @type {(() => void) | null} */ #pulled = null;
   /** @type {{resolve: (value?: undefined) => void, reject: (error: unknown) => void} | null} */ #writing = null;
+  /** @type {(message: WorkerMessage) => void} */ #notice;
   /** @type {(message: WorkerMessage) => void} */ #resolveOpened = ignore;
   /** @type {(error: unknown) => void} */ #rejectOpened = ignore;
   /** @type {(error: unknown) => void} */ #markClosed = ignore;
@@ -32,24 +46,24 @@ export class Channel {
   /**
    * @param {WorkerConnection} connection
    * @param {Opening} message
-   * @param {{signal?: AbortSignal | null, transfer?: Transferable[]}} [options] the signal aborts the channel
+   * @param {{signal?: AbortSignal | null, transfer?: Transferable[], notice?: (message: WorkerMessage) => void}} [options]
+   *   the signal aborts the channel; `notice` sees every message first
    */
-  constructor(connection, message, { signal = null, transfer = [] } = {}) {
+  constructor(connection, message, { signal = null, transfer = [], notice = ignore } = {}) {
+    signal?.throwIfAborted();
     this.#connection = connection;
+    this.#notice = notice;
     this.opened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve;
       this.#rejectOpened = reject;
     });
     this.opened.catch(ignore);
     this.closed = new Promise((resolve) => { this.#markClosed = resolve; });
-    this.readable = new ReadableStream(
-      {
-        start: (controller) => { this.#reader = controller; },
-        pull: () => this.#pull(),
-        cancel: () => this.abort(),
-      },
-      { highWaterMark: 0 },
-    );
+    this.readable = byteStream({
+      start: (controller) => { this.#reader = controller; },
+      pull: () => this.#pull(),
+      cancel: () => this.abort(),
+    });
     this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (e) => this.#end(e) }, transfer);
     if (signal) {
       const onAbort = () => this.abort(signal.reason);
@@ -73,13 +87,14 @@ export class Channel {
 
   /** @param {WorkerMessage} message */
   #receive(message) {
+    this.#notice(message);
     switch (message.type) {
       case "response":
       case "opened":
         this.#resolveOpened(message);
         break;
       case "chunk":
-        if (message.data instanceof Uint8Array) this.#reader?.enqueue(message.data);
+        if (message.data instanceof Uint8Array) /** @type {any} */ (this.#reader)?.enqueue(message.data);
         this.#finishPull();
         break;
       case "eof":
@@ -104,7 +119,10 @@ export class Channel {
   #finishReading() {
     const reader = this.#reader;
     this.#reader = null;
-    reader?.close();
+    if (reader) {
+      reader.close();
+      if ("byobRequest" in reader) reader.byobRequest?.respond(0); // a buffer that waits is given back
+    }
     this.#finishPull();
   }
 
@@ -124,10 +142,12 @@ export class Channel {
 
   /**
    * Hand bytes over; resolves when the tunnel has taken them. One call at a time.
-   * @param {Uint8Array} data
+   * @param {Uint8Array} data copied, unless it is
+   * @param {boolean} [owned] a whole buffer of at most `WRITE_PIECE` that nobody else holds
    * @returns {Promise<void>}
    */
-  async write(data) {
+  async write(data, owned = false) {
+    if (owned) return this.#writePiece(/** @type {Uint8Array<ArrayBuffer>} */ (data));
     for (let at = 0; at < data.length; at += WRITE_PIECE) await this.#writePiece(data.slice(at, at + WRITE_PIECE));
   }
 

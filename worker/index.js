@@ -20,6 +20,11 @@ export { MixTunnel };
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./sockets.js").Datagram} Datagram */
+/** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
+/** @typedef {import("./fetch.js").MixProgress} MixProgress */
+/** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */
+/** @typedef {import("./messages.js").FetchTimings} FetchTimings */
+/** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 
 /** @type {MixTunnel | null} */
 let shared = null;
@@ -59,8 +64,8 @@ export async function getMixTunnel() {
 /**
  * `fetch` over the mixnet; needs `setupMixTunnel`.
  * @param {RequestInfo | URL} input
- * @param {RequestInit} [init]
- * @returns {Promise<Response>}
+ * @param {MixFetchInit} [init]
+ * @returns {Promise<import("./response.js").MixResponse>}
  */
 export async function mixFetch(input, init) {
   return tunnel().fetch(input, init);

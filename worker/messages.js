@@ -6,6 +6,8 @@
  * or `error`. After the end of an id, and after an `abort` of the page, both sides forget it, and later messages for
  * it are void.
  *
+ * Bytes are always the field `data` of a message: they are given away (transferred), never copied on the way.
+ *
  * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
  * were taken by the tunnel. WebSocket messages and datagrams are pulled in the same way. Of a UDP socket, a single
  * `pull` or `write` may fail (`failed`: an ICMP error, a name that does not resolve) and the socket goes on.
@@ -35,8 +37,31 @@
  * @property {string} url absolute
  * @property {HeaderPair[]} headers
  * @property {"follow" | "error" | "manual"} redirect
- * @property {Uint8Array | null} body
+ * @property {number | null} maxRedirects null: the tunnel's
+ * @property {boolean} allowInsecureRedirects from https to http
+ * @property {"omit" | "jar" | null} cookies null: the tunnel's
+ * @property {string} integrity empty: nothing is checked
+ * @property {Record<string, number | null> | null} timeouts ms by phase; what is not named is the tunnel's
+ * @property {boolean} progress tell how far the bodies are
  * @property {boolean} streaming the body follows in `write` messages, ended by `finish`
+ * @property {number | null} length of a streamed body, where it is known
+ */
+
+/**
+ * How long the phases of a fetch took, in milliseconds; null for what did not happen, or not yet.
+ * @typedef {object} FetchTimings
+ * @property {number | null} redirect from the start to the last request, after redirects
+ * @property {number | null} queue waiting for a connection that may be used
+ * @property {number | null} dns
+ * @property {number | null} connect TCP
+ * @property {number | null} tls
+ * @property {number | null} requestSent from the start until the request had been sent
+ * @property {number | null} ttfb from the start to the response's header
+ * @property {number | null} end from the start to the end of the body; null until then
+ * @property {string | null} protocol "http/1.1" or "h2"
+ * @property {string | null} remoteAddress IP address of the server
+ * @property {boolean} reused the connection had carried another request
+ * @property {string | null} exit Nym address of the exit
  */
 
 /**
@@ -48,6 +73,7 @@
  * @property {boolean} redirected
  * @property {string} httpVersion for example "1.1"
  * @property {string | null} tls for example "TLSv1.3"; null for plain http
+ * @property {FetchTimings} timings
  */
 
 /**
@@ -67,7 +93,7 @@
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
- *   | {type: "fetch", id: number, request: FetchRequest}
+ *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}
  *   | {type: "websocket", id: number, url: string, protocols: string[]}
  *   | {type: "tcp", id: number, host: string, port: number, tls: boolean}
  *   | {type: "udp", id: number, port: number}
@@ -79,7 +105,7 @@
  */
 
 /**
- * Worker to page. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
+ * Worker to page. `progress` and the `timings` of `end` belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
  * @typedef {{type: "booted"}
  *   | {type: "boot-failed", message: string}
  *   | {type: "crashed", message: string}
@@ -92,7 +118,8 @@
  *   | {type: "eof", id: number}
  *   | {type: "written", id: number, bytes: number}
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
- *   | {type: "end", id: number}
+ *   | {type: "progress", id: number, phase: "upload" | "download", loaded: number, total: number | null}
+ *   | {type: "end", id: number, timings?: FetchTimings}
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean}} WorkerMessage
  */
 

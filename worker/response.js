@@ -4,29 +4,44 @@
  * @module
  */
 
-/** @typedef {import("./messages.js").ResponseHead} ResponseHead */
+/** @typedef {import("./messages.js").FetchTimings} FetchTimings */
+/** @typedef {Omit<import("./messages.js").ResponseHead, "timings">} ResponseHead */
+
+/** Headers that were received: as those of every fetched response, they cannot be changed. */
+class ReceivedHeaders extends Headers {
+  /** @returns {never} */
+  #refuse() {
+    throw new TypeError("the headers of a response that was fetched cannot be changed");
+  }
+
+  append() { this.#refuse(); }
+  delete() { this.#refuse(); }
+  set() { this.#refuse(); }
+}
 
 /**
- * A `Response` with its URL and with all headers (a constructed `Response` drops Set-Cookie). `mix` is not part of
- * the standard: facts about the connection inside the tunnel.
+ * A `Response` with its URL and with all headers (a constructed `Response` drops Set-Cookie). `mix` and `timings` are
+ * not part of the standard: facts about the connection inside the tunnel.
  */
 export class MixResponse extends Response {
   /** @type {ResponseHead} */ #head;
   /** @type {Headers} */ #headers;
+  /** @type {FetchTimings} */ #timings;
   /** @type {() => unknown} */ #failure;
 
   /**
    * @param {ReadableStream<Uint8Array> | null} body
    * @param {ResponseHead} head
+   * @param {FetchTimings} timings shared with whoever fills it in
    * @param {() => unknown} failure what broke the body, null when nothing did
    */
-  constructor(body, head, failure) {
+  constructor(body, head, timings, failure) {
     // The inherited headers give `blob()` its type and `formData()` its boundary.
     super(body, { status: head.status, statusText: head.statusText, headers: head.headers });
     this.#head = head;
+    this.#timings = timings;
     this.#failure = failure;
-    this.#headers = new Headers();
-    for (const [name, value] of head.headers) this.#headers.append(name, value);
+    this.#headers = new ReceivedHeaders(head.headers);
   }
 
   get headers() { return this.#headers; }
@@ -38,8 +53,11 @@ export class MixResponse extends Response {
   /** TLS version of the connection ("TLSv1.3", null for plain http) and HTTP version. */
   get mix() { return { tls: this.#head.tls, httpVersion: this.#head.httpVersion }; }
 
+  /** How long each phase took, in milliseconds; `end` is filled in when the body has ended. @returns {FetchTimings} */
+  get timings() { return this.#timings; }
+
   clone() {
-    return new MixResponse(super.clone().body, this.#head, this.#failure);
+    return new MixResponse(super.clone().body, this.#head, this.#timings, this.#failure);
   }
 
   arrayBuffer() { return this.#whole(super.arrayBuffer()); }

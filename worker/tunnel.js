@@ -13,6 +13,9 @@ import { MixWebSocket } from "./websocket.js";
 
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./sockets.js").MixTcpSocket} MixTcpSocket */
+/** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
+/** @typedef {import("./response.js").MixResponse} MixResponse */
+/** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 
 /**
  * Options of a tunnel. Names and defaults are those of `@nymproject/mix-tunnel`, and ours at the end.
@@ -33,8 +36,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {number} [maxRedirects] default 5
- * @property {Partial<Record<"queue" | "dns" | "connect" | "tls" | "request" | "response" | "idle" | "total", number>>} [timeouts]
- *   milliseconds for each phase of a request, Infinity for none
+ * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
@@ -67,7 +69,10 @@ function copyOptions(options) {
   return copy;
 }
 
-/** The tunnel changed: `event.detail` is the new snapshot. Event name "state". */
+/**
+ * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
+ * (`event.detail` is a `MixFetchEntry`).
+ */
 export class MixTunnel extends EventTarget {
   /** @type {Record<string, unknown>} */ #options;
   /** @type {WorkerConnection | null} */ #connection = null;
@@ -173,8 +178,11 @@ export class MixTunnel extends EventTarget {
    */
   connected() {
     if (this.#ready) return this.#ready;
-    const { error } = this.#snapshot;
-    if (error) return Promise.reject(mixError("tunnel_down", `the tunnel failed: ${error.message}`, error.phase));
+    const { error: cause } = this.#snapshot;
+    if (cause) {
+      const { phase, message } = cause;
+      return Promise.reject(new MixError({ name: "MixError", code: "tunnel_down", phase, message: `the tunnel failed: ${message}`, cause }));
+    }
     return Promise.reject(mixError("tunnel_down", "the tunnel is not set up: call setupMixTunnel first", "setup"));
   }
 
@@ -209,13 +217,14 @@ export class MixTunnel extends EventTarget {
   }
 
   /**
-   * `fetch` over the mixnet.
+   * `fetch` over the mixnet. When it has ended, the event "timing" tells how long it took.
    * @param {RequestInfo | URL} input
-   * @param {RequestInit} [init]
-   * @returns {Promise<Response>}
+   * @param {MixFetchInit} [init]
+   * @returns {Promise<MixResponse>}
    */
   fetch(input, init) {
-    return fetchThrough(this.connected(), input, init ?? {});
+    const report = (/** @type {MixFetchEntry} */ entry) => this.dispatchEvent(new CustomEvent("timing", { detail: entry }));
+    return fetchThrough(this.connected(), input, init, report);
   }
 
   /**

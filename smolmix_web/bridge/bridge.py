@@ -15,7 +15,7 @@ from ..errors import Cancelled, SmolmixError, StateError, UsageError
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
 from . import operations
-from .channel import Channel, Close, Finish, Post, Write, field
+from .channel import Channel, Close, Finish, Post, Write, field, optional
 
 MAX_CHANNELS = 1024
 CANCEL_TIMEOUT = 1.0  # s for cancelled operations to free what they hold, at a disconnect
@@ -88,9 +88,7 @@ class Bridge:
             channel.pull()
         elif kind == "write":
             data = field(message, "data", bytes, str)
-            host = field(message, "host", str) if message.get("host") is not None else None
-            port = field(message, "port", int) if message.get("port") is not None else None
-            channel.push(Write(data, host, port))
+            channel.push(Write(data, optional(message, "host", str), optional(message, "port", int)))
         elif kind == "finish":
             channel.push(Finish())
         elif kind == "close":

@@ -109,3 +109,8 @@ def field(message: Mapping[str, Any], name: str, *kinds: type) -> Any:
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise UsageError(f"message {message.get('type')!r}: field {name!r} must be {expected}", code="bad_message")
     return value
+
+
+def optional(message: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """A field that may be null, or absent: None."""
+    return None if message.get(name) is None else field(message, name, *kinds)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
-from ..http import HttpRequest
+from ..http import HttpRequest, Timeouts
 from ..sockets import ByteStream, UdpSocket
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection
-from .channel import Channel, Close, Write, field
+from .channel import Channel, Close, Write, field, optional
+from .progress import Progress, milliseconds
 
 READ_PIECE = 65_536
 
@@ -35,9 +37,15 @@ async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 
 
 async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
-    """`response`, then a `chunk` for each pull, then `end`."""
-    response = await tunnel.fetch(_request(channel, message))
+    """`response`, then a `chunk` for each pull, then `end`; between them `progress`, where it was asked for."""
+    given = field(message, "request", Mapping)
+    upload, download = Progress(channel, "upload"), Progress(channel, "download")
+    request = _request(tunnel, channel, given, optional(message, "data", bytes))
+    if field(given, "progress", bool):
+        request = replace(request, on_upload=upload, on_download=download)
+    response = await tunnel.fetch(request)
     try:
+        upload.flush()
         channel.send(
             "response",
             head={
@@ -48,27 +56,32 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
                 "redirected": response.redirected,
                 "httpVersion": response.http_version,
                 "tls": response.tls.version if response.tls is not None else None,
+                "timings": milliseconds(response.timings),
             },
         )
         await _send_chunks(channel, response.read_chunk)
-        channel.send("end")
+        upload.flush()
+        download.flush()
+        channel.send("end", timings=milliseconds(response.timings))
     finally:
         response.abort()  # of a body that was read to its end this frees nothing
 
 
-def _request(channel: Channel, message: Message) -> HttpRequest:
-    request = field(message, "request", Mapping)
-    body: bytes | AsyncIterator[bytes] | None = None
-    if field(request, "streaming", bool):
-        body = _uploaded(channel)
-    elif request.get("body") is not None:
-        body = field(request, "body", bytes)
+def _request(tunnel: Tunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
+    streaming = field(given, "streaming", bool)
+    timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
-        url=field(request, "url", str),
-        method=field(request, "method", str),
-        headers=[_pair(item) for item in field(request, "headers", list, tuple)],
-        body=body,
-        redirect=cast(Literal["follow", "error", "manual"], field(request, "redirect", str)),
+        url=field(given, "url", str),
+        method=field(given, "method", str),
+        headers=[_pair(item) for item in field(given, "headers", list, tuple)],
+        body=_uploaded(channel) if streaming else data,
+        content_length=optional(given, "length", int) if streaming else None,
+        redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),
+        max_redirects=optional(given, "maxRedirects", int),
+        allow_insecure_redirects=field(given, "allowInsecureRedirects", bool) or None,
+        cookies=cast(Literal["omit", "jar"], optional(given, "cookies", str) or HttpRequest.cookies),
+        integrity=field(given, "integrity", str),
+        timeouts=None if timeouts is None else Timeouts.from_mapping(timeouts, tunnel.timeouts),
     )
 
 
@@ -89,6 +102,7 @@ async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -
     while data := await read():
         await channel.pulled()
         channel.send("chunk", data=data)
+        await asyncio.sleep(0)  # a page that pulls ahead, and a body that is there, leave the others their turn
 
 
 # -- WebSocket --------------------------------------------------------------------------------------

@@ -11,10 +11,31 @@ from typing import Any
 
 from smolmix_web.bridge.bridge import Bridge
 from smolmix_web.errors import SmolmixError, StateError
-from smolmix_web.http import HttpRequest
+from smolmix_web.http import HttpRequest, Timeouts
+from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.options import TunnelOptions
 from smolmix_web.websocket import Close
+
+REQUEST = {
+    "url": "https://o.test/",
+    "method": "GET",
+    "headers": [["a", "b"]],
+    "redirect": "follow",
+    "maxRedirects": None,
+    "allowInsecureRedirects": False,
+    "cookies": None,
+    "integrity": "",
+    "timeouts": None,
+    "progress": False,
+    "streaming": False,
+    "length": None,
+}
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    """The `request` of a fetch message."""
+    return {**REQUEST, **fields}
 
 
 @dataclass
@@ -30,6 +51,7 @@ class Body:
     url: str = "https://o.test/final"
     redirected: bool = True
     http_version: str = "1.1"
+    timings: Timings = field(default_factory=lambda: Timings(0.0))
     tls: Any = field(default_factory=lambda: SimpleNamespace(version="TLSv1.3", cipher="C", alpn="http/1.1"))
 
     async def read_chunk(self) -> bytes:
@@ -145,6 +167,7 @@ class StandIn:
         self.on_change = on_change
         self.meets = meets
         self.state = "shutdown"
+        self.timeouts = Timeouts(dns=7.0)
         self.requests: list[HttpRequest] = []
         self.cancelled: list[str] = []
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smolmix_web.bridge.bridge import MAX_CHANNELS, OPERATIONS
 from smolmix_web.errors import OptionError, SmolmixError, TimeoutExpired
-from tests.bridge.stand_in import Body, Page, settle
+from tests.bridge.stand_in import Body, Page, request, settle
 
 
 async def test_set_up_tells_states_then_the_result() -> None:
@@ -79,15 +79,7 @@ async def test_disconnect_ends_everything_first() -> None:
     page = Page(resolve=asyncio.Event(), fetch=Body([b"x", asyncio.Event()]))
     tunnel = await page.set_up()
     page.say("resolve", 1, name="n", family=None)
-    request = {
-        "url": "http://o/",
-        "method": "GET",
-        "headers": [],
-        "redirect": "follow",
-        "body": None,
-        "streaming": False,
-    }
-    page.say("fetch", 2, request=request)
+    page.say("fetch", 2, request=request())
     await settle()
     page.say("disconnect", 3)
     await settle()
@@ -165,12 +157,23 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"type": "resolve", "id": 1, "name": "n", "family": 5}, "family"),
     ({"type": "fetch", "id": 1}, "request"),
     ({"type": "fetch", "id": 1, "request": {}}, "streaming"),
-    ({"type": "fetch", "id": 1, "request": {"streaming": False, "body": "text"}}, "body"),
-    ({"type": "fetch", "id": 1, "request": {"streaming": False, "url": "http://o/", "method": 1}}, "method"),
-    (
-        {"type": "fetch", "id": 1, "request": {"streaming": False, "url": "u", "method": "GET", "headers": [["a"]]}},
-        "header",
+    ({"type": "fetch", "id": 1, "request": request(), "data": "text"}, "data"),
+    *(
+        ({"type": "fetch", "id": 1, "request": request(**{name: value})}, name)
+        for name, value in {
+            "url": None,
+            "method": 1,
+            "redirect": 5,
+            "maxRedirects": 1.5,
+            "allowInsecureRedirects": None,
+            "cookies": True,
+            "integrity": None,
+            "timeouts": [],
+            "progress": 1,
+        }.items()
     ),
+    ({"type": "fetch", "id": 1, "request": request(streaming=True, length="1")}, "length"),
+    ({"type": "fetch", "id": 1, "request": request(headers=[["a"]])}, "header"),
     ({"type": "websocket", "id": 1, "url": "ws://o/", "protocols": "chat"}, "protocols"),
     ({"type": "tcp", "id": 1, "host": "h", "port": "80", "tls": False}, "port"),
     ({"type": "tcp", "id": 1, "host": "h", "port": 80, "tls": 1}, "tls"),

@@ -9,18 +9,12 @@ from typing import Any
 import pytest
 
 from smolmix_web.bridge.channel import MAX_WAITING, MAX_WAITING_BYTES
+from smolmix_web.bridge.progress import milliseconds
 from smolmix_web.errors import ConnectionRefused, ConnectionReset, DnsError, HttpError, MessageTooLong, WebSocketError
 from smolmix_web.http import HttpRequest
 from smolmix_web.netstack import Endpoint
 from smolmix_web.websocket import Close
-from tests.bridge.stand_in import Body, Datagrams, Page, Socket, Stream, settle
-
-REQUEST = {"url": "https://o.test/", "method": "GET", "headers": [["a", "b"]], "redirect": "follow", "body": None}
-
-
-def request(**fields: Any) -> dict[str, Any]:
-    return {**REQUEST, "streaming": False, **fields}
-
+from tests.bridge.stand_in import Body, Datagrams, Page, Socket, Stream, request, settle
 
 # -- fetch ----------------------------------------------------------------------------------------------
 
@@ -29,10 +23,10 @@ async def test_a_response_is_given_chunk_by_chunk_as_it_is_pulled() -> None:
     body = Body([b"one", b"two", b"three"])
     page = Page(fetch=body)
     tunnel = await page.set_up()
-    page.say("fetch", request=request(method="POST", body=b"up"))
+    page.say("fetch", request=request(method="POST"), data=b"up")
     await settle()
     head = {"status": 200, "statusText": "OK", "headers": [["a", "1"], ["a", "2"]], "url": "https://o.test/final"}
-    head |= {"redirected": True, "httpVersion": "1.1", "tls": "TLSv1.3"}
+    head |= {"redirected": True, "httpVersion": "1.1", "tls": "TLSv1.3", "timings": milliseconds(body.timings)}
     assert page.take() == [{"type": "response", "id": 1, "head": head}]
     assert body.read == 1, "one piece is read ahead, no more"
     sent = tunnel.requests[0]
@@ -41,7 +35,8 @@ async def test_a_response_is_given_chunk_by_chunk_as_it_is_pulled() -> None:
         page.say("pull")
         await settle()
         expected: list[dict[str, Any]] = [{"type": "chunk", "id": 1, "data": piece}]
-        assert page.take() == expected + ([{"type": "end", "id": 1}] if number == 2 else [])
+        end = {"type": "end", "id": 1, "timings": milliseconds(body.timings)}
+        assert page.take() == expected + ([end] if number == 2 else [])
     assert page.open == 0
 
 

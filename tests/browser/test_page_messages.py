@@ -41,7 +41,7 @@ HEAD = """const wire = new BroadcastChannel("wire");
   await api.setupMixTunnel({});
   const tunnel = await api.getMixTunnel();
   const head = (status = 200) => ({status, statusText: "OK", headers: [["a", "1"], ["set-cookie", "x=1"]], url: "http://o/",
-    redirected: false, httpVersion: "1.1", tls: null});
+    redirected: false, httpVersion: "1.1", tls: null, timings: {queue: 0, ttfb: 5, end: null, reused: false}});
 """
 
 
@@ -57,7 +57,7 @@ async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
     got = await page.run(
         HEAD
         + """const fetching = api.mixFetch("http://o/");
-        const { id, request } = await heard("fetch");
+        const { id, request, data } = await heard("fetch");
         say({type: "response", id, head: head()});
         const response = await fetching;
         await sleep(50);
@@ -72,7 +72,7 @@ async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
         const second = reader.read();
         await heard("pull");
         say({type: "end", id});
-        return [request.method, request.streaming, request.body, before, [...one], between, (await second).done];"""
+        return [request.method, request.streaming, data, before, [...one], between, (await second).done];"""
     )
     assert got == ["GET", False, None, 0, [1], 0, True]
 

@@ -1,0 +1,213 @@
+/**
+ * Request bodies (Fetch, "extract a body"): which bytes go with the request, and which follow while it is being sent.
+ *
+ * What is short goes with the request as one buffer that is given away; the worker can send it again where a redirect asks
+ * for that. A larger body becomes a `Blob`, which the browser keeps, and is read piece by piece with its length known.
+ * Only a stream has no length. The caller's own buffers are copied once, because it may go on using them.
+ *
+ * @module
+ */
+
+import { WRITE_PIECE } from "./channel.js";
+import { mixError } from "./errors.js";
+
+/** Larger bodies are not sent in one message. */
+const WHOLE_BYTES = 1 << 20;
+/** The body of a `Request` is a stream even where it was text: it has this long to come at once, so that its length is known. */
+const COLLECT_MS = 20;
+
+/**
+ * Where the pieces of a body come from: a reader of a stream, or one of those below.
+ * @typedef {object} Source
+ * @property {() => Promise<{done: boolean, value?: unknown}>} read
+ * @property {(reason?: unknown) => Promise<void>} cancel
+ * @property {boolean} [owned] nobody else holds the pieces: they need not be copied
+ */
+
+/**
+ * A body that is ready to be sent: all of its bytes, or their source.
+ * @typedef {{data: Uint8Array<ArrayBuffer> | null, source: Source | null, length: number | null}} ReadyBody
+ */
+
+/**
+ * @typedef {object} RequestBody
+ * @property {string | null} type the content type that belongs to it
+ * @property {() => Promise<ReadyBody>} ready once
+ * @property {(reason: unknown) => void} cancel it will not be sent
+ */
+
+/** @param {Uint8Array<ArrayBuffer>} data @returns {ReadyBody} */
+const whole = (data) => ({ data, source: null, length: null });
+
+const ignore = () => {};
+
+/** @type {RequestBody} */
+export const NO_BODY = { type: null, ready: async () => ({ data: null, source: null, length: null }), cancel: ignore };
+
+/**
+ * @param {Blob} blob
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+async function bytesOf(blob) {
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (error) {
+    throw mixError("bad_body", `the body cannot be read: ${error instanceof Error ? error.message : error}`, "request");
+  }
+}
+
+/** Reads a blob by slices: each is a buffer of its own. @implements {Source} */
+class BlobSource {
+  owned = true;
+  #at = 0;
+  /** @type {Blob} */ #blob;
+
+  /** @param {Blob} blob */
+  constructor(blob) {
+    this.#blob = blob;
+  }
+
+  async read() {
+    if (this.#at >= this.#blob.size) return { done: true };
+    const slice = this.#blob.slice(this.#at, this.#at + WRITE_PIECE);
+    this.#at += slice.size;
+    return { done: false, value: await bytesOf(slice) };
+  }
+
+  async cancel() {
+    this.#at = this.#blob.size;
+  }
+}
+
+/** A stream of which some was read ahead. @implements {Source} */
+class ResumedSource {
+  /** @type {unknown[]} */ #first;
+  /** @type {Promise<{done: boolean, value?: unknown}> | null} */ #pending;
+  /** @type {Source} */ #rest;
+
+  /**
+   * @param {unknown[]} first
+   * @param {Promise<{done: boolean, value?: unknown}>} pending the read that has begun
+   * @param {Source} rest
+   */
+  constructor(first, pending, rest) {
+    this.#first = first;
+    this.#pending = pending;
+    this.#rest = rest;
+  }
+
+  async read() {
+    if (this.#first.length) return { done: false, value: this.#first.shift() };
+    const next = this.#pending ?? this.#rest.read();
+    this.#pending = null;
+    return next;
+  }
+
+  /** @param {unknown} [reason] */
+  cancel(reason) {
+    this.#first.length = 0;
+    return this.#rest.cancel(reason);
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @returns {Promise<ReadyBody>}
+ */
+async function blobReady(blob) {
+  if (blob.size <= WHOLE_BYTES) return whole(await bytesOf(blob));
+  return { data: null, source: new BlobSource(blob), length: blob.size };
+}
+
+/**
+ * @param {Source} reader
+ * @returns {Promise<ReadyBody>}
+ */
+async function collected(reader) {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  let size = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resolve) => { timer = setTimeout(resolve, COLLECT_MS, null); });
+  try {
+    for (let pending = reader.read(); ; pending = reader.read()) {
+      const got = size > WHOLE_BYTES ? null : await Promise.race([pending, late]);
+      if (!got) return { data: null, source: new ResumedSource(parts, pending, reader), length: null };
+      if (got.done) break;
+      parts.push(got.value);
+      size += got.value.length;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  if (parts.length === 1 && parts[0]) return whole(parts[0]);
+  const data = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return whole(data);
+}
+
+/**
+ * @param {BodyInit} source of `init.body`
+ * @returns {RequestBody}
+ */
+export function bodyOf(source) {
+  if (source instanceof ReadableStream) {
+    new Response(source); // throws when the stream is locked or was read from
+    const reader = source.getReader();
+    return {
+      type: null,
+      ready: async () => ({ data: null, source: reader, length: null }),
+      cancel: (reason) => void reader.cancel(reason).catch(ignore),
+    };
+  }
+  if (source instanceof Blob) return { type: source.type || null, ready: () => blobReady(source), cancel: ignore };
+  if (source instanceof FormData) {
+    const carrier = new Response(source);
+    return {
+      type: carrier.headers.get("content-type"),
+      ready: async () => blobReady(await carrier.blob()),
+      cancel: ignore,
+    };
+  }
+  let type = null;
+  /** @type {Uint8Array<ArrayBuffer>} */
+  let bytes;
+  if (source instanceof ArrayBuffer) {
+    bytes = new Uint8Array(source);
+  } else if (ArrayBuffer.isView(source)) {
+    bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  } else {
+    type = source instanceof URLSearchParams ? "application/x-www-form-urlencoded;charset=UTF-8" : "text/plain;charset=UTF-8";
+    const data = new TextEncoder().encode(String(source));
+    return { type, ready: () => (data.length <= WHOLE_BYTES ? Promise.resolve(whole(data)) : blobReady(new Blob([data]))), cancel: ignore };
+  }
+  // The bytes as they are now, whatever the caller does with its buffer meanwhile.
+  if (bytes.length > WHOLE_BYTES) {
+    const blob = new Blob([bytes]);
+    return { type, ready: () => blobReady(blob), cancel: ignore };
+  }
+  const copy = bytes.slice();
+  return { type, ready: async () => whole(copy), cancel: ignore };
+}
+
+/**
+ * @param {Request} request
+ * @returns {RequestBody} its headers have the content type
+ */
+export function bodyOfRequest(request) {
+  if (request.bodyUsed) throw new TypeError("mixFetch: the body of the request was used before");
+  // Not every browser shows the body of a request as a stream.
+  if (!("body" in request)) return { type: null, ready: async () => blobReady(await /** @type {Request} */ (request).blob()), cancel: ignore };
+  if (request.body === null) return NO_BODY;
+  const reader = request.body.getReader();
+  return {
+    type: null,
+    ready: () => collected(reader),
+    cancel: (reason) => void reader.cancel(reason).catch(ignore),
+  };
+}
