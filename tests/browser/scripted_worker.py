@@ -37,7 +37,8 @@ HEAD = """const wire = new BroadcastChannel("wire");
   const timings = {redirect: 0, queue: 0, dns: 1, connect: 2, tls: null, requestSent: 4, ttfb: 5, end: null,
     protocol: "http/1.1", remoteAddress: "192.0.2.1", reused: false, exit: "E"};
   const head = (status = 200) => ({status, statusText: "OK", url: "http://o/",
-    headers: [["a", "1"], ["set-cookie", "x=1"], ["set-cookie", "y=2"]], redirected: false, httpVersion: "1.1", tls: null, timings});
+    headers: [["a", "1"], ["set-cookie", "x=1"], ["set-cookie", "y=2"]],
+    redirected: false, httpVersion: "1.1", tls: null, timings});
   const answer = (id, status) => say({type: "response", id, head: head(status)});
   const chunk = (id, ...bytes) => say({type: "chunk", id, data: new Uint8Array(bytes)});
   const ended = (id) => say({type: "end", id, timings: {...timings, end: 9}});
