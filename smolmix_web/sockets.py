@@ -7,13 +7,13 @@ one future, completed from the connection's `on_event`. Backpressure is TCP's wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from .deadline import Clock, Deadline, expired
-from .errors import Cancelled, SmolmixError, StateError, TimeoutExpired
+from .errors import AddressError, Cancelled, MessageTooLong, SmolmixError, StateError, TimeoutExpired
 from .netstack import Endpoint, Stack, TcpConnection
 from .netstack import UdpSocket as StackUdpSocket
 from .netstack.tcp.states import OPENING, State
@@ -21,6 +21,8 @@ from .netstack.tcp.states import OPENING, State
 Address = IPv4Address | IPv6Address
 READ_SIZE = 65536
 MIN_BUFFER, MAX_BUFFER = 4096, 16 << 20  # bytes
+PING_TIMEOUT = 20.0  # s; a round trip through the mixnet takes 1 to 5
+_ECHO_HEADERS = {4: 28, 6: 48}  # bytes of IP and ICMP
 
 
 class Net(Clock, Protocol):
@@ -292,17 +294,24 @@ class TcpStream:
 class UdpSocket:
     """A UDP socket of the tunnel. Arrived datagrams wait in the stack's bounded queue; the oldest are kept."""
 
-    def __init__(self, net: Net, socket: StackUdpSocket) -> None:
+    def __init__(self, net: Net, socket: StackUdpSocket, family: int | None = None) -> None:
         self._net = net
         self._socket = socket
+        self.family = family
         self._readable = _Signal("receive")
         self._closed: SmolmixError | None = None
         socket.on_event = self._readable.fire
 
     @classmethod
-    def bind(cls, net: Net, port: int = 0) -> UdpSocket:
-        """Open a socket; port 0 takes a random free port (RFC 6056)."""
-        return cls(net, net.stack.udp_socket(port))
+    def bind(
+        cls, net: Net, port: int = 0, *, family: int | None = None, receive_buffer: int | None = None
+    ) -> UdpSocket:
+        """Open a socket; port 0 takes a random free port (RFC 6056). `family` 4 or 6: speaks no other.
+
+        `receive_buffer` bytes may wait to be received; None: 256 KiB.
+        """
+        size = None if receive_buffer is None else _bounded(receive_buffer)
+        return cls(net, net.stack.udp_socket(port, receive_bytes=size), family)
 
     @property
     def port(self) -> int:
@@ -314,9 +323,19 @@ class UdpSocket:
         """The local endpoint once connected; before that only the port is fixed."""
         return self._socket.local
 
+    @property
+    def remote(self) -> Endpoint | None:
+        """The peer, once connected."""
+        return self._socket.remote
+
     def connect(self, address: Address, port: int) -> None:
         """Accept datagrams and ICMP errors of this peer only."""
+        self._check_family(address)
         self._socket.connect(Endpoint(address, port))
+
+    def send(self, data: bytes) -> bool:
+        """As `send_to`, to the peer of a connected socket."""
+        return self._send(data, None)
 
     def send_to(self, data: bytes, address: Address, port: int) -> bool:
         """Queue one datagram; False when the output queue was full and it was dropped, as networks do.
@@ -324,10 +343,18 @@ class UdpSocket:
         Raises `MessageTooLong` when it does not fit one packet, `AddressError` for a family the tunnel has no address
         of, `StateError` after `close`.
         """
+        self._check_family(address)
+        return self._send(data, Endpoint(address, port))
+
+    def _send(self, data: bytes, remote: Endpoint | None) -> bool:
         self._check()
-        sent = self._socket.send_to(data, Endpoint(address, port), self._net.now())
+        sent = self._socket.send_to(data, remote, self._net.now())
         self._net.wake()
         return sent
+
+    def _check_family(self, address: Address) -> None:
+        if self.family not in (None, address.version):
+            raise AddressError(f"{address}: the socket is for IPv{self.family} only", phase="transfer")
 
     async def receive(self, timeout: float | None = None) -> tuple[bytes, Endpoint]:
         """The next datagram and its sender. Raises `TimeoutExpired(phase="receive")` or an ICMP error."""
@@ -340,14 +367,37 @@ class UdpSocket:
         while True:
             arrived = self._socket.receive()
             if arrived is not None:
-                return arrived
+                if self.family in (None, arrived[1].address.version):
+                    return arrived
+                continue
             self._check()
             failed = self._socket.take_error()
             if failed is not None:
                 raise failed[0]
             await self._readable.wait()
 
+    def __aiter__(self) -> AsyncIterator[tuple[bytes, Endpoint]]:
+        """Datagrams until `close`; an ICMP error is raised."""
+        return self._datagrams()
+
+    async def _datagrams(self) -> AsyncIterator[tuple[bytes, Endpoint]]:
+        while True:
+            try:
+                yield await self.receive()
+            except StateError:
+                if self._socket.closed:
+                    return
+                raise
+
+    @property
+    def closed(self) -> bool:
+        """By `close`, or because the tunnel lost its addresses: nothing works any more."""
+        return self._socket.closed
+
     def _check(self) -> None:
+        if self._closed is None and self._socket.closed:
+            failed = self._socket.take_error()
+            self._closed = failed[0] if failed is not None else StateError("the UDP socket is closed")
         if self._closed is not None:
             raise self._closed
 
@@ -359,4 +409,31 @@ class UdpSocket:
             self._readable.fire()
 
 
-__all__ = ["READ_SIZE", "Address", "ByteStream", "Net", "SerialWriter", "TcpOptions", "TcpStream", "UdpSocket"]
+async def ping(net: Net, address: Address, payload: bytes, timeout: float = PING_TIMEOUT) -> float:
+    """Seconds until the echo of `payload` came back (ICMP or ICMPv6). Cancelling it leaves nothing behind.
+
+    Errors, all with phase `ping`: `TimeoutExpired`, `HostUnreachable` and the other kinds of ICMP error,
+    `ConnectionRefused` (`policy_denied`), `MessageTooLong`, `AddressError`, `NetworkError` (`too_many_pings`).
+    """
+    if len(payload) > net.stack.mtu - _ECHO_HEADERS[address.version]:
+        raise MessageTooLong(f"an echo of {len(payload)} bytes does not fit one packet", phase="ping")
+    answered = _Signal("answer")
+    try:
+        request = net.stack.ping(address, net.now(), payload, timeout)
+        request.on_event = answered.fire
+        net.wake()
+        try:
+            while not request.done:
+                await answered.wait()
+        finally:
+            request.cancel()
+    except SmolmixError as error:
+        error.phase = "ping"
+        raise
+    if request.error is not None:
+        raise request.error
+    assert request.rtt is not None
+    return request.rtt
+
+
+__all__ = ["READ_SIZE", "Address", "ByteStream", "Net", "SerialWriter", "TcpOptions", "TcpStream", "UdpSocket", "ping"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .crypto import load_crypto
@@ -19,9 +20,19 @@ from .deadline import Deadline
 from .dial import Connected, Dialer
 from .directory_loader import load
 from .dns import Resolver
+from .dns.names import parse_address
 from .driver import Driver
 from .engine import Engine
-from .errors import DirectoryError, OptionError, SmolmixError, StateError, StorageError, TunnelError, UsageError
+from .errors import (
+    AddressError,
+    DirectoryError,
+    OptionError,
+    SmolmixError,
+    StateError,
+    StorageError,
+    TunnelError,
+    UsageError,
+)
 from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
@@ -41,7 +52,7 @@ from .netstack import StackConfig
 from .netstack.observer import Observer
 from .netstack.tcp.config import TcpConfig
 from .options import TunnelOptions
-from .sockets import Address, TcpOptions, UdpSocket
+from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
 from .tls import TlsOptions, check_roots
@@ -53,12 +64,21 @@ TOPOLOGY_RETRY = 30.0  # s after a refresh that failed
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel without address
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+MAX_ECHO = 65_536  # bytes; more fits no packet
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
 _TRYING = ("connecting", "reconnecting")
 
 OnChange = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class PingReply:
+    """An answered echo request; `rtt` in seconds."""
+
+    address: Address
+    rtt: float
 
 
 class Tunnel:
@@ -460,23 +480,69 @@ class Tunnel:
         """
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
-        limits = timeouts or Timeouts()
+        limits = timeouts or self.timeouts
         async with Deadline(self._host, limits.total, "total"):
-            dialer = Dialer(
-                await self._usable(),
-                self._resolver,
-                extra_roots=self._options.ca_certificates,
-                keepalive=self._options.tcp_keepalive_ms / 1000,
-            )
+            dialer = await self._dialer()
             addresses = await dialer.addresses(host, limits.dns, family)
             stream = await dialer.tcp(addresses, port, limits.connect, options)
             if not tls:
                 return Connected(stream, local=stream.local, remote=stream.remote)
             return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
 
-    def bind_udp(self, port: int = 0) -> UdpSocket:
-        """A UDP socket on the tunnel's address; port 0 picks a random one."""
-        return UdpSocket.bind(self._net(), port)
+    async def _dialer(self) -> Dialer:
+        return Dialer(
+            await self._usable(),
+            self._resolver,
+            extra_roots=self._options.ca_certificates,
+            keepalive=self._options.tcp_keepalive_ms / 1000,
+        )
+
+    def bind_udp(
+        self, port: int = 0, *, address: str | None = None, family: int | None = None, receive_buffer: int | None = None
+    ) -> UdpSocket:
+        """A UDP socket on the tunnel's addresses; port 0 picks a random one.
+
+        `address` is one of the tunnel's, `0.0.0.0` (IPv4 only) or `::` (both families). `receive_buffer` in bytes.
+        Errors: `StateError`, `AddressError`, `NetworkError` (`address_in_use`, `no_ports`).
+        """
+        net = self._net()
+        if address is not None:
+            local = parse_address(address)
+            if local is None or not (local.is_unspecified or local in net.stack.addresses):
+                raise AddressError(f"{address!r} is not an address of the tunnel", phase="bind")
+            if local.version == 4 or not local.is_unspecified:
+                family = local.version
+        return UdpSocket.bind(net, port, family=family, receive_buffer=receive_buffer)
+
+    async def connect_udp(
+        self, host: str, port: int, *, local_port: int = 0, family: int | None = None, receive_buffer: int | None = None
+    ) -> UdpSocket:
+        """A UDP socket that speaks with one peer only, and hears of ICMP errors about it."""
+        if not 1 <= port <= 65535:
+            raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="udp")
+        addresses = await (await self._dialer()).addresses(host, self.timeouts.dns, family)
+        socket = self.bind_udp(local_port, receive_buffer=receive_buffer)
+        try:
+            socket.connect(addresses[0], port)
+        except BaseException:
+            socket.close()
+            raise
+        return socket
+
+    async def ping(
+        self, host: str, *, timeout: float = PING_TIMEOUT, size: int = 32, family: int | None = None
+    ) -> PingReply:
+        """Send an ICMP echo request with `size` random bytes; `timeout` in seconds, the look-up of the name aside.
+
+        Errors: `DnsError`; with phase `ping`: `TimeoutExpired`, `HostUnreachable`, `ConnectionRefused` (policy),
+        `MessageTooLong`, `NetworkError`.
+        """
+        if size < 0:
+            raise UsageError(f"size {size} is negative", code="bad_size", phase="ping")
+        dialer = await self._dialer()
+        addresses = await dialer.addresses(host, self.timeouts.dns, family)
+        payload = self._host.rng.bytes(min(size, MAX_ECHO))
+        return PingReply(addresses[0], await ping(self._net(), addresses[0], payload, timeout))
 
 
 def _tcp_config(buffer_size: int) -> TcpConfig:

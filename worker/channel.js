@@ -39,6 +39,8 @@ export class Channel {
   /** @type {(error: unknown) => void} */ #rejectOpened = ignore;
   /** @type {(error: unknown) => void} */ #markClosed = ignore;
   /** @type {{error: unknown} | null} */ #ended = null;
+  /** Cancelling `readable` ends reading only; the owner of a channel whose halves end on their own sets it. */
+  halves = false;
   /** First message of the channel: `response` or `opened`. @type {Promise<WorkerMessage>} */ opened;
   /** @type {ReadableStream<Uint8Array>} */ readable;
   /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<unknown>} */ closed;
@@ -62,7 +64,7 @@ export class Channel {
     this.readable = byteStream({
       start: (controller) => { this.#reader = controller; },
       pull: () => this.#pull(),
-      cancel: () => this.abort(),
+      cancel: () => (this.halves ? this.#discard() : this.abort()),
     });
     this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (e) => this.#end(e) }, transfer);
     if (signal) {
@@ -124,6 +126,12 @@ export class Channel {
       if ("byobRequest" in reader) reader.byobRequest?.respond(0); // a buffer that waits is given back
     }
     this.#finishPull();
+  }
+
+  #discard() {
+    this.#reader = null;
+    this.#finishPull();
+    this.#connection.send({ type: "discard", id: this.#id });
   }
 
   /** @param {unknown} error null for an orderly end */

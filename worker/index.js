@@ -7,24 +7,33 @@
  * @module
  */
 
+import { MixTcpSocket } from "./tcp-socket.js";
 import { MixTunnel } from "./tunnel.js";
+import { MixUdpSocket } from "./udp-socket.js";
 import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
 import { mixError } from "./errors.js";
 
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
-export { MixTcpSocket, MixUdpSocket } from "./sockets.js";
 export { MixErrorEvent } from "./websocket.js";
-export { MixTunnel };
+export { MixTcpSocket, MixTunnel, MixUdpSocket };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
-/** @typedef {import("./sockets.js").Datagram} Datagram */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./fetch.js").MixProgress} MixProgress */
 /** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */
 /** @typedef {import("./messages.js").FetchTimings} FetchTimings */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
+/** @typedef {import("./tunnel.js").PingOptions} PingOptions */
+/** @typedef {import("./tunnel.js").PingReply} PingReply */
+/** @typedef {import("./tcp-socket.js").TCPSocketOptions} TCPSocketOptions */
+/** @typedef {import("./tcp-socket.js").TCPSocketOpenInfo} TCPSocketOpenInfo */
+/** @typedef {import("./udp-socket.js").UDPSocketOptions} UDPSocketOptions */
+/** @typedef {import("./udp-socket.js").UDPSocketOpenInfo} UDPSocketOpenInfo */
+/** @typedef {import("./udp-socket.js").UDPMessage} UDPMessage */
+/** @typedef {import("./udp-socket.js").UDPReceived} UDPReceived */
+/** @typedef {import("./socket-options.js").TlsOptions} TlsOptions */
 
 /** @type {MixTunnel | null} */
 let shared = null;
@@ -101,5 +110,38 @@ export class MixWebSocket extends TunnelWebSocket {
    */
   constructor(url, protocols = []) {
     super(url, protocols, tunnel().connected());
+  }
+}
+
+/** The worker of the shared tunnel, or why there is none. */
+const connected = () => (shared ?? new MixTunnel()).connected();
+
+/**
+ * Round trip to a host by an ICMP echo; needs `setupMixTunnel`.
+ * @param {string} host
+ * @param {PingOptions} [options]
+ * @returns {Promise<PingReply>}
+ */
+export async function mixPing(host, options) {
+  return tunnel().ping(host, options);
+}
+
+/** A TCP connection over the shared tunnel in the shape of Direct Sockets; needs `setupMixTunnel`. */
+export class TCPSocket extends MixTcpSocket {
+  /**
+   * @param {string} remoteAddress name or IP address
+   * @param {number} remotePort
+   * @param {TCPSocketOptions} [options]
+   */
+  constructor(remoteAddress, remotePort, options = {}) {
+    super(connected(), remoteAddress, remotePort, options);
+  }
+}
+
+/** A UDP socket over the shared tunnel in the shape of Direct Sockets; needs `setupMixTunnel`. */
+export class UDPSocket extends MixUdpSocket {
+  /** @param {UDPSocketOptions} [options] */
+  constructor(options = {}) {
+    super(connected(), options);
   }
 }

@@ -10,7 +10,8 @@
  *
  * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
  * were taken by the tunnel. WebSocket messages and datagrams are pulled in the same way. Of a UDP socket, a single
- * `pull` or `write` may fail (`failed`: an ICMP error, a name that does not resolve) and the socket goes on.
+ * `pull` or `write` may fail (`failed`: an ICMP error, a name that does not resolve) and the socket goes on. The halves
+ * of a TCP connection end on their own: by `finish` and `discard` of the page, by `eof` of the peer.
  *
  * @module
  */
@@ -88,6 +89,38 @@
  */
 
 /**
+ * @typedef {object} TlsRequest
+ * @property {string | null} serverName
+ * @property {string[]} alpn
+ * @property {string[]} caCertificates PEM
+ * @property {boolean} defaultRoots
+ */
+
+/**
+ * @typedef {object} TcpRequest
+ * @property {string} host
+ * @property {number} port
+ * @property {4 | 6 | null} family
+ * @property {TlsRequest | null} tls
+ * @property {boolean} noDelay
+ * @property {number | null} keepAliveDelay milliseconds
+ * @property {number | null} sendBufferSize
+ * @property {number | null} receiveBufferSize
+ * @property {Record<string, number>} timeouts milliseconds
+ */
+
+/**
+ * `host` and `remotePort` together, or neither: any peer. `family` of the addresses it speaks with.
+ * @typedef {object} UdpRequest
+ * @property {string | null} localAddress
+ * @property {number} port local; 0 for any
+ * @property {string | null} host
+ * @property {number | null} remotePort
+ * @property {4 | 6 | null} family
+ * @property {number | null} receiveBufferSize
+ */
+
+/**
  * Page to worker.
  * @typedef {{type: "setup", id: number, options: Record<string, unknown>}
  *   | {type: "disconnect", id: number}
@@ -95,11 +128,13 @@
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
  *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}
  *   | {type: "websocket", id: number, url: string, protocols: string[]}
- *   | {type: "tcp", id: number, host: string, port: number, tls: boolean}
- *   | {type: "udp", id: number, port: number}
+ *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number}
+ *   | {type: "tcp", id: number, request: TcpRequest}
+ *   | {type: "udp", id: number, request: UdpRequest}
  *   | {type: "pull", id: number}
- *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number}
+ *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number, family?: 4 | 6 | null}
  *   | {type: "finish", id: number}
+ *   | {type: "discard", id: number}
  *   | {type: "close", id: number, code: number, reason: string}
  *   | {type: "abort", id: number}} PageMessage
  */

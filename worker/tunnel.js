@@ -7,15 +7,29 @@
 import { WorkerConnection } from "./connection.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
-import { MixUdpSocket, connectTcp } from "./sockets.js";
+import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
 import { unlessAborted } from "./signals.js";
+import { MixTcpSocket } from "./tcp-socket.js";
+import { MixUdpSocket } from "./udp-socket.js";
 import { MixWebSocket } from "./websocket.js";
 
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
-/** @typedef {import("./sockets.js").MixTcpSocket} MixTcpSocket */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
+/** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
+/** @typedef {import("./tcp-socket.js").TCPSocketOptions} TCPSocketOptions */
+/** @typedef {import("./udp-socket.js").UDPSocketOptions} UDPSocketOptions */
+
+/**
+ * @typedef {object} PingOptions
+ * @property {number} [timeout] milliseconds, default 20000; the look-up of the name has its own limit
+ * @property {number} [size] bytes of the echo request's body, default 32
+ * @property {SocketDnsQueryType} [dnsQueryType] default: what the name and the tunnel have
+ * @property {AbortSignal | null} [signal]
+ */
+
+/** @typedef {{address: string, rtt: number}} PingReply the address that answered; the round trip in milliseconds */
 
 /**
  * Options of a tunnel. Names and defaults are those of `@nymproject/mix-tunnel`, and ours at the end.
@@ -248,21 +262,66 @@ export class MixTunnel extends EventTarget {
   }
 
   /**
-   * @param {string} host
-   * @param {number} port
-   * @param {{tls?: boolean, signal?: AbortSignal | null}} [options]
-   * @returns {Promise<MixTcpSocket>}
+   * A TCP connection, being opened: `await socket.opened`.
+   * @param {string} remoteAddress name or IP address
+   * @param {number} remotePort
+   * @param {TCPSocketOptions} [options]
+   * @returns {MixTcpSocket}
    */
-  connectTcp(host, port, options = {}) {
-    return connectTcp(this.connected(), host, port, options);
+  tcpSocket(remoteAddress, remotePort, options = {}) {
+    return new MixTcpSocket(this.connected(), remoteAddress, remotePort, options);
   }
 
   /**
+   * A UDP socket, being opened: `await socket.opened`.
+   * @param {UDPSocketOptions} [options]
+   * @returns {MixUdpSocket}
+   */
+  udpSocket(options = {}) {
+    return new MixUdpSocket(this.connected(), options);
+  }
+
+  /**
+   * As `tcpSocket`, once it is open.
+   * @param {string} remoteAddress
+   * @param {number} remotePort
+   * @param {TCPSocketOptions} [options]
+   * @returns {Promise<MixTcpSocket>}
+   */
+  async connectTcp(remoteAddress, remotePort, options = {}) {
+    const socket = this.tcpSocket(remoteAddress, remotePort, options);
+    await socket.opened;
+    return socket;
+  }
+
+  /**
+   * A bound UDP socket, once it is open.
    * @param {{port?: number}} [options]
    * @returns {Promise<MixUdpSocket>}
    */
   async bindUdp({ port = 0 } = {}) {
-    return new MixUdpSocket(await this.connected(), port).opened;
+    const socket = this.udpSocket({ localPort: port });
+    await socket.opened;
+    return socket;
+  }
+
+  /**
+   * Send an ICMP echo request and wait for its answer.
+   * @param {string} host name or IP address
+   * @param {PingOptions} [options]
+   * @returns {Promise<PingReply>}
+   */
+  async ping(host, { timeout = 20_000, size = 32, dnsQueryType, signal = null } = {}) {
+    /** @type {import("./connection.js").Opening} */
+    const request = {
+      type: "ping",
+      host: checkHost(host, "host"),
+      family: checkFamily(dnsQueryType),
+      timeout: checkInteger(timeout, 1, 86_400_000, "timeout"),
+      size: checkInteger(size, 0, 65_535, "size"),
+    };
+    const connection = await unlessAborted(this.connected(), signal);
+    return /** @type {Promise<PingReply>} */ (connection.call(request, signal));
   }
 
   /** Packet and byte counters of the tunnel. @returns {Promise<Record<string, unknown>>} */

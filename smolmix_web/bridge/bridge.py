@@ -1,7 +1,8 @@
 """The worker's side of the page's messages: one task for each id, on top of `Tunnel`.
 
 The messages are those of `worker/messages.js`. This file knows nothing of JavaScript: `worker.py` turns JavaScript
-objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in `operations.py`.
+objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in `operations.py` and
+`sockets.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
-from . import operations
+from . import operations, sockets
 from .channel import Channel, Close, Finish, Post, Write, field, optional
 
 MAX_CHANNELS = 1024
@@ -28,8 +29,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "resolve": operations.resolve,
     "fetch": operations.fetch,
     "websocket": operations.websocket,
-    "tcp": operations.tcp,
-    "udp": operations.udp,
+    "ping": sockets.ping,
+    "tcp": sockets.tcp,
+    "udp": sockets.udp,
 }
 
 
@@ -88,9 +90,12 @@ class Bridge:
             channel.pull()
         elif kind == "write":
             data = field(message, "data", bytes, str)
-            channel.push(Write(data, optional(message, "host", str), optional(message, "port", int)))
+            host, port = optional(message, "host", str), optional(message, "port", int)
+            channel.push(Write(data, host, port, optional(message, "family", int)))
         elif kind == "finish":
             channel.push(Finish())
+        elif kind == "discard":
+            channel.discard()
         elif kind == "close":
             channel.push(Close(field(message, "code", int), field(message, "reason", str)))
         elif kind == "abort":

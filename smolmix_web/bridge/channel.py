@@ -22,11 +22,12 @@ MAX_WAITING_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Write:
-    """Bytes or text from the page; `host` and `port` for datagrams."""
+    """Bytes or text from the page; `host`, `port` and `family` for datagrams."""
 
     data: bytes | str
     host: str | None = None
     port: int | None = None
+    family: int | None = None
 
     @property
     def octets(self) -> bytes:
@@ -64,6 +65,7 @@ class Channel:
         self._inbound_bytes = 0
         self._arrived = asyncio.Event()
         self._pulls = asyncio.Semaphore(0)
+        self.discarded = asyncio.Event()  # the page reads no more
 
     # -- from the page ----------------------------------------------------------------------------
 
@@ -80,6 +82,10 @@ class Channel:
 
     def pull(self) -> None:
         self._pulls.release()
+
+    def discard(self) -> None:
+        self.discarded.set()
+        self._pulls.release()  # what waits for a pull goes on
 
     async def next_inbound(self) -> Inbound:
         while not self._inbound:

@@ -1,4 +1,4 @@
-"""What one id of the page does: resolve, fetch, WebSocket, TCP, UDP. Each is one task; cancelling it frees its flow.
+"""What one id of the page does: resolve, fetch, WebSocket. Each is one task; cancelling it frees its flow.
 
 The messages they exchange with the page are described in `worker/messages.js`.
 """
@@ -12,14 +12,11 @@ from typing import Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
-from ..sockets import ByteStream, UdpSocket
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection
 from .channel import Channel, Close, Write, field, optional
 from .progress import Progress, milliseconds
-
-READ_PIECE = 65_536
 
 Message = Mapping[str, Any]
 
@@ -139,79 +136,3 @@ async def _websocket_writes(channel: Channel, socket: WebSocketConnection) -> No
                 return
     except SmolmixError as error:
         socket.abort(error)  # the reading side hears of it, after the messages that came before
-
-
-# -- TCP and UDP ------------------------------------------------------------------------------------
-
-
-async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
-    """`opened`, a `chunk` for each pull, `eof` when the peer has finished, `end` when both sides have."""
-    tls = field(message, "tls", bool)
-    connected = await tunnel.connect_tcp(field(message, "host", str), field(message, "port", int), tls=tls)
-    stream, facts = connected.stream, connected.tls
-    try:
-        detail = {"tls": facts.version, "cipher": facts.cipher, "alpn": facts.alpn} if facts is not None else {}
-        channel.send("opened", detail=detail)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_tcp_writes(channel, stream))
-            await _send_chunks(channel, lambda: stream.read(READ_PIECE))
-            channel.send("eof")
-        await stream.close()
-        channel.send("end")
-    except BaseExceptionGroup as failures:
-        stream.abort()
-        raise failures.exceptions[0] from None
-    except BaseException:
-        stream.abort()
-        raise
-
-
-async def _tcp_writes(channel: Channel, stream: ByteStream) -> None:
-    while isinstance(item := await channel.next_inbound(), Write):
-        await stream.write(item.octets)
-        channel.send("written", bytes=item.size)
-    await stream.send_eof()
-
-
-async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
-    """`opened`, a `chunk` or `failed` for each pull; ends by `abort` only."""
-    port = field(message, "port", int)
-    if not 0 <= port <= 65535:
-        raise UsageError(f"port {port} is not in 0..65535", code="bad_port", phase="udp")
-    socket = tunnel.bind_udp(port)
-    try:
-        channel.send("opened", detail={"localPort": socket.port})
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_udp_writes(channel, tunnel, socket))
-            while True:
-                await channel.pulled()
-                try:
-                    data, source = await socket.receive()
-                except SmolmixError as error:
-                    _failed(channel, tunnel, "pull", error)
-                else:
-                    channel.send("chunk", data=data, host=str(source.address), port=source.port)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    finally:
-        socket.close()
-
-
-async def _udp_writes(channel: Channel, tunnel: Tunnel, socket: UdpSocket) -> None:
-    while True:
-        item = await channel.next_inbound()
-        if not isinstance(item, Write) or item.host is None or item.port is None:
-            raise UsageError("a datagram needs data, host and port", code="bad_message", phase="udp")
-        try:
-            address = (await tunnel.resolve(item.host))[0]
-            socket.send_to(item.octets, address, item.port)
-            channel.send("written", bytes=item.size)
-        except SmolmixError as error:
-            _failed(channel, tunnel, "write", error)
-
-
-def _failed(channel: Channel, tunnel: Tunnel, request: str, error: SmolmixError) -> None:
-    """One datagram failed; a tunnel that is gone ends the socket."""
-    if tunnel.state != "ready":
-        raise error
-    channel.send("failed", request=request, error=error.to_dict())

@@ -60,13 +60,15 @@ class UdpLayer:
         self.sockets: dict[int, UdpSocket] = {}
         self.on_udp: UdpHook | None = None
 
-    def bind(self, port: int) -> UdpSocket:
+    def bind(self, port: int, receive_bytes: int | None) -> UdpSocket:
         if port == 0:
             port = self._core.identifiers.port(self.sockets.__contains__)
         if port in self.sockets or not 1 <= port <= 0xFFFF:
             raise NetworkError(f"UDP port {port} cannot be bound", code="address_in_use", phase="bind")
         config = self._core.config
-        socket = self.sockets[port] = UdpSocket(self, port, config.udp_receive_datagrams, config.udp_receive_bytes)
+        size = receive_bytes or config.udp_receive_bytes
+        count = config.udp_receive_datagrams * max(1, size // config.udp_receive_bytes)
+        socket = self.sockets[port] = UdpSocket(self, port, count, size)
         return socket
 
     def receive(self, packet: bytes, source: bytes, destination: bytes, start: int, end: int, now: float) -> None:
@@ -157,3 +159,4 @@ class UdpLayer:
     def fail_all(self, error: SmolmixError) -> None:
         for socket in list(self.sockets.values()):
             socket.fail(error, socket.remote)
+            socket.close()

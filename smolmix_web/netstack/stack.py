@@ -215,9 +215,12 @@ class Stack:
 
     # -- UDP
 
-    def udp_socket(self, port: int = 0) -> UdpSocket:
-        """Bind a port, 0 for a random one. Raises NetworkError (`address_in_use`, `no_ports`)."""
-        return self._udp.bind(port)
+    def udp_socket(self, port: int = 0, *, receive_bytes: int | None = None) -> UdpSocket:
+        """Bind a port, 0 for a random one; `receive_bytes` bounds its queue instead of the stack's configuration.
+
+        Raises NetworkError (`address_in_use`, `no_ports`).
+        """
+        return self._udp.bind(port, receive_bytes)
 
     @property
     def on_udp(self) -> UdpHook | None:

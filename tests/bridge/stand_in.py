@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from smolmix_web.bridge.bridge import Bridge
+from smolmix_web.dial import Connected, TlsInfo
 from smolmix_web.errors import SmolmixError, StateError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.options import TunnelOptions
+from smolmix_web.tunnel import PingReply
 from smolmix_web.websocket import Close
 
 REQUEST = {
@@ -36,6 +38,10 @@ REQUEST = {
 def request(**fields: Any) -> dict[str, Any]:
     """The `request` of a fetch message."""
     return {**REQUEST, **fields}
+
+
+LOCAL = Endpoint(IPv4Address("10.0.0.9"), 40_000)
+REMOTE = Endpoint(IPv4Address("192.0.2.1"), 7)
 
 
 @dataclass
@@ -131,20 +137,29 @@ class Socket:
 
 
 class Datagrams:
-    """A UDP socket."""
+    """A UDP socket; connected when it has a `remote`."""
 
     port = 50_000
+    family: int | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, remote: Endpoint | None = None) -> None:
         self.incoming: asyncio.Queue[tuple[bytes, Endpoint] | SmolmixError] = asyncio.Queue()
-        self.sent: list[tuple[bytes, str, int]] = []
+        self.sent: list[tuple[bytes, str | None, int | None]] = []
         self.closed = False
         self.fail: SmolmixError | None = None
+        self.remote = remote
+        self.local = LOCAL._replace(port=self.port) if remote is not None else None
 
     def send_to(self, data: bytes, address: Any, port: int) -> bool:
+        return self._send(data, str(address), port)
+
+    def send(self, data: bytes) -> bool:
+        return self._send(data, None, None)
+
+    def _send(self, data: bytes, address: str | None, port: int | None) -> bool:
         if self.fail is not None:
             raise self.fail
-        self.sent.append((data, str(address), port))
+        self.sent.append((data, address, port))
         return True
 
     async def receive(self) -> tuple[bytes, Endpoint]:
@@ -169,6 +184,7 @@ class StandIn:
         self.state = "shutdown"
         self.timeouts = Timeouts(dns=7.0)
         self.requests: list[HttpRequest] = []
+        self.asked: list[dict[str, Any]] = []  # of sockets
         self.cancelled: list[str] = []
 
     async def _meet(self, kind: str, default: Any = None) -> Any:
@@ -210,15 +226,33 @@ class StandIn:
     async def connect_websocket(self, url: str, protocols: Any) -> Any:
         return await self._meet("websocket", Socket())
 
-    async def connect_tcp(self, host: str, port: int, *, tls: bool = False) -> Any:
+    async def connect_tcp(self, host: str, port: int, *, tls: Any = False, **given: Any) -> Connected:
+        self.asked.append({"host": host, "port": port, "tls": tls, **given})
         stream = await self._meet("tcp", Stream())
-        return SimpleNamespace(stream=stream, tls=Body([]).tls if tls else None)
+        facts = TlsInfo("TLSv1.3", "C", "h2") if tls else None
+        return Connected(stream, facts, local=LOCAL, remote=REMOTE)
 
-    def bind_udp(self, port: int = 0) -> Any:
+    def bind_udp(self, port: int = 0, **given: Any) -> Any:
+        self.asked.append({"port": port, **given})
         what = self.meets.get("udp")
         if isinstance(what, Exception):
             raise what
         return what or Datagrams()
+
+    async def connect_udp(self, host: str, port: int, **given: Any) -> Any:
+        self.asked.append({"host": host, "port": port, **given})
+        return await self._meet("udp", Datagrams(REMOTE))
+
+    async def ping(self, host: str, **given: Any) -> PingReply:
+        self.asked.append({"host": host, **given})
+        reply: PingReply = await self._meet("ping", PingReply(REMOTE.address, 1.25))
+        return reply
+
+
+def tcp_request(**fields: Any) -> dict[str, Any]:
+    """What a page asks for by `tcp`, plain unless it says otherwise."""
+    plain = {"host": "h", "port": 80, "family": None, "tls": None, "noDelay": True, "timeouts": {}}
+    return {**plain, "keepAliveDelay": None, "sendBufferSize": None, "receiveBufferSize": None, **fields}
 
 
 class Page:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smolmix_web.bridge.bridge import MAX_CHANNELS, OPERATIONS
 from smolmix_web.errors import OptionError, SmolmixError, TimeoutExpired
-from tests.bridge.stand_in import Body, Page, request, settle
+from tests.bridge.stand_in import Body, Page, request, settle, tcp_request
 
 
 async def test_set_up_tells_states_then_the_result() -> None:
@@ -175,10 +175,11 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"type": "fetch", "id": 1, "request": request(streaming=True, length="1")}, "length"),
     ({"type": "fetch", "id": 1, "request": request(headers=[["a"]])}, "header"),
     ({"type": "websocket", "id": 1, "url": "ws://o/", "protocols": "chat"}, "protocols"),
-    ({"type": "tcp", "id": 1, "host": "h", "port": "80", "tls": False}, "port"),
-    ({"type": "tcp", "id": 1, "host": "h", "port": 80, "tls": 1}, "tls"),
-    ({"type": "udp", "id": 1, "port": 1.5}, "port"),
-    ({"type": "udp", "id": 1, "port": 65536}, "port"),
+    ({"type": "tcp", "id": 1}, "request"),
+    ({"type": "tcp", "id": 1, "request": tcp_request(port="80")}, "port"),
+    ({"type": "tcp", "id": 1, "request": tcp_request(tls=True)}, "tls"),
+    ({"type": "udp", "id": 1, "request": {"port": 1.5}}, "port"),
+    ({"type": "ping", "id": 1, "host": "h", "timeout": "1"}, "timeout"),
 ]
 
 
@@ -208,7 +209,7 @@ async def test_a_malformed_verb_ends_its_own_id_only(verb: dict[str, Any]) -> No
     page = Page()
     await page.set_up()
     for number in (1, 2):
-        page.say("tcp", number, host="h", port=80, tls=False)
+        page.say("tcp", number, request=tcp_request())
     await settle()
     page.bridge.receive({"id": 1, **verb})
     await settle()

@@ -1,20 +1,18 @@
-"""What one id does: bodies, uploads, WebSocket, TCP, UDP; flow control, aborts and failures at each phase."""
+"""What one id does: bodies, uploads, WebSocket; flow control, aborts and failures at each phase."""
 
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 from smolmix_web.bridge.channel import MAX_WAITING, MAX_WAITING_BYTES
 from smolmix_web.bridge.progress import milliseconds
-from smolmix_web.errors import ConnectionRefused, ConnectionReset, DnsError, HttpError, MessageTooLong, WebSocketError
+from smolmix_web.errors import HttpError, WebSocketError
 from smolmix_web.http import HttpRequest
-from smolmix_web.netstack import Endpoint
 from smolmix_web.websocket import Close
-from tests.bridge.stand_in import Body, Datagrams, Page, Socket, Stream, request, settle
+from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
 
 # -- fetch ----------------------------------------------------------------------------------------------
 
@@ -130,7 +128,7 @@ async def test_a_page_that_does_not_wait_overflows_its_own_channel() -> None:
     page = Page(tcp=Stream())
     page.meets["tcp"].room.clear()
     await page.set_up()
-    page.say("tcp", 1, host="h", port=1, tls=False)
+    page.say("tcp", 1, request=tcp_request())
     page.say("resolve", 2, name="n", family=None)
     await settle()
     for _ in range(MAX_WAITING + 2):
@@ -144,7 +142,7 @@ async def test_one_item_may_be_larger_than_the_bound() -> None:
     page = Page(tcp=Stream())
     page.meets["tcp"].room.clear()
     await page.set_up()
-    page.say("tcp", host="h", port=1, tls=False)
+    page.say("tcp", request=tcp_request())
     await settle()
     page.say("write", data=bytes(MAX_WAITING_BYTES + 1))
     await settle()  # taken by the writer, which waits for room
@@ -232,142 +230,3 @@ async def test_abort_of_a_websocket(opened: bool) -> None:
     await settle()
     assert page.take() == [] and page.open == 0
     assert (socket.calls == ["abort"]) if opened else (tunnel.cancelled == ["websocket"])
-
-
-# -- TCP ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("first", ["peer", "page"])
-async def test_tcp_ends_when_both_sides_have(first: str) -> None:
-    stream = Stream()
-    page = Page(tcp=stream)
-    await page.set_up()
-    page.say("tcp", host="h", port=443, tls=True)
-    await settle()
-    assert page.take() == [{"type": "opened", "id": 1, "detail": {"tls": "TLSv1.3", "cipher": "C", "alpn": "http/1.1"}}]
-    for side in (first, "page" if first == "peer" else "peer"):
-        assert "close" not in stream.calls and "end" not in page.kinds()
-        if side == "peer":
-            stream.incoming.put_nowait(b"from the peer")
-            stream.incoming.put_nowait(b"")
-            page.say("pull")
-        else:
-            page.say("write", data=b"from the page")
-            page.say("finish")
-        await settle()
-    assert stream.sent == [b"from the page"] and stream.calls == ["send_eof", "close"]
-    kinds = page.kinds()
-    assert kinds[-1] == "end" and sorted(kinds) == ["chunk", "end", "eof", "written"]
-    assert page.open == 0
-
-
-@pytest.mark.parametrize("side", ["reading", "writing"])
-async def test_tcp_resets(side: str) -> None:
-    stream = Stream()
-    page = Page(tcp=stream)
-    await page.set_up()
-    page.say("tcp", host="h", port=80, tls=False)
-    await settle()
-    error = ConnectionReset("reset by the peer", phase="transfer")
-    if side == "reading":
-        stream.incoming.put_nowait(error)
-    else:
-
-        async def refuse(data: bytes) -> None:
-            raise error
-
-        stream.write = refuse  # type: ignore[method-assign]
-        page.say("write", data=b"x")
-    await settle()
-    assert page.error() == ("connection_reset", "transfer")
-    assert stream.calls == ["abort"] and page.open == 0
-
-
-async def test_abort_of_tcp_resets_it() -> None:
-    stream = Stream()
-    page = Page(tcp=stream)
-    await page.set_up()
-    page.say("tcp", host="h", port=80, tls=False)
-    await settle()
-    page.say("abort")
-    await settle()
-    assert stream.calls == ["abort"] and page.kinds() == ["opened"] and page.open == 0
-
-
-async def test_a_refused_connection() -> None:
-    page = Page(tcp=ConnectionRefused("refused", phase="connect"))
-    await page.set_up()
-    page.say("tcp", host="h", port=80, tls=False)
-    await settle()
-    assert page.kinds() == ["error"] and page.error() == ("connect_refused", "connect")
-
-
-# -- UDP ------------------------------------------------------------------------------------------------
-
-
-async def test_datagrams() -> None:
-    socket = Datagrams()
-    page = Page(udp=socket)
-    await page.set_up()
-    page.say("udp", port=0)
-    page.say("write", data=b"ping", host="name.test", port=7)
-    await settle()
-    assert page.take() == [
-        {"type": "opened", "id": 1, "detail": {"localPort": 50_000}},
-        {"type": "written", "id": 1, "bytes": 4},
-    ]
-    assert socket.sent == [(b"ping", "192.0.2.1", 7)]
-    socket.incoming.put_nowait((b"pong", Endpoint(IPv4Address("192.0.2.1"), 7)))
-    await settle()
-    assert page.take() == []
-    page.say("pull")
-    await settle()
-    assert page.take() == [{"type": "chunk", "id": 1, "data": b"pong", "host": "192.0.2.1", "port": 7}]
-    page.say("abort")
-    await settle()
-    assert socket.closed and page.open == 0
-
-
-async def test_one_datagram_fails_alone() -> None:
-    socket = Datagrams()
-    page = Page(udp=socket, resolve=DnsError("no such name", code="dns_not_found", phase="dns"))
-    await page.set_up()
-    page.say("udp", port=0)
-    page.say("write", data=b"x", host="name.test", port=7)
-    await settle()
-    page.meets.pop("resolve")
-    socket.fail = MessageTooLong("too long")
-    page.say("write", data=b"x", host="name.test", port=7)
-    await settle()
-    socket.fail = None
-    socket.incoming.put_nowait(ConnectionRefused("port unreachable"))
-    page.say("pull")
-    page.say("write", data=b"good", host="name.test", port=7)
-    await settle()
-    failed = [(m["request"], m["error"]["code"]) for m in page.posted if m["type"] == "failed"]
-    assert failed == [("write", "dns_not_found"), ("write", "message_too_long"), ("pull", "connect_refused")]
-    assert socket.sent == [(b"good", "192.0.2.1", 7)] and page.kinds()[-1] in ("written", "failed")
-    assert not socket.closed
-
-
-async def test_a_tunnel_that_is_gone_ends_the_socket() -> None:
-    socket = Datagrams()
-    page = Page(udp=socket)
-    tunnel = await page.set_up()
-    page.say("udp", port=0)
-    page.say("pull")
-    await settle()
-    tunnel.state = "failed"
-    socket.incoming.put_nowait(ConnectionReset("the tunnel failed", code="tunnel_down"))
-    await settle()
-    assert page.error() == ("tunnel_down", None) and socket.closed and page.open == 0
-
-
-async def test_a_datagram_without_destination() -> None:
-    socket = Datagrams()
-    page = Page(udp=socket)
-    await page.set_up()
-    page.say("udp", port=0)
-    page.say("write", data=b"x")
-    await settle()
-    assert page.error() == ("bad_message", "udp") and socket.closed

@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
 
-from tests.browser.page_session import ApiPage
-from tests.browser.scripted_worker import HEAD
+import pytest
+import pytest_asyncio
+
+from tests.browser.page_session import ApiPage, Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
+# Answers `setup`; everything else is told to the page under test through a broadcast channel, and back.
+SCRIPTED = """
+const snapshot = (state, error = null) => ({ state, step: null, error, gateway: "G", exit: "E", addresses: [] });
+const wire = new BroadcastChannel("wire");
+wire.onmessage = ({data}) => {
+  postMessage(data.state ? {type: "state", snapshot: snapshot(...data.state)} : data);
+};
+onmessage = ({data}) => {
+  if (data.type === "setup") {
+    postMessage({type: "state", snapshot: snapshot("ready")});
+    postMessage({type: "result", id: data.id, value: null});
+  } else if (data.type === "disconnect") postMessage({type: "result", id: data.id, value: null});
+  else wire.postMessage(data);
+};
+postMessage({type: "booted"});
+"""
 
-async def test_one_chunk_for_each_pull_and_none_before(scripted: ApiPage) -> None:
-    got = await scripted.run(
+HEAD = """const wire = new BroadcastChannel("wire");
+  const seen = [];
+  let waiting = [];
+  wire.onmessage = ({data}) => { seen.push(data); waiting.splice(0).forEach((wake) => wake()); };
+  const heard = async (type) => { for (;;) {
+    const found = seen.findIndex((message) => message.type === type);
+    if (found >= 0) return seen.splice(found, 1)[0];
+    await new Promise((resolve) => waiting.push(resolve));
+  } };
+  const say = (message) => wire.postMessage(message);
+  await api.setupMixTunnel({});
+  const tunnel = await api.getMixTunnel();
+  const head = (status = 200) => ({status, statusText: "OK", headers: [["a", "1"], ["set-cookie", "x=1"]], url: "http://o/",
+    redirected: false, httpVersion: "1.1", tls: null, timings: {queue: 0, ttfb: 5, end: null, reused: false}});
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(session: Session) -> AsyncIterator[ApiPage]:
+    opened = await session.open()
+    await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
+    yield opened
+    await opened.page.context.close()
+
+
+async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
+    got = await page.run(
         HEAD
         + """const fetching = api.mixFetch("http://o/");
         const { id, request, data } = await heard("fetch");
-        answer(id);
+        say({type: "response", id, head: head()});
         const response = await fetching;
         await sleep(50);
         const before = seen.length;
         const reader = response.body.getReader();
         const first = reader.read();
         await heard("pull");
-        chunk(id, 1);
+        say({type: "chunk", id, data: new Uint8Array([1])});
         const one = (await first).value;
         await sleep(50);
         const between = seen.length;
@@ -34,25 +77,25 @@ async def test_one_chunk_for_each_pull_and_none_before(scripted: ApiPage) -> Non
     assert got == ["GET", False, None, 0, [1], 0, True]
 
 
-async def test_cancelling_a_body_aborts_its_id(scripted: ApiPage) -> None:
-    got = await scripted.run(
+async def test_cancelling_a_body_aborts_its_id(page: ApiPage) -> None:
+    got = await page.run(
         HEAD
         + """const fetching = api.mixFetch("http://o/");
         const { id } = await heard("fetch");
-        answer(id);
+        say({type: "response", id, head: head()});
         await (await fetching).body.cancel();
         const aborted = await heard("abort");
-        chunk(id, 1);  // was on its way
+        say({type: "chunk", id, data: new Uint8Array([1])});  // was on its way
         say({type: "error", id, error: {name: "X", code: "x", phase: null, message: "late"}});
         await sleep(50);
         return aborted.id === id;"""
     )
     assert got is True
-    assert scripted.console == []
+    assert page.console == []
 
 
-async def test_upload_waits_for_written(scripted: ApiPage) -> None:
-    got = await scripted.run(
+async def test_upload_waits_for_written(page: ApiPage) -> None:
+    got = await page.run(
         HEAD
         + """let pulled = 0;
         const source = { pull(controller) { pulled++; controller.enqueue(new Uint8Array(100_000)); } };
@@ -64,9 +107,9 @@ async def test_upload_waits_for_written(scripted: ApiPage) -> None:
         const held = [pulled, seen.length];
         say({type: "written", id, bytes: first.data.length});
         const rest = await heard("write");
-        answer(id, 413);
+        say({type: "response", id, head: head(413)});
         const response = await fetching;
-        ended(id);  // the server has heard enough
+        say({type: "end", id});  // the server has heard enough
         await sleep(50);
         const sizes = [first.data.length, rest.data.length];
         return [request.streaming, held, ...sizes, response.status, pulled, seen.length];"""
@@ -75,12 +118,12 @@ async def test_upload_waits_for_written(scripted: ApiPage) -> None:
 
 
 @pytest.mark.parametrize("status", [99, 700])
-async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> None:
-    got = await scripted.run(
+async def test_a_head_that_is_no_response(page: ApiPage, status: int) -> None:
+    got = await page.run(
         HEAD
         + """const fetching = caught(() => api.mixFetch("http://o/"));
         const { id } = await heard("fetch");
-        answer(id, args.status);
+        say({type: "response", id, head: head(args.status)});
         const error = await fetching;
         return [error.name, error.code, error.phase, (await heard("abort")).id === id];""",
         status=status,
@@ -88,9 +131,9 @@ async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> Non
     assert got == ["MixError", "http_protocol", "response", True]
 
 
-async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -> None:
+async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> None:
     """One error for all; the worker is gone; a new set-up gets a new one."""
-    got = await scripted.run(
+    got = await page.run(
         HEAD
         + """const pending = [caught(() => api.mixFetch("http://o/")), caught(() => api.mixDNS("n")),
           caught(() => tunnel.statistics()), caught(() => tunnel.connectTcp("h", 1)), caught(() => tunnel.bindUdp())];
@@ -110,8 +153,8 @@ async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -
     assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_down", "gateway", state, "ready"]
 
 
-async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
-    got = await scripted.run(
+async def test_a_worker_that_says_it_crashed(page: ApiPage) -> None:
+    got = await page.run(
         HEAD
         + """const pending = caught(() => api.mixDNS("n"));
         await heard("resolve");
@@ -122,9 +165,9 @@ async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
     assert got == ["worker_crashed", "worker", "Python stopped", "failed"]
 
 
-async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> None:
+async def test_messages_of_a_websocket_wait_in_the_page(page: ApiPage) -> None:
     """At most 64 are in the worker; a close comes after all of them."""
-    got = await scripted.run(
+    got = await page.run(
         HEAD
         + """const socket = new api.MixWebSocket("ws://o/");
         const { id } = await heard("websocket");
@@ -146,13 +189,13 @@ async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> No
     assert got == [[64, 0, 1002], [101, 2], 4000, "bye"]
 
 
-async def test_half_close_of_tcp(scripted: ApiPage) -> None:
+async def test_half_close_of_tcp(page: ApiPage) -> None:
     """`eof` ends reading only; `end` ends the connection."""
-    got = await scripted.run(
+    got = await page.run(
         HEAD
         + """const connecting = tunnel.connectTcp("h", 80);
-        const { id, host, port, tls } = await heard("tcp");
-        say({type: "opened", id, detail: {}});
+        const { id, request: { host, port, tls } } = await heard("tcp");
+        say({type: "opened", id, detail: {tls: null}});
         const socket = await connecting;
         say({type: "eof", id});
         const done = (await socket.readable.getReader().read()).done;
@@ -167,4 +210,4 @@ async def test_half_close_of_tcp(scripted: ApiPage) -> None:
         await socket.closed;
         return [host, port, tls, done, data.length];"""
     )
-    assert got == ["h", 80, False, True, 3]
+    assert got == ["h", 80, None, True, 3]

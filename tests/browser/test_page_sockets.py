@@ -1,12 +1,10 @@
-"""`mixDNS`, `MixWebSocket`, TCP and UDP in Chromium: echoes through the network, and the WebSocket interface itself."""
+"""`mixDNS` and `MixWebSocket` in Chromium: echoes through the network, and the WebSocket interface itself."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.browser.page_session import ApiPage, PageFailure
+from tests.browser.page_session import ApiPage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
@@ -191,95 +189,3 @@ async def test_closing_before_it_is_open(shared: ApiPage) -> None:
         protocols=[],
     )
     assert got == [[2, 0], "aborted", ["error", "close"], 3, 0]
-
-
-# -- TCP and UDP ------------------------------------------------------------------------------------------
-
-
-async def test_tcp_echo_with_half_close(shared: ApiPage) -> None:
-    """The sending half ends first; what the peer still sends arrives, then its end."""
-    got = await shared.run(
-        """const tunnel = await api.getMixTunnel();
-        const socket = await tunnel.connectTcp("echo.test", 50007);
-        const sent = Uint8Array.from({length: 150000}, (_, n) => n * n >> 3);
-        const received = new Response(socket.readable).arrayBuffer();
-        const writer = socket.writable.getWriter();
-        await writer.write(sent.subarray(0, 50000));
-        await writer.write(sent.buffer.slice(50000));
-        await writer.close();
-        const same = await sha256(await received) === await sha256(sent);
-        await socket.closed;
-        return [same, await idle(tunnel)];"""
-    )
-    assert got == [True, 0]
-
-
-async def test_tls_over_tcp(shared: ApiPage) -> None:
-    got = await shared.run(
-        """const tunnel = await api.getMixTunnel();
-        const socket = await tunnel.connectTcp("origin.test", 443, {tls: true});
-        const writer = socket.writable.getWriter();
-        const request = ["GET /text HTTP/1.1", "Host: origin.test", "Connection: close", "", ""].join("\\r\\n");
-        await writer.write(new TextEncoder().encode(request));
-        const text = await new Response(socket.readable).text();
-        await writer.close();
-        await socket.closed;
-        const ends = text.endsWith("Hello from the origin.\\n");
-        return [socket.detail.tls, text.split("\\r\\n")[0], ends, await idle(tunnel)];"""
-    )
-    assert got == ["TLSv1.3", "HTTP/1.1 200 OK", True, 0]
-
-
-async def test_tcp_failures_and_aborts(shared: ApiPage) -> None:
-    got = await shared.run(
-        """const tunnel = await api.getMixTunnel();
-        const refused = await caught(() => tunnel.connectTcp("closed.test", 80));
-        const port = await caught(() => tunnel.connectTcp("echo.test", 0));
-        const aborted = await tunnel.connectTcp("echo.test", 50007, {signal: AbortSignal.abort("no")}).catch((e) => e);
-        const control = new AbortController();
-        const socket = await tunnel.connectTcp("echo.test", 50007, {signal: control.signal});
-        const reader = socket.readable.getReader();
-        const reading = reader.read().catch((error) => error);
-        control.abort("enough");
-        const writing = await socket.writable.getWriter().write(new Uint8Array(1)).catch((error) => error);
-        await socket.closed;
-        const reset = await tunnel.connectTcp("echo.test", 50007);
-        reset.abort();
-        await reset.closed;
-        return [refused.code, refused.phase, port.name, aborted, await reading, writing, await idle(tunnel)];"""
-    )
-    assert got == ["connect_refused", "connect", "RangeError", "no", "enough", "enough", 0]
-
-
-async def test_udp_echo(shared: ApiPage) -> None:
-    """A name that does not resolve and a datagram that does not fit fail alone; the socket goes on."""
-    got: Any = await shared.run(
-        """const tunnel = await api.getMixTunnel();
-        const socket = await tunnel.bindUdp();
-        await socket.send(new Uint8Array([1, 2, 3]), "echo.test", 50007);
-        const first = await socket.receive();
-        const name = await caught(() => socket.send(new Uint8Array(1), "nowhere.test", 7));
-        const size = await caught(() => socket.send(new Uint8Array(70000), "echo.test", 50007));
-        const kind = await caught(() => socket.send("text", "echo.test", 50007));
-        await socket.send(new TextEncoder().encode("again"), first.host, first.port);
-        const seen = [];
-        for await (const { data } of socket) {
-          seen.push(new TextDecoder().decode(data));
-          setTimeout(() => socket.close(), 100);  // ends the iteration, which waits for one more
-        }
-        const after = await caught(() => socket.receive());
-        return [[...first.data], first.host, first.port, name.code, size.code, kind.name, seen, after.code,
-          socket.detail.localPort > 0, await idle(tunnel)];"""
-    )
-    assert got[:3] == [[1, 2, 3], "203.0.114.13", 50007]
-    assert got[3:] == ["dns_not_found", "message_too_long", "TypeError", ["again"], "connection_closed", True, 0]
-
-
-async def test_a_udp_port_twice(shared: ApiPage) -> None:
-    with pytest.raises(PageFailure) as failure:
-        await shared.run(
-            """const tunnel = await api.getMixTunnel();
-            const socket = await tunnel.bindUdp({port: 5353});
-            try { await tunnel.bindUdp({port: 5353}); } finally { socket.close(); }"""
-        )
-    assert failure.value.code == "address_in_use"
