@@ -15,6 +15,7 @@ from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST
 from localnet import Network, NetworkConfig
 from tests.browser.page_session import ApiPage, Session, write_blank_page
+from tests.browser.scripted_worker import SCRIPTED
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +63,12 @@ async def shared(session: Session) -> AsyncIterator[ApiPage]:
     await page.set_up()
     yield page
     await page.page.context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripted(session: Session) -> AsyncIterator[ApiPage]:
+    """A page whose worker is scripted by the test itself."""
+    opened = await session.open()
+    await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
+    yield opened
+    await opened.page.context.close()

@@ -260,27 +260,6 @@ async def test_a_truncated_body_is_an_error(shared: ApiPage) -> None:
     assert failure.value.name == "MixError" and failure.value.phase == "body"
 
 
-REFUSED = {
-    "body with GET": 'api.mixFetch("http://origin.test/", {body: "x"})',
-    "no method": 'api.mixFetch("http://origin.test/", {method: "GE T"})',
-    "no redirect mode": 'api.mixFetch("http://origin.test/", {redirect: "maybe"})',
-    "no signal": 'api.mixFetch("http://origin.test/", {signal: {}})',
-    "no URL": 'api.mixFetch("http://[")',
-    "bad header": 'api.mixFetch("http://origin.test/", {headers: {"a b": "c"}})',
-    "used request": """(async () => { const request = new Request("http://origin.test/", {method: "POST", body: "x"});
-        await request.text(); return api.mixFetch(request); })()""",
-    "locked stream": """(async () => { const body = new ReadableStream({}); body.getReader();
-        return api.mixFetch("http://origin.test/", {method: "POST", body}); })()""",
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-async def test_what_fetch_refuses_is_refused(shared: ApiPage, name: str) -> None:
-    with pytest.raises(PageFailure) as failure:
-        await shared.run(f"await {REFUSED[name]}")
-    assert failure.value.name == "TypeError"
-
-
 async def test_many_at_once(shared: ApiPage) -> None:
     digests: Any = await shared.run(
         """const one = async (n) => sha256(await (await api.mixFetch(`https://origin.test/bytes/10000?seed=${n}`)).arrayBuffer());

@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from tests.browser.page_session import ApiPage, Session
+from tests.browser.page_session import ApiPage
+from tests.browser.scripted_worker import HEAD
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
-# Answers `setup`; everything else is told to the page under test through a broadcast channel, and back.
-SCRIPTED = """
-const snapshot = (state, error = null) => ({ state, step: null, error, gateway: "G", exit: "E", addresses: [] });
-const wire = new BroadcastChannel("wire");
-wire.onmessage = ({data}) => {
-  postMessage(data.state ? {type: "state", snapshot: snapshot(...data.state)} : data);
-};
-onmessage = ({data}) => {
-  if (data.type === "setup") {
-    postMessage({type: "state", snapshot: snapshot("ready")});
-    postMessage({type: "result", id: data.id, value: null});
-  } else if (data.type === "disconnect") postMessage({type: "result", id: data.id, value: null});
-  else wire.postMessage(data);
-};
-postMessage({type: "booted"});
-"""
 
-HEAD = """const wire = new BroadcastChannel("wire");
-  const seen = [];
-  let waiting = [];
-  wire.onmessage = ({data}) => { seen.push(data); waiting.splice(0).forEach((wake) => wake()); };
-  const heard = async (type) => { for (;;) {
-    const found = seen.findIndex((message) => message.type === type);
-    if (found >= 0) return seen.splice(found, 1)[0];
-    await new Promise((resolve) => waiting.push(resolve));
-  } };
-  const say = (message) => wire.postMessage(message);
-  await api.setupMixTunnel({});
-  const tunnel = await api.getMixTunnel();
-  const head = (status = 200) => ({status, statusText: "OK", headers: [["a", "1"], ["set-cookie", "x=1"]], url: "http://o/",
-    redirected: false, httpVersion: "1.1", tls: null, timings: {queue: 0, ttfb: 5, end: null, reused: false}});
-"""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def page(session: Session) -> AsyncIterator[ApiPage]:
-    opened = await session.open()
-    await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
-    yield opened
-    await opened.page.context.close()
-
-
-async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
-    got = await page.run(
+async def test_one_chunk_for_each_pull_and_none_before(scripted: ApiPage) -> None:
+    got = await scripted.run(
         HEAD
         + """const fetching = api.mixFetch("http://o/");
         const { id, request, data } = await heard("fetch");
-        say({type: "response", id, head: head()});
+        answer(id);
         const response = await fetching;
         await sleep(50);
         const before = seen.length;
         const reader = response.body.getReader();
         const first = reader.read();
         await heard("pull");
-        say({type: "chunk", id, data: new Uint8Array([1])});
+        chunk(id, 1);
         const one = (await first).value;
         await sleep(50);
         const between = seen.length;
@@ -77,25 +34,25 @@ async def test_one_chunk_for_each_pull_and_none_before(page: ApiPage) -> None:
     assert got == ["GET", False, None, 0, [1], 0, True]
 
 
-async def test_cancelling_a_body_aborts_its_id(page: ApiPage) -> None:
-    got = await page.run(
+async def test_cancelling_a_body_aborts_its_id(scripted: ApiPage) -> None:
+    got = await scripted.run(
         HEAD
         + """const fetching = api.mixFetch("http://o/");
         const { id } = await heard("fetch");
-        say({type: "response", id, head: head()});
+        answer(id);
         await (await fetching).body.cancel();
         const aborted = await heard("abort");
-        say({type: "chunk", id, data: new Uint8Array([1])});  // was on its way
+        chunk(id, 1);  // was on its way
         say({type: "error", id, error: {name: "X", code: "x", phase: null, message: "late"}});
         await sleep(50);
         return aborted.id === id;"""
     )
     assert got is True
-    assert page.console == []
+    assert scripted.console == []
 
 
-async def test_upload_waits_for_written(page: ApiPage) -> None:
-    got = await page.run(
+async def test_upload_waits_for_written(scripted: ApiPage) -> None:
+    got = await scripted.run(
         HEAD
         + """let pulled = 0;
         const source = { pull(controller) { pulled++; controller.enqueue(new Uint8Array(100_000)); } };
@@ -107,9 +64,9 @@ async def test_upload_waits_for_written(page: ApiPage) -> None:
         const held = [pulled, seen.length];
         say({type: "written", id, bytes: first.data.length});
         const rest = await heard("write");
-        say({type: "response", id, head: head(413)});
+        answer(id, 413);
         const response = await fetching;
-        say({type: "end", id});  // the server has heard enough
+        ended(id);  // the server has heard enough
         await sleep(50);
         const sizes = [first.data.length, rest.data.length];
         return [request.streaming, held, ...sizes, response.status, pulled, seen.length];"""
@@ -118,12 +75,12 @@ async def test_upload_waits_for_written(page: ApiPage) -> None:
 
 
 @pytest.mark.parametrize("status", [99, 700])
-async def test_a_head_that_is_no_response(page: ApiPage, status: int) -> None:
-    got = await page.run(
+async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> None:
+    got = await scripted.run(
         HEAD
         + """const fetching = caught(() => api.mixFetch("http://o/"));
         const { id } = await heard("fetch");
-        say({type: "response", id, head: head(args.status)});
+        answer(id, args.status);
         const error = await fetching;
         return [error.name, error.code, error.phase, (await heard("abort")).id === id];""",
         status=status,
@@ -131,9 +88,9 @@ async def test_a_head_that_is_no_response(page: ApiPage, status: int) -> None:
     assert got == ["MixError", "http_protocol", "response", True]
 
 
-async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> None:
+async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -> None:
     """One error for all; the worker is gone; a new set-up gets a new one."""
-    got = await page.run(
+    got = await scripted.run(
         HEAD
         + """const pending = [caught(() => api.mixFetch("http://o/")), caught(() => api.mixDNS("n")),
           caught(() => tunnel.statistics()), caught(() => tunnel.connectTcp("h", 1)), caught(() => tunnel.bindUdp())];
@@ -153,8 +110,8 @@ async def test_a_tunnel_that_fails_takes_everything_with_it(page: ApiPage) -> No
     assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_down", "gateway", state, "ready"]
 
 
-async def test_a_worker_that_says_it_crashed(page: ApiPage) -> None:
-    got = await page.run(
+async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
+    got = await scripted.run(
         HEAD
         + """const pending = caught(() => api.mixDNS("n"));
         await heard("resolve");
@@ -165,9 +122,9 @@ async def test_a_worker_that_says_it_crashed(page: ApiPage) -> None:
     assert got == ["worker_crashed", "worker", "Python stopped", "failed"]
 
 
-async def test_messages_of_a_websocket_wait_in_the_page(page: ApiPage) -> None:
+async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> None:
     """At most 64 are in the worker; a close comes after all of them."""
-    got = await page.run(
+    got = await scripted.run(
         HEAD
         + """const socket = new api.MixWebSocket("ws://o/");
         const { id } = await heard("websocket");
@@ -189,9 +146,9 @@ async def test_messages_of_a_websocket_wait_in_the_page(page: ApiPage) -> None:
     assert got == [[64, 0, 1002], [101, 2], 4000, "bye"]
 
 
-async def test_half_close_of_tcp(page: ApiPage) -> None:
+async def test_half_close_of_tcp(scripted: ApiPage) -> None:
     """`eof` ends reading only; `end` ends the connection."""
-    got = await page.run(
+    got = await scripted.run(
         HEAD
         + """const connecting = tunnel.connectTcp("h", 80);
         const { id, request: { host, port, tls } } = await heard("tcp");
