@@ -29,7 +29,10 @@ NEVER = re.compile(r"\.(pyi|c|h|pyx|typed|so)$|(^|/)tests?/|/sboms/")
 
 @dataclass(frozen=True)
 class Library:
-    """One library: its import name, regular expressions of files left out, and a last change of its files."""
+    """One library: its import name, regular expressions of files left out, and a last change of its files.
+
+    `later`: data that few pages need. A first load does without them; each is fetched by itself at first use.
+    """
 
     package: str
     without: tuple[str, ...] = ()
@@ -37,6 +40,7 @@ class Library:
     platform: str = PLATFORM
     tag: str = PURE
     depends: tuple[str, ...] = field(default=())
+    later: tuple[str, ...] = ()
 
 
 def adapt_rtls(files: Files) -> Files:
@@ -111,6 +115,18 @@ def adapt_certifi(files: Files) -> Files:
     return files
 
 
+def adapt_publicsuffixlist(files: Files) -> Files:
+    """The rules and the licence notice at their head: the other comments are as long."""
+    name = "publicsuffixlist/public_suffix_list.dat"
+    lines = files[name].splitlines(keepends=True)
+    notice = lines.index(b"\n")
+    if not lines[0].startswith(b"// This Source Code Form is subject to the terms of the Mozilla Public"):
+        raise TaskError(f"{name} does not begin with its licence: update buildtools/libraries.py")
+    rules = [line for line in lines[notice:] if line.strip() and not line.startswith(b"//")]
+    files[name] = b"".join(lines[:notice] + rules)
+    return files
+
+
 def adapt_dnspython(files: Files) -> Files:
     """`importlib.metadata` (and with it `email`) only where optional features are asked for: there are none here."""
     _replace(files, "dns/_features.py", b"import importlib.metadata\n", b"")
@@ -146,6 +162,12 @@ LIBRARIES = {
         adapt=adapt_dnspython,
     ),
     "h11": Library("h11"),
+    "publicsuffixlist": Library(
+        "publicsuffixlist",
+        without=(r"publicsuffixlist/(compat|test|update)\.py$", r"\.txt$"),
+        adapt=adapt_publicsuffixlist,
+        later=("publicsuffixlist/public_suffix_list.dat",),
+    ),
     "rtls": Library("rtls", adapt=adapt_rtls, platform=NATIVE_PLATFORM, tag=BINARY),
     "websockets": Library(
         "websockets",

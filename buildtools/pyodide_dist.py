@@ -32,6 +32,7 @@ class Package:
     tag: str
     files: Files
     depends: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
     @property
     def imports(self) -> list[str]:
@@ -99,7 +100,7 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
     trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
     packages = [
-        Package(name, version, tag, tree, depends)
+        Package(name, version, tag, tree, depends, LIBRARIES[name].later if name in LIBRARIES else ())
         for (name, version, tag, _, depends), tree in zip(sources, trees, strict=True)
     ]
     return packages, {module: found for tree in imports for module, found in tree.items()}
@@ -112,10 +113,20 @@ def write_pack(path: Path, stdlib: Files, packages: Sequence[Package]) -> None:
     """
     files = dict(stdlib)
     for package in packages:
-        files.update({name: data for name, data in package.files.items() if ".dist-info/" not in name})
+        left_out = set(package.later)
+        files.update({n: data for n, data in package.files.items() if ".dist-info/" not in n and n not in left_out})
     plain = BUILD / "python.zip"
     write_zip(plain, files, compress=False)
     run([PYTHON, "-c", COMPRESS, plain, path])
+
+
+def write_later(folder: Path, packages: Sequence[Package]) -> None:
+    """What the pack left out, each file by itself under zstd: `a/b.dat` as `b.zst`."""
+    for package in packages:
+        for name in package.later:
+            plain = BUILD / Path(name).name
+            plain.write_bytes(package.files[name])
+            run([PYTHON, "-c", COMPRESS, plain, folder / f"{Path(name).stem}.zst"])
 
 
 COMPRESS = """
@@ -145,6 +156,7 @@ def write_distribution(folder: Path) -> None:
         shutil.copyfile(CORE / name, folder / name)
     write_zip(folder / "python_stdlib.zip", stdlib.files)
     write_pack(folder / "python.zst", stdlib.part(modules), packages)
+    write_later(folder, packages)
     entries = {}
     for package in packages:
         wheel = write_wheel(folder, package.files, name=package.name, version=package.version, tag=package.tag)

@@ -36,7 +36,7 @@ from .errors import (
 from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
-from .http import HttpClient, HttpRequest, HttpResponse
+from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
 from .http.timeouts import Timeouts
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
@@ -110,6 +110,7 @@ class Tunnel:
         self.step: str | None = None
         self.error: SmolmixError | None = None
         self.warnings: list[SmolmixError] = []  # what went wrong and was no reason to fail
+        self.cookies = CookieJar(host.unix_time)  # of requests that ask for it, gone with the tunnel
         self._started = False
         self._store: IdentityStore | None = None
         self._identity: StoredIdentity | None = None
@@ -161,6 +162,7 @@ class Tunnel:
             timeouts=options.timeouts,
             max_redirects=options.max_redirects,
             max_decoded=options.max_decoded_bytes,
+            cookie_jar=self.cookies,
             keepalive=options.tcp_keepalive_ms / 1000,
         )
         self._driver.start()

@@ -13,6 +13,7 @@ import { MixUdpSocket } from "./udp-socket.js";
 import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
 import { mixError } from "./errors.js";
 
+export { MixCookies } from "./cookies.js";
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
 export { MixErrorEvent } from "./websocket.js";
@@ -20,6 +21,7 @@ export { MixTcpSocket, MixTunnel, MixUdpSocket };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("./messages.js").MixCookie} MixCookie */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./fetch.js").MixProgress} MixProgress */
 /** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */

@@ -78,6 +78,22 @@
  */
 
 /**
+ * A cookie of the tunnel's jar, as JSON can hold it.
+ * @typedef {object} MixCookie
+ * @property {string} name empty for a cookie that is a value alone
+ * @property {string} value one Latin-1 character for each octet
+ * @property {string} domain host name or address
+ * @property {string} [path] default "/"
+ * @property {boolean} [hostOnly] default true: not for names below the domain
+ * @property {boolean} [secure] default false
+ * @property {boolean} [httpOnly] default false
+ * @property {"Strict" | "Lax" | "None" | "Default"} [sameSite] default "Default": none was given
+ * @property {number | null} [expires] seconds since 1970; null, the default: it lives as long as the tunnel
+ * @property {number} [created] seconds since 1970; default: now
+ * @property {number} [used] the same, when it was sent last
+ */
+
+/**
  * @typedef {object} TunnelSnapshot
  * @property {"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed"} state
  * @property {string | null} step what is being done while connecting: boot, storage, directory, gateway, exit
@@ -126,6 +142,8 @@
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
+ *   | {type: "cookies", id: number, action: "export" | "clear"}
+ *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[]}
  *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}
  *   | {type: "websocket", id: number, url: string, protocols: string[]}
  *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number}

@@ -5,6 +5,7 @@
  */
 
 import { WorkerConnection } from "./connection.js";
+import { MixCookies } from "./cookies.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
@@ -95,6 +96,8 @@ export class MixTunnel extends EventTarget {
   /** Counts `setup` and `disconnect`, so that a set-up notices that it is no longer wanted. */
   #turn = 0;
   /** @type {TunnelSnapshot} */ #snapshot = DOWN;
+  /** The cookies of requests with `cookies: "jar"`. */
+  cookies = new MixCookies(() => this.connected());
 
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {

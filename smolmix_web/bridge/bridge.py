@@ -28,6 +28,7 @@ Operation = Callable[[Tunnel, Channel, Message], Coroutine[Any, Any, None]]
 OPERATIONS: Mapping[str, Operation] = {
     "resolve": operations.resolve,
     "fetch": operations.fetch,
+    "cookies": operations.cookies,
     "websocket": operations.websocket,
     "ping": sockets.ping,
     "tcp": sockets.tcp,

@@ -30,6 +30,21 @@ async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     channel.send("result", value=[str(address) for address in addresses])
 
 
+async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """One `result`: the cookies of an `export`, the number that an `import` took, null after `clear`."""
+    action = field(message, "action", str)
+    value: Any = None
+    if action == "export":
+        value = tunnel.cookies.export()
+    elif action == "import":
+        value = await tunnel.cookies.load(field(message, "cookies", list, tuple))
+    elif action == "clear":
+        tunnel.cookies.clear()
+    else:
+        raise UsageError(f"cookies can be exported, imported and cleared, not {action!r:.40}", code="bad_message")
+    channel.send("result", value=value)
+
+
 # -- fetch ------------------------------------------------------------------------------------------
 
 

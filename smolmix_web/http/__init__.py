@@ -1,7 +1,8 @@
 """HTTP/1.1 over the tunnel with the semantics of fetch."""
 
-from .client import CookieJar, HttpClient, HttpRequest, HttpStatistics
+from .client import HttpClient, HttpRequest, HttpStatistics
 from .connector import Connected, Connector, NetConnector, TlsInfo
+from .cookies import CookieJar
 from .response import HttpResponse
 from .timeouts import Timeouts
 from .timings import Timings

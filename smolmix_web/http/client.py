@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from ..deadline import Clock, Deadline
 from ..dns import Resolver
@@ -13,9 +13,11 @@ from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
 from ..sockets import Net
 from .connection import HttpConnection
 from .connector import Connector, NetConnector
+from .cookies import CookieJar
 from .decoding import accept_encoding
 from .exchange import Body, Outgoing, Progress, ResponseHead
-from .headers import Headers, check_headers, get_all, with_defaults
+from .headers import Headers, check_headers, get_all, with_credentials, with_defaults
+from .integrity import check_integrity
 from .pool import IDLE_SECONDS, PER_ORIGIN, TOTAL, Pool
 from .redirects import is_redirect, next_request
 from .response import HttpResponse
@@ -36,18 +38,6 @@ _DRAIN = 16_384
 MAX_DECODED = 1 << 30
 
 
-class CookieJar(Protocol):
-    """What `cookies="jar"` needs; the rules of RFC 6265 are the jar's."""
-
-    def header(self, url: Url) -> str | None:
-        """The value of Cookie for a request to `url`, None without cookies."""
-        ...
-
-    def take(self, url: Url, set_cookie: list[str]) -> None:
-        """The Set-Cookie values of a response of `url`, also of one that redirects."""
-        ...
-
-
 @dataclass(frozen=True)
 class HttpRequest:
     """One request. `body` is bytes, text (sent as UTF-8) or an async iterator of bytes.
@@ -56,7 +46,9 @@ class HttpRequest:
     `timeout` in seconds is for everything up to the end of the body, in place of `timeouts.total`. `max_decoded` is
     how many bytes a coded body may unpack to. None for `timeouts`, `max_redirects`, `allow_insecure_redirects` and
     `max_decoded`: the client's. `on_upload` and `on_download` are called with the bytes of the body so far and the
-    total, where that is known; both count bytes as they are transferred, before decoding.
+    total, where that is known; both count bytes as they are transferred, before decoding. `cookies="jar"`: those of the
+    client's jar are sent, unless `headers` has a Cookie of its own, and the server's are stored. `integrity`: hashes of
+    the decoded body (Subresource Integrity); it is held back until one fits.
     """
 
     url: str
@@ -144,13 +136,16 @@ class HttpClient:
 
         Cancelling frees the flow. Errors: `HttpError` (`bad_url`, `bad_method`, `bad_header`, `forbidden_header`,
         `bad_body`, `too_many_redirects`, `insecure_redirect`, `redirect_refused`, `http_protocol`,
-        `empty_response`, ...), `DnsError`, `TlsError`, `NetworkError`, `TimeoutExpired` with the phase `queue`,
-        `dns`, `connect`, `tls`, `request`, `response`, `idle` or `total`.
+        `empty_response`, `integrity_mismatch`, ...), `DnsError`, `TlsError`, `NetworkError`, `TimeoutExpired` with
+        the phase `queue`, `dns`, `connect`, `tls`, `request`, `response`, `idle` or `total`.
         """
         checked = self._check(request)
         total = checked.timeouts.total
         timings = Timings(self._clock.now())
         async with Deadline(self._clock, total, "total"):
+            if request.cookies == "jar" and self.cookie_jar is not None:
+                async with Deadline(self._clock, checked.timeouts.request, "request"):
+                    await self.cookie_jar.prepare()
             checked, connection, head = await self._follow(checked, timings)
         response = HttpResponse(
             self._clock,
@@ -169,6 +164,8 @@ class HttpClient:
         )
         if response.bodiless:
             await response.read_chunk()  # nothing is awaited; whoever does not read it holds no connection
+        if request.integrity:
+            await check_integrity(response, request.integrity)
         return response
 
     def close(self, error: SmolmixError | None = None) -> None:
@@ -205,8 +202,6 @@ class HttpClient:
             )
         if request.cookies not in ("omit", "jar") or (request.cookies == "jar" and self.cookie_jar is None):
             raise HttpError(f"cookies {request.cookies!r}: there is no jar", code="bad_request", phase="request")
-        if request.integrity:
-            raise HttpError("integrity is not checked, so it is not accepted", code="bad_request", phase="request")
         timeouts = request.timeouts or self.timeouts
         if request.timeout is not None:
             timeouts = replace(timeouts, total=request.timeout)
@@ -280,18 +275,15 @@ class HttpClient:
             left -= len(data)
 
     def _request_headers(self, request: _Checked) -> Headers:
-        """The headers of one hop: here a jar adds its cookies, unless the caller has given some."""
+        """The headers of one hop: here come the credentials of its URL and the cookies of the jar."""
+        cookie = None
         if request.given.cookies == "jar" and self.cookie_jar is not None:
-            value = self.cookie_jar.header(request.url)
-            if value and not get_all(request.headers, "cookie"):
-                return [*request.headers, ("Cookie", value)]
-        return request.headers
+            cookie = self.cookie_jar.header(request.url)
+        return with_credentials(request.headers, request.url.authorization, cookie)
 
     def _take_cookies(self, request: _Checked, head: ResponseHead) -> None:
         if request.given.cookies == "jar" and self.cookie_jar is not None:
-            values = get_all(head.headers, "set-cookie")
-            if values:
-                self.cookie_jar.take(request.url, values)
+            self.cookie_jar.take(request.url, get_all(head.headers, "set-cookie"))
 
     async def _exchange(self, request: _Checked, timings: Timings) -> tuple[HttpConnection, ResponseHead]:
         """One request on one connection; once more on a fresh one when a reused connection proved stale."""

@@ -141,6 +141,11 @@ class HttpResponse:
             parts.append(chunk)
         return b"".join(parts)
 
+    def replay(self, chunks: Iterator[bytes]) -> None:
+        """The body that was read to its end comes again, from `chunks`."""
+        self._decoded = chunks
+        self._decoded_size = 0
+
     def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 from smolmix_web.bridge.bridge import Bridge
 from smolmix_web.dial import Connected, TlsInfo
 from smolmix_web.errors import SmolmixError, StateError
-from smolmix_web.http import HttpRequest, Timeouts
+from smolmix_web.http import CookieJar, HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.options import TunnelOptions
@@ -183,6 +183,7 @@ class StandIn:
         self.meets = meets
         self.state = "shutdown"
         self.timeouts = Timeouts(dns=7.0)
+        self.cookies = CookieJar(lambda: 1_700_000_000.0)
         self.requests: list[HttpRequest] = []
         self.asked: list[dict[str, Any]] = []  # of sockets
         self.cancelled: list[str] = []

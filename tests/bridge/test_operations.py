@@ -230,3 +230,42 @@ async def test_abort_of_a_websocket(opened: bool) -> None:
     await settle()
     assert page.take() == [] and page.open == 0
     assert (socket.calls == ["abort"]) if opened else (tunnel.cancelled == ["websocket"])
+
+
+# -- cookies ----------------------------------------------------------------------------------------------
+
+
+async def test_cookies_go_out_and_in_and_are_forgotten() -> None:
+    page = Page()
+    await page.set_up()
+    cookie = {"name": "n", "value": "v", "domain": "a.test", "expires": None}
+    page.say("cookies", 1, action="import", cookies=[cookie])
+    await settle()
+    page.say("cookies", 2, action="export")
+    await settle()
+    imported, exported = page.take()
+    assert imported == {"type": "result", "id": 1, "value": 1}
+    (found,) = exported["value"]
+    assert {**found, **cookie} == found and found["path"] == "/" and found["hostOnly"] is True
+    page.say("cookies", 3, action="clear")
+    page.say("cookies", 4, action="export")
+    await settle()
+    assert [message["value"] for message in page.take()] == [None, []]
+
+
+async def test_cookies_that_are_refused() -> None:
+    page = Page()
+    await page.set_up()
+    for number, (fields, code) in enumerate(
+        [
+            ({"action": "eat"}, "bad_message"),
+            ({}, "bad_message"),
+            ({"action": "import"}, "bad_message"),
+            ({"action": "import", "cookies": [{"name": "n"}]}, "bad_cookie"),
+        ]
+    ):
+        page.say("cookies", number, **fields)
+        await settle()
+        (error,) = page.take()
+        assert (error["type"], error["error"]["code"]) == ("error", code)
+    assert page.open == 0

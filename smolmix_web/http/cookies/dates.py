@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 
 _DELIMITERS = re.compile(r"[\x09\x20-\x2F\x3B-\x40\x5B-\x60\x7B-\x7E]+")
@@ -26,6 +25,8 @@ def parse_date(text: str) -> float | None:
             month = _MONTHS.index(token[:3].lower()) + 1
         elif year is None and (match := _YEAR.match(token)):
             year = int(match[1])
+    import calendar  # pulls in datetime, which a client without cookies does not need
+
     if time is None or day is None or month is None or year is None:
         return None
     if 70 <= year <= 99:

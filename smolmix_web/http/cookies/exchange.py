@@ -4,7 +4,7 @@
 
 `value` has one Latin-1 character for each octet; `sameSite` is Strict, Lax, None or Default (none was given); `expires`
 is null for a cookie that lives as long as the jar; times are seconds since 1970. Only `name`, `value` and `domain` are
-needed.
+needed, null stands for what is absent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "secure": (bool,),
     "httpOnly": (bool,),
     "sameSite": (str,),
-    "expires": (int, float, type(None)),
+    "expires": (int, float),
     "created": (int, float),
     "used": (int, float),
 }
@@ -72,6 +72,7 @@ def from_dict(item: Any, index: int, now: float) -> Cookie:
     """The cookie of one dictionary. Raises `UsageError(code="bad_cookie")`."""
     if not isinstance(item, Mapping):
         raise bad(index, None, f"a {type(item).__name__} is no cookie")
+    item = {field: value for field, value in item.items() if value is not None}
     for field, value in item.items():
         types = _TYPES.get(field)
         if types is None:

@@ -41,7 +41,7 @@ class CookieJar:
         return len(self._cookies)
 
     async def prepare(self) -> None:
-        """Have the list of public suffixes at hand: before `store`. Raises `HttpError(code="no_public_suffixes")`."""
+        """Have the list of public suffixes at hand: before `take`. Raises `HttpError(code="no_public_suffixes")`."""
         async with self._loading:
             if self._suffixes is None:
                 self._suffixes = await self._load_suffixes()
@@ -58,8 +58,8 @@ class CookieJar:
             self._cookies[cookie.key] = replace(cookie, used=now)
         return "; ".join(cookie.pair for cookie in fitting) or None
 
-    def store(self, url: Url, values: Sequence[str]) -> None:
-        """Take the values of a response's Set-Cookie headers; those that break a rule are ignored, as everywhere."""
+    def take(self, url: Url, values: Sequence[str]) -> None:
+        """Store the values of a response's Set-Cookie headers; those that break a rule are ignored, as everywhere."""
         if not values:
             return
         now = self._expire()
