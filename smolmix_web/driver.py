@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .engine import Engine
 from .errors import TunnelError
@@ -131,22 +131,34 @@ class Driver:
             self._on_change()
 
     def _turn(self) -> None:
-        now = self._host.now()
+        """Whatever takes time is preceded and followed by the packets that are due: when they leave must not tell
+        what arrives or what is done with it."""
+        host, engine = self._host, self._engine
+        self._send_due()
         while self._received:
-            self._engine.receive(self._received.popleft(), now, self._host.unix_time())
-        congested = self._engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
-        frames = self._engine.poll(now, self._host.unix_time())
-        if self._socket is not None:
-            for frame in frames:
-                self._socket.send(frame)
+            engine.receive(self._received.popleft(), host.now(), host.unix_time())
+            self._send_due()
+        now = host.now()
+        congested = engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
+        self._send(engine.poll(now, host.unix_time()))
         self._obey()
         self._on_change()
         if self._running:
-            more = self._engine.prepare(self._host.now())
-            deadline = now if more else self._engine.next_deadline()
+            self._send_due()
+            more = engine.prepare(host.now())
+            self._send_due()
+            deadline = now if more else engine.next_deadline()
             # Nothing tells when the socket's buffer has drained.
             latest = now + BUFFER_RETRY if congested else float("inf")
             self._arm(latest if deadline is None else min(deadline, latest))
+
+    def _send_due(self) -> None:
+        self._send(self._engine.send_due(self._host.now()))
+
+    def _send(self, frames: Sequence[bytes | str]) -> None:
+        if self._socket is not None:
+            for frame in frames:
+                self._socket.send(frame)
 
     def _arm(self, deadline: float) -> None:
         """Keep one timer for the earliest deadline. A timer that fires early is cheaper than one made anew."""

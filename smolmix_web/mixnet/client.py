@@ -50,7 +50,7 @@ from .traffic import DelayMultiplier, ExponentialStream, TrafficConfig
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
 
-READY = 2  # packets of messages and of cover each that are made ahead of their tick,
+READY, READY_COVER = 3, 4  # packets of messages and of cover that are made ahead of their tick,
 READY_SURBS = 12  # and SURBs for the messages to come
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
@@ -311,6 +311,13 @@ class MixnetClient:
             out.append(prepared.mix_packet())
         return out
 
+    def tick_due(self, now: float) -> bool:
+        """Has the time of a packet come by one of the two streams?"""
+        if self._paused_since is not None or not self._usable:
+            return False
+        config = self.config
+        return (config.main_stream and self._main.due(now)) or (config.cover_stream and self._cover.due(now))
+
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
         main_due = self.config.main_stream and self._main.due(now)
         cover_due = self.config.cover_stream and self._cover.due(now)
@@ -359,7 +366,7 @@ class MixnetClient:
             outgoing = self._outbox.next_packet(topology, now) if self._wants_real() else None
             if outgoing is not None:
                 self._ready.append(outgoing)
-            elif len(self._ready_cover) < READY:
+            elif len(self._ready_cover) < READY_COVER:
                 self._ready_cover.append(self._factory.cover(topology))
             elif self._outbox.lacks_spare_surb(READY_SURBS):
                 self._outbox.make_spare_surb(topology)
@@ -369,16 +376,15 @@ class MixnetClient:
         config = self.config
         if not (config.main_stream or config.cover_stream):
             return False
-        lacks_cover = len(self._ready_cover) < READY
+        lacks_cover = len(self._ready_cover) < READY_COVER
         if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
             return False
         tick = min(
             self._main.deadline if config.main_stream else float("inf"),
             self._cover.deadline if config.cover_stream else float("inf"),
         )
-        # Right before a tick nothing is made that would delay it; the tick comes by here again.
-        short = not self._ready_cover or (self._wants_real() and not self._ready)
-        return short or tick - now >= QUIET
+        # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
+        return not self._ready_cover or tick - now >= QUIET
 
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.mixnet.client import READY, READY_SURBS, MixnetClient, TrafficConfig
+from smolmix_web.mixnet.client import READY, READY_COVER, READY_SURBS, MixnetClient, TrafficConfig
 from smolmix_web.rand import SeededRandom
 
 
@@ -37,8 +37,8 @@ def made(network: Any) -> Any:
 def test_a_bounded_stock_waits(network: Any) -> None:
     client = network.station("a").client
     now = network.now - 1.0  # far from any tick
-    assert prepared(client, now) <= READY + 1
-    assert len(client._ready_cover) == READY and not client._ready
+    assert prepared(client, now) <= READY_COVER + 1
+    assert len(client._ready_cover) == READY_COVER and not client._ready
     client.send(client.address, bytes(5000), surbs=3, now=now)
     queued = client.queue_length
     assert queued > READY
@@ -57,7 +57,7 @@ def test_a_tick_sends_what_lies_ready_and_cover_rather_than_wait(network: Any) -
     client.poll(tick)
     # It was not made yet: this tick is cover's, and no packet was made for it.
     assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 0)
-    assert len(client._ready_cover) == READY - 1
+    assert len(client._ready_cover) == READY_COVER - 1
     client.prepare(tick)
     client.poll(client.next_deadline())
     assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 1)
@@ -68,9 +68,11 @@ def test_nothing_is_made_right_before_a_tick(network: Any) -> None:
     prepared(client, network.now - 1.0)
     tick = min(client._main.deadline, client._cover.deadline)
     client._ready_cover.pop()
-    assert not client.prepare(tick - 0.001) and len(client._ready_cover) == READY - 1
+    assert not client.prepare(tick - 0.001) and len(client._ready_cover) == READY_COVER - 1
     client._ready_cover.clear()
     assert client.prepare(tick - 0.001) is False and len(client._ready_cover) == 1, "but when nothing is there"
+    client.send(client.address, b"urgent", now=network.now - 1.0)
+    assert not client.prepare(tick - 0.001) and not client._ready, "this tick is the cover's"
 
 
 def test_unpaced_clients_make_nothing_ahead(network: Any, quiet: TrafficConfig) -> None:
