@@ -127,6 +127,7 @@ async def test_an_id_in_use_is_ended() -> None:
     assert page.error() == ("bad_message", None) and page.open == 0
 
 
+@pytest.mark.feature("Worker", "bounded operations: 1024 at once, the next is refused")
 async def test_too_many_at_once() -> None:
     page = Page(resolve=asyncio.Event())
     await page.set_up()
@@ -141,6 +142,7 @@ async def test_too_many_at_once() -> None:
     assert page.open == 0
 
 
+@pytest.mark.feature("Worker", "200 operations at once")
 async def test_many_ids_answer_in_any_order() -> None:
     page = Page()
     await page.set_up()
@@ -217,6 +219,7 @@ async def test_a_malformed_verb_ends_its_own_id_only(verb: dict[str, Any]) -> No
     assert page.kinds(2) == ["opened"]
 
 
+@pytest.mark.feature("Worker", "a defect ends one operation, not the worker")
 async def test_a_defect_is_told_and_ends_one_id(caplog: pytest.LogCaptureFixture) -> None:
     """What nobody foresaw reaches the page as `internal`, and the loop's handler with its traceback."""
     page = Page(resolve=ZeroDivisionError("oh"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ import pytest
 from smolmix_web.bridge.channel import MAX_WAITING, MAX_WAITING_BYTES
 from smolmix_web.bridge.progress import milliseconds
 from smolmix_web.errors import HttpError, WebSocketError
-from smolmix_web.http import HttpRequest
+from smolmix_web.http import HttpRequest, Timeouts
+from smolmix_web.http.timings import Timings
 from smolmix_web.websocket import Close
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
+from tests.virtual_loop import run_virtual
 
 # -- fetch ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("Fetch", "backpressure: a chunk for each pull, one read ahead")
 async def test_a_response_is_given_chunk_by_chunk_as_it_is_pulled() -> None:
     body = Body([b"one", b"two", b"three"])
     page = Page(fetch=body)
@@ -74,6 +78,7 @@ async def test_a_body_that_breaks(pulled: bool) -> None:
     assert body.aborted and page.open == 0
 
 
+@pytest.mark.feature("Fetch", "an abort frees the flow and tells nothing more")
 async def test_abort_before_the_head_and_in_the_body() -> None:
     body = Body([b"1", asyncio.Event()])
     page = Page(fetch=asyncio.Event())
@@ -97,6 +102,7 @@ async def test_abort_before_the_head_and_in_the_body() -> None:
         assert body.aborted and page.take() == [] and page.open == 0
 
 
+@pytest.mark.feature("Worker", "backpressure upward: a write is acknowledged when the tunnel has taken it")
 async def test_uploads_are_acknowledged_as_they_are_taken() -> None:
     taken: list[bytes] = []
     go_on = asyncio.Event()
@@ -124,6 +130,109 @@ async def test_uploads_are_acknowledged_as_they_are_taken() -> None:
     assert page.kinds() == ["response", "end"]
 
 
+@pytest.mark.feature("Fetch", "options of a request reach the HTTP client; what is not given is the tunnel's")
+async def test_options_of_a_request() -> None:
+    page = Page()
+    tunnel = await page.set_up()
+    page.say("fetch", 1, request=request())
+    given = {"maxRedirects": 0.0, "allowInsecureRedirects": True, "cookies": "jar", "integrity": "sha256-A"}
+    page.say("fetch", 2, request=request(**given, timeouts={"total": 1500, "tls": math.inf}), data=None)
+    page.say("fetch", 3, request=request(method="POST", streaming=True, length=9))
+    await settle()
+    plain, full, streamed = tunnel.requests
+    assert plain == HttpRequest(url="https://o.test/", headers=[("a", "b")])
+    assert (full.max_redirects, full.allow_insecure_redirects, full.cookies) == (0, True, "jar")
+    assert full.integrity == "sha256-A" and full.timeouts == Timeouts(dns=7.0, total=1.5, tls=None)
+    assert streamed.content_length == 9 and hasattr(streamed.body, "__anext__")
+
+
+@pytest.mark.parametrize("timeouts", [{"nonsense": 1}, {"dns": "1"}, {"dns": 0}])
+async def test_time_outs_that_make_no_sense(timeouts: dict[str, Any]) -> None:
+    page = Page()
+    await page.set_up()
+    page.say("fetch", request=request(timeouts=timeouts))
+    await settle()
+    assert page.error()[0] == "bad_option" and page.open == 0
+
+
+@pytest.mark.feature("Fetch", "progress is told at most every 50 ms, and always at the end")
+def test_progress_is_told_in_time() -> None:
+    async def talk() -> None:
+        upload, download = [(1000 * n, None) for n in range(1, 101)], [(10 * n, 2000) for n in range(1, 201)]
+
+        async def meet(sent: HttpRequest) -> Body:
+            assert sent.on_upload is not None and sent.on_download is not None
+            for loaded, total in upload:
+                sent.on_upload(loaded, total)
+                await asyncio.sleep(0.01)
+            for loaded, total in download:
+                sent.on_download(loaded, total)
+                await asyncio.sleep(0.01)
+            return Body([])
+
+        page = Page(fetch=meet)
+        await page.set_up()
+        page.say("fetch", request=request(progress=True))
+        await asyncio.sleep(10)
+        told = [message for message in page.take() if message["type"] == "progress"]
+        for phase, steps in (("upload", upload), ("download", download)):
+            mine = [(message["loaded"], message["total"]) for message in told if message["phase"] == phase]
+            assert mine[-1] == steps[-1] and mine[0] == steps[0], "the first and the last"
+            assert len(steps) / 6 <= len(mine) <= len(steps) / 5 + 2, len(mine)
+        page.meets["fetch"] = Body([])
+        page.say("fetch", request=request())
+        await settle()
+        assert page.tunnel is not None and page.tunnel.requests[-1].on_upload is None, "nobody asked"
+
+    run_virtual(talk())
+
+
+@pytest.mark.feature("Fetch", "timings cross in milliseconds, those of the end with the end")
+async def test_timings_in_milliseconds() -> None:
+    body = Body([b"x"])
+    body.timings = Timings(0.0, queue=0.25, dns=1.0, ttfb=2.5, protocol="h2", remote_address="192.0.2.1", exit="E")
+    page = Page(fetch=body)
+    await page.set_up()
+    page.say("fetch", request=request())
+    await settle()
+    (head,) = page.take()
+    expected = {"redirect": 0, "queue": 250, "dns": 1000, "connect": None, "tls": None, "requestSent": None}
+    expected |= {
+        "ttfb": 2500,
+        "end": None,
+        "protocol": "h2",
+        "remoteAddress": "192.0.2.1",
+        "reused": False,
+        "exit": "E",
+    }
+    assert head["head"]["timings"] == expected
+    body.timings.end = 3.0
+    page.say("pull")
+    await settle()
+    assert page.take()[-1] == {"type": "end", "id": 1, "timings": {**expected, "end": 3000}}
+
+
+@pytest.mark.feature("Worker", "fairness: a body that is there and pulled ahead does not keep the others waiting")
+async def test_bodies_take_turns() -> None:
+    bodies = {name: Body([name.encode()] * 300) for name in ("first", "second")}
+
+    async def meet(sent: HttpRequest) -> Body:
+        return bodies[sent.url]
+
+    page = Page(fetch=meet)
+    await page.set_up()
+    for number, name in enumerate(bodies, 1):
+        page.say("fetch", number, request=request(url=name))
+        for _ in range(300):
+            page.say("pull", number)
+    while page.open:
+        await settle()
+    chunks = [message["id"] for message in page.posted if message["type"] == "chunk"]
+    assert sorted(chunks) == [1] * 300 + [2] * 300
+    assert max(abs(2 * sum(chunks[:n]) - 3 * n) for n in range(1, 601)) <= 4, "neither is ever far ahead"
+
+
+@pytest.mark.feature("Worker", "bounded queues: a page that does not wait ends its own channel, no other")
 async def test_a_page_that_does_not_wait_overflows_its_own_channel() -> None:
     page = Page(tcp=Stream())
     page.meets["tcp"].room.clear()

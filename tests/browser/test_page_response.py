@@ -52,16 +52,8 @@ async def test_a_response_is_one(scripted: ApiPage) -> None:
     )
     cookies = ["x=1", "y=2"]
     pairs = [["a", "1, 2"], ["content-type", "x/y"], *(["set-cookie", cookie] for cookie in cookies)]
-    assert got == [True, True, "[object Response]", "http://o/", "basic", True, 206, "OK", False] + [
-        ["TypeError"] * 3,
-        pairs,
-        cookies,
-        True,
-        "1, 2",
-        False,
-        "x/y",
-        True,
-    ]
+    assert got[:9] == [True, True, "[object Response]", "http://o/", "basic", True, 206, "OK", False]
+    assert got[9:] == [["TypeError"] * 3, pairs, cookies, True, "1, 2", False, "x/y", True]
 
 
 @pytest.mark.feature("Fetch", "arrayBuffer, blob, bytes, formData, json, text; a body is used once")
@@ -219,7 +211,7 @@ async def test_timings(scripted: ApiPage) -> None:
     )
     known = {"redirect": 0, "queue": 0, "dns": 1, "connect": 2, "tls": None, "requestSent": 4, "ttfb": 5}
     known |= {"protocol": "http/1.1", "remoteAddress": "192.0.2.1", "reused": False, "exit": "E"}
-    unknown = {name: None for name in known} | {"reused": False}
+    unknown = dict.fromkeys(known) | {"reused": False}
     assert timings == {**known, "end": None} and late == 9
 
     def event(name: str, status: int, error: str | None, facts: dict[str, object], end: int | None) -> list[object]:
