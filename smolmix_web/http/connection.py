@@ -20,6 +20,7 @@ from .timeouts import Timeouts
 
 MAX_RESPONSE_HEAD = 65_536
 MAX_INFORMATIONAL = 16
+_START = b"HTTP/1."
 _INLINE_BODY = 16_384  # a body up to this size travels with the header, before anything is read
 
 
@@ -36,7 +37,9 @@ class HttpConnection:
         self._timeouts = Timeouts()
         self._upload: asyncio.Task[None] | None = None
         self._upload_error: BaseException | None = None
+        self._start = b""  # of the response, as far as it decides whether this is HTTP
         self._exchanges = 0
+        self._last = False  # what came leaves doubt about where the next response begins
         self._dead = False
 
     @property
@@ -44,6 +47,7 @@ class HttpConnection:
         """The exchange is over and the connection can carry another."""
         return (
             not self._dead
+            and not self._last
             and self._upload is None
             and self._h11.our_state is h11.DONE
             and self._h11.their_state is h11.DONE
@@ -60,6 +64,7 @@ class HttpConnection:
             self._h11.start_next_cycle()
         self._exchanges += 1
         self.received_any = False
+        self._start = b""
         self._timeouts = request.timeouts
         try:
             return await self._exchange(request)
@@ -147,8 +152,11 @@ class HttpConnection:
                         code="http_protocol",
                         phase="response",
                     )
+                self._watchdog.touch()
                 continue
             if isinstance(event, h11.Response):
+                names = {name for name, _ in event.headers}
+                self._last = {b"content-length", b"transfer-encoding"} <= names  # RFC 9112 6.3
                 return ResponseHead(
                     event.status_code,
                     bytes(event.reason).decode("latin-1"),
@@ -205,17 +213,28 @@ class HttpConnection:
                 raise
             if data:
                 self.received_any = True
-                self._watchdog.touch()
-            elif self._h11.their_state is h11.SEND_RESPONSE and not self.received_any:
-                raise HttpError(
-                    "the server closed the connection without an answer", code="empty_response", phase=phase
-                )
+                if phase == "body":
+                    self._watchdog.touch()
+                self._check_start(data, phase)
+            elif self._h11.their_state is h11.SEND_RESPONSE:
+                code, where = ("truncated_body", "within") if self.received_any else ("empty_response", "without")
+                raise HttpError(f"the server closed the connection {where} an answer", code=code, phase=phase)
             elif getattr(self.stream, "truncated", False):
                 raise HttpError("TLS ended without close_notify inside the body", code="truncated_body", phase=phase)
             try:
                 self._h11.receive_data(data)
             except h11.RemoteProtocolError as error:
                 raise self._malformed(error, phase) from None
+
+    def _check_start(self, data: bytes, phase: str) -> None:
+        """What is no response is told at its first bytes: h11 waits for the end of a line, which may never come."""
+        missing = len(_START) - len(self._start)
+        if missing > 0:
+            self._start += data[:missing]
+            if not _START.startswith(self._start):
+                raise HttpError(
+                    f"the answer begins with {self._start!r}, which is not HTTP/1", code="http_protocol", phase=phase
+                )
 
     def _malformed(self, error: h11.RemoteProtocolError, phase: str) -> HttpError:
         text = str(error)

@@ -58,7 +58,11 @@ class HttpResponse:
             method == "HEAD" or head.status in (204, 304) or get_all(head.headers, "content-length") == ["0"]
         )
         if decode and not self.bodiless:
-            self._chain = decoders(get_all(head.headers, "content-encoding")) or []
+            try:
+                self._chain = decoders(get_all(head.headers, "content-encoding")) or []
+            except HttpError as error:
+                pool.discard(connection, error)
+                raise
         self._max_decoded = max_decoded
         self._decoded_size = 0
         self._on_download = on_download

@@ -287,36 +287,6 @@ async def test_read_limit() -> None:
     assert client.connection_count == 0
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (b"", "empty_response"),
-        (b"HTTP/1.1 200", "truncated_body"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "truncated_body"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", "truncated_body"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "http_protocol"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "http_protocol"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "http_protocol"),
-        (b"HTTP/1.1 200 OK\r\nBad Header\r\n\r\n", "http_protocol"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "http_protocol"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "http_protocol"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "response_too_large"),
-        (b"\0" * 200_000, "http_protocol"),
-    ],
-)
-def test_bad_responses(data: bytes, code: str) -> None:
-    @virtual
-    async def run() -> None:
-        client, connector = raw_client(canned(data))
-        with pytest.raises(HttpError) as caught:
-            await get(client)
-        assert caught.value.code == code
-        assert caught.value.phase in ("response", "body")
-        assert client.connection_count == 0 and connector.open_count == 0
-
-    run()
-
-
 # -- the pool --------------------------------------------------------------------------------------
 
 
