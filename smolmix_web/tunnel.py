@@ -56,7 +56,7 @@ from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
 from .tls import TlsOptions, check_roots
-from .websocket import WebSocketConnection
+from .websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
 from .websocket import connect as connect_websocket
 
 TOPOLOGY_REFRESH = 300.0  # s
@@ -440,6 +440,10 @@ class Tunnel:
         """Those of the option; what a request gives goes over them."""
         return self._options.timeouts
 
+    @property
+    def websocket_timeouts(self) -> WebSocketTimeouts:
+        return WebSocketTimeouts.over(self.timeouts)
+
     async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
         """Addresses of a name, asked through the tunnel."""
         await self._usable()
@@ -451,18 +455,23 @@ class Tunnel:
         url: str,
         protocols: Sequence[str] = (),
         headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
-        timeout: float | None = 120.0,
+        timeouts: WebSocketTimeouts | None = None,
+        *,
+        compression: bool = True,
+        max_size: int = MAX_MESSAGE,
     ) -> WebSocketConnection:
-        """Open a WebSocket over the tunnel, see `websocket.connect`."""
+        """Open a WebSocket over the tunnel: arguments and errors of `websocket.connect`."""
         return await connect_websocket(
             await self._usable(),
             self._resolver,
             url,
             protocols,
             headers,
-            timeout,
+            timeouts or self.websocket_timeouts,
             extra_roots=self._options.ca_certificates,
             keepalive=self._options.tcp_keepalive_ms / 1000,
+            compression=compression,
+            max_size=max_size,
         )
 
     async def connect_tcp(

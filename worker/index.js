@@ -22,6 +22,7 @@ export { MixTcpSocket, MixTunnel, MixUdpSocket };
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./messages.js").MixCookie} MixCookie */
+/** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./fetch.js").MixProgress} MixProgress */
 /** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */
@@ -108,10 +109,12 @@ export async function mixDNS(hostname, { signal = null } = {}) {
 export class MixWebSocket extends TunnelWebSocket {
   /**
    * @param {string | URL} url
-   * @param {string | string[]} [protocols]
+   * @param {string | Iterable<string>} [protocols]
+   * @param {MixWebSocketOptions} [options]
    */
-  constructor(url, protocols = []) {
-    super(url, protocols, tunnel().connected());
+  constructor(url, protocols = [], options = {}) {
+    if (arguments.length === 0) throw new TypeError("MixWebSocket: a URL is needed");
+    super(url, protocols, options, () => tunnel().connected());
   }
 }
 

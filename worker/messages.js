@@ -9,9 +9,10 @@
  * Bytes are always the field `data` of a message: they are given away (transferred), never copied on the way.
  *
  * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
- * were taken by the tunnel. WebSocket messages and datagrams are pulled in the same way. Of a UDP socket, a single
- * `pull` or `write` may fail (`failed`: an ICMP error, a name that does not resolve) and the socket goes on. The halves
- * of a TCP connection end on their own: by `finish` and `discard` of the page, by `eof` of the peer.
+ * were taken by the tunnel. Datagrams are pulled in the same way. Of a UDP socket, a single `pull` or `write` may fail
+ * (`failed`: an ICMP error, a name that does not resolve) and the socket goes on. The halves of a TCP connection end on
+ * their own: by `finish` and `discard` of the page, by `eof` of the peer. Messages of a WebSocket come without being
+ * asked for; the page answers each with a `pull` once it has taken it, and a bounded number goes ahead of that.
  *
  * @module
  */
@@ -145,7 +146,7 @@
  *   | {type: "cookies", id: number, action: "export" | "clear"}
  *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[]}
  *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}
- *   | {type: "websocket", id: number, url: string, protocols: string[]}
+ *   | {type: "websocket", id: number, url: string, protocols: string[], headers: HeaderPair[], timeouts: Record<string, number> | null}
  *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number}
  *   | {type: "tcp", id: number, request: TcpRequest}
  *   | {type: "udp", id: number, request: UdpRequest}
@@ -153,7 +154,7 @@
  *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number, family?: 4 | 6 | null}
  *   | {type: "finish", id: number}
  *   | {type: "discard", id: number}
- *   | {type: "close", id: number, code: number, reason: string}
+ *   | {type: "close", id: number, code: number | null, reason: string}
  *   | {type: "abort", id: number}} PageMessage
  */
 
@@ -173,7 +174,7 @@
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
  *   | {type: "progress", id: number, phase: "upload" | "download", loaded: number, total: number | null}
  *   | {type: "end", id: number, timings?: FetchTimings}
- *   | {type: "closed", id: number, code: number, reason: string, clean: boolean}} WorkerMessage
+ *   | {type: "closed", id: number, code: number, reason: string, clean: boolean, error: ErrorDetail | null}} WorkerMessage
  */
 
 export {};

@@ -257,11 +257,12 @@ export class MixTunnel extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {string | string[]} [protocols]
+   * @param {string | Iterable<string>} [protocols]
+   * @param {import("./websocket.js").MixWebSocketOptions} [options]
    * @returns {MixWebSocket}
    */
-  webSocket(url, protocols = []) {
-    return new MixWebSocket(url, protocols, this.connected());
+  webSocket(url, protocols = [], options = {}) {
+    return new MixWebSocket(url, protocols, options, () => this.connected());
   }
 
   /**

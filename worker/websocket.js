@@ -1,29 +1,29 @@
 /**
  * `MixWebSocket`: the browser's WebSocket interface over the mixnet.
  *
- * More than `WebSocket` has: `opened()` as a promise, and `error` events that carry the error. Different from it:
- * `binaryType` is "arraybuffer" at first, `close()` without a code sends 1000, and the close event of a connection that
- * broke (code 1006) says why in `reason`.
+ * More than `WebSocket` has: `opened()` as a promise, promises from `send` and `close`, options (headers, signal,
+ * timeouts), and `error` events that carry the error. Different from it: `binaryType` is "arraybuffer" at first, and the
+ * close event of a connection that broke (code 1006) says why in `reason`.
  *
  * @module
  */
 
-import { mixError } from "./errors.js";
+import { MixError, mixError } from "./errors.js";
+import { checkProtocols, closeArguments, optionsOf, scalarText, textsOf, urlOf } from "./websocket-arguments.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("./websocket-arguments.js").MixWebSocketOptions} MixWebSocketOptions */
+/** @typedef {import("./websocket-arguments.js").MixWebSocketTimeouts} MixWebSocketTimeouts */
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const MAX_REASON_BYTES = 123;
 const STATES = /** @type {const} */ ({ CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
 const { CONNECTING, OPEN, CLOSING, CLOSED } = STATES;
+const EVENTS = ["open", "message", "error", "close"];
 
 // Messages and bytes in the worker that the tunnel has not taken; the rest waits here, where `bufferedAmount` counts it.
 const WINDOW_MESSAGES = 64;
 const WINDOW_BYTES = 1 << 20;
-const PULLS_AHEAD = 16;
-
-const encoder = new TextEncoder();
+const MAX_BUFFERED = 256 << 20;
 
 /** An `error` event with the reason attached. */
 export class MixErrorEvent extends Event {
@@ -31,31 +31,21 @@ export class MixErrorEvent extends Event {
   constructor(error) {
     super("error");
     /** @type {unknown} */ this.error = error;
-    /** @type {string} */ this.message = error instanceof Error ? error.message : String(error);
+    /** @type {string} */ this.message = textOf(error);
   }
 }
+
+/** @param {unknown} error @returns {string} */
+const textOf = (error) => (error instanceof Error || error instanceof DOMException ? error.message : String(error));
 
 /**
- * @param {string | URL} input
- * @returns {URL}
+ * @typedef {object} Message one that was given to `send`
+ * @property {string | Uint8Array<ArrayBuffer> | Blob} data
+ * @property {number} size bytes
+ * @property {(value?: undefined) => void} taken
+ * @property {(error: unknown) => void} lost
  */
-function webSocketUrl(input) {
-  let url;
-  try {
-    url = new URL(String(input), globalThis.location?.href);
-  } catch {
-    throw new DOMException(`${String(input)} is not a URL`, "SyntaxError");
-  }
-  if (url.protocol === "http:") url.protocol = "ws:";
-  if (url.protocol === "https:") url.protocol = "wss:";
-  if (url.protocol !== "ws:" && url.protocol !== "wss:") {
-    throw new DOMException(`a WebSocket URL starts with ws: or wss:, not ${url.protocol}`, "SyntaxError");
-  }
-  if (url.hash || url.href.endsWith("#")) throw new DOMException("a WebSocket URL has no fragment", "SyntaxError");
-  return url;
-}
-
-/** @typedef {{data: string | Uint8Array<ArrayBuffer> | Blob, size: number} | {code: number, reason: string}} Outgoing */
+/** @typedef {Message | {code: number | null, reason: string}} Outgoing */
 
 export class MixWebSocket extends EventTarget {
   /** @type {0} */ static CONNECTING;
@@ -69,82 +59,120 @@ export class MixWebSocket extends EventTarget {
   #protocol = "";
   #extensions = "";
   #bufferedAmount = 0;
-  /** @type {Map<string, ((event: any) => unknown) | null>} */ #handlers = new Map();
+  /** @type {Map<string, {handler: unknown, listener: (event: Event) => void}>} */ #handlers = new Map();
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
   /** What `send` and `close` asked for and the worker has not got. @type {Outgoing[]} */ #queue = [];
   #flushing = false;
-  #sentMessages = 0;
-  #sentBytes = 0;
+  /** What the worker has and the tunnel has not taken. @type {Message[]} */ #window = [];
+  #windowBytes = 0;
+  /** @type {() => void} */ #forgetSignal = () => {};
   /** @type {Promise<void>} */ #opened;
   /** @type {(value?: undefined) => void} */ #markOpened = () => {};
   /** @type {(error: unknown) => void} */ #markFailed = () => {};
+  /** @type {Promise<CloseEvent>} */ #closed;
+  /** @type {(event: CloseEvent) => void} */ #markClosed = () => {};
 
   /**
    * @param {string | URL} url
-   * @param {string | string[]} protocols
-   * @param {Promise<WorkerConnection>} connected
+   * @param {string | Iterable<string> | undefined} protocols
+   * @param {MixWebSocketOptions} options
+   * @param {() => Promise<WorkerConnection>} connect
    */
-  constructor(url, protocols, connected) {
+  constructor(url, protocols, options, connect) {
     super();
-    this.#url = webSocketUrl(url);
-    const list = typeof protocols === "string" ? [protocols] : [...protocols].map(String);
-    if (!list.every((name) => TOKEN.test(name)) || new Set(list).size !== list.length) {
-      throw new DOMException("subprotocols are distinct tokens", "SyntaxError");
-    }
+    const text = scalarText(`${url}`).text;
+    const names = textsOf(protocols);
+    const { headers, signal, timeouts } = optionsOf(options);
+    this.#url = urlOf(text);
+    checkProtocols(names);
     this.#opened = new Promise((resolve, reject) => {
       this.#markOpened = resolve;
       this.#markFailed = reject;
     });
     this.#opened.catch(() => {});
-    connected.then((connection) => this.#start(connection, list)).catch((error) => this.#fail(error));
+    this.#closed = new Promise((resolve) => { this.#markClosed = resolve; });
+    const connected = connect();
+    if (signal) this.#heed(signal);
+    connected
+      .then((connection) => this.#start(connection, { type: "websocket", url: this.url, protocols: names, headers, timeouts }))
+      .catch((error) => this.#fail(error));
   }
 
   get readyState() { return this.#readyState; }
   get url() { return this.#url.href; }
   get protocol() { return this.#protocol; }
+  /** The extensions in use with their parameters, for example "permessage-deflate; client_max_window_bits=12". */
   get extensions() { return this.#extensions; }
-  /** Bytes given to `send` that the tunnel has not taken yet. */
+  /** Bytes given to `send` that the tunnel has not taken yet; those given to it after `close` it never will. */
   get bufferedAmount() { return this.#bufferedAmount; }
   get binaryType() { return this.#binaryType; }
-  set binaryType(type) { if (type === "blob" || type === "arraybuffer") this.#binaryType = type; }
+  set binaryType(type) {
+    const name = `${type}`;
+    if (name === "blob" || name === "arraybuffer") this.#binaryType = name;
+  }
 
   /** @returns {((this: MixWebSocket, event: Event) => unknown) | null} */
-  get onopen() { return this.#handlers.get("open") ?? null; }
+  get onopen() { return this.#handler("open"); }
   set onopen(handler) { this.#handle("open", handler); }
   /** @returns {((this: MixWebSocket, event: MessageEvent) => unknown) | null} */
-  get onmessage() { return this.#handlers.get("message") ?? null; }
+  get onmessage() { return this.#handler("message"); }
   set onmessage(handler) { this.#handle("message", handler); }
   /** @returns {((this: MixWebSocket, event: CloseEvent) => unknown) | null} */
-  get onclose() { return this.#handlers.get("close") ?? null; }
+  get onclose() { return this.#handler("close"); }
   set onclose(handler) { this.#handle("close", handler); }
   /** @returns {((this: MixWebSocket, event: MixErrorEvent) => unknown) | null} */
-  get onerror() { return this.#handlers.get("error") ?? null; }
+  get onerror() { return this.#handler("error"); }
   set onerror(handler) { this.#handle("error", handler); }
 
+  /** @param {string} type @returns {any} */
+  #handler(type) {
+    return this.#handlers.get(type)?.handler ?? null;
+  }
+
   /**
-   * An event handler attribute: one listener, in the order of its first setting.
+   * An event handler attribute (HTML 8.1.8.1): one listener, which takes its place when a handler is set and leaves it
+   * when it is set to null. An object that is no function may be set, and does nothing.
    * @param {string} type
-   * @param {((event: any) => unknown) | null} handler
+   * @param {unknown} handler
    */
   #handle(type, handler) {
-    if (!this.#handlers.has(type)) {
-      this.addEventListener(type, (event) => { this.#handlers.get(type)?.call(this, event); });
+    const present = this.#handlers.get(type);
+    if ((typeof handler !== "object" || handler === null) && typeof handler !== "function") {
+      if (present) this.removeEventListener(type, present.listener);
+      this.#handlers.delete(type);
+    } else if (present) {
+      present.handler = handler;
+    } else {
+      /** @type {{handler: unknown, listener: (event: Event) => void}} */
+      const entry = { handler, listener: (event) => { if (typeof entry.handler === "function") entry.handler.call(this, event); } };
+      this.#handlers.set(type, entry);
+      this.addEventListener(type, entry.listener);
     }
-    this.#handlers.set(type, typeof handler === "function" ? handler : null);
+  }
+
+  /** @param {AbortSignal} signal */
+  #heed(signal) {
+    const abort = () => this.#abort(signal.reason);
+    if (signal.aborted) {
+      setTimeout(abort);
+      return;
+    }
+    signal.addEventListener("abort", abort, { once: true });
+    this.#forgetSignal = () => signal.removeEventListener("abort", abort);
   }
 
   /**
    * @param {WorkerConnection} connection
-   * @param {string[]} protocols
+   * @param {Extract<import("./connection.js").Opening, {type: "websocket"}>} opening
    */
-  #start(connection, protocols) {
+  #start(connection, opening) {
     if (this.#readyState !== CONNECTING) return;
     this.#connection = connection;
-    this.#id = connection.open(
-      { type: "websocket", url: this.url, protocols },
-      { message: (message) => this.#receive(message), failed: (error) => this.#fail(error) },
-    );
+    this.#id = connection.open(opening, {
+      message: (message) => this.#receive(message),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** @param {WorkerMessage} message */
@@ -153,32 +181,24 @@ export class MixWebSocket extends EventTarget {
       case "opened":
         if (this.#readyState !== CONNECTING) return;
         this.#readyState = OPEN;
-        this.#protocol = String(message.detail.protocol ?? "");
-        this.#extensions = String(message.detail.extensions ?? "");
+        this.#protocol = String(message.detail.protocol);
+        this.#extensions = String(message.detail.extensions);
         this.#markOpened();
-        for (let n = 0; n < PULLS_AHEAD; n++) this.#pull();
         this.dispatchEvent(new Event("open"));
         break;
       case "chunk":
-        this.#pull();
-        if (this.#readyState !== OPEN) return;
-        this.dispatchEvent(new MessageEvent("message", { data: this.#data(message.data), origin: this.#url.origin }));
+        if (this.#readyState === OPEN) {
+          this.dispatchEvent(new MessageEvent("message", { data: this.#data(message.data), origin: this.#url.origin }));
+        }
+        this.#connection?.send({ type: "pull", id: this.#id }); // the page has taken it
         break;
       case "written":
-        this.#sentMessages -= 1;
-        this.#sentBytes -= message.bytes;
-        this.#bufferedAmount -= message.bytes;
-        void this.#flush();
+        this.#written(this.#window.shift());
         break;
       case "closed":
-        if (message.clean) this.#end(null, message.code, message.reason, true);
-        else this.#end(mixError("connection_closed", message.reason || "the connection broke", "websocket"), message.code, message.reason, false);
+        this.#end(message.error && new MixError(message.error), message.code, message.reason, message.clean);
         break;
     }
-  }
-
-  #pull() {
-    this.#connection?.send({ type: "pull", id: this.#id });
   }
 
   /** @param {Uint8Array<ArrayBuffer> | string} data */
@@ -187,9 +207,27 @@ export class MixWebSocket extends EventTarget {
     return this.#binaryType === "blob" ? new Blob([data]) : data.buffer; // the array has its buffer for itself
   }
 
+  /** @param {Message | undefined} message */
+  #written(message) {
+    if (!message) return;
+    this.#windowBytes -= message.size;
+    this.#bufferedAmount -= message.size;
+    message.taken();
+    void this.#flush();
+  }
+
   /** @param {unknown} error */
   #fail(error) {
-    this.#end(error, 1006, error instanceof Error ? error.message : String(error), false);
+    this.#end(error, 1006, textOf(error), false);
+  }
+
+  /**
+   * Without a closing handshake.
+   * @param {unknown} error
+   */
+  #abort(error) {
+    if (this.#id) this.#connection?.abort(this.#id);
+    this.#fail(error);
   }
 
   /**
@@ -201,10 +239,14 @@ export class MixWebSocket extends EventTarget {
   #end(error, code, reason, clean) {
     if (this.#readyState === CLOSED) return;
     this.#readyState = CLOSED;
-    this.#queue = [];
-    this.#markFailed(error ?? mixError("connection_closed", `the WebSocket closed before it opened (code ${code})`, "websocket"));
-    if (error !== null) this.dispatchEvent(new MixErrorEvent(error));
-    this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean: clean }));
+    this.#forgetSignal();
+    const told = error ?? mixError("connection_closed", `the WebSocket is closed (code ${code})`, "websocket");
+    for (const item of [...this.#window.splice(0), ...this.#queue.splice(0)]) if ("lost" in item) item.lost(told);
+    this.#markFailed(told);
+    const event = new CloseEvent("close", { code, reason, wasClean: clean });
+    this.#markClosed(event);
+    if (!clean) this.dispatchEvent(new MixErrorEvent(told));
+    this.dispatchEvent(event);
   }
 
   /** Resolves when the connection is open; rejects with the reason when it fails. @returns {Promise<void>} */
@@ -213,54 +255,50 @@ export class MixWebSocket extends EventTarget {
   }
 
   /**
-   * Queue a message; returns at once. After `close` it is dropped, as with `WebSocket`.
+   * Queue a message. The promise resolves when the tunnel has taken it, and rejects when the connection ends before, or
+   * is closing already; nobody needs to look at it.
    * @param {string | ArrayBufferLike | ArrayBufferView | Blob} data
+   * @returns {Promise<void>}
    */
   send(data) {
+    if (arguments.length === 0) throw new TypeError("MixWebSocket: nothing to send");
+    const [payload, size] = payloadOf(data);
     if (this.#readyState === CONNECTING) throw new DOMException("the WebSocket is still connecting", "InvalidStateError");
-    /** @type {string | Uint8Array<ArrayBuffer> | Blob} */
-    let payload;
-    let size;
-    if (data instanceof Blob) {
-      payload = data;
-      size = data.size;
-    } else if (ArrayBuffer.isView(data) || data instanceof ArrayBuffer || isShared(data)) {
-      const view = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-      payload = view.slice();
-      size = payload.byteLength;
-    } else {
-      const text = encoder.encode(String(data));
-      payload = new TextDecoder("utf-8", { ignoreBOM: true }).decode(text); // lone surrogates are replaced
-      size = text.byteLength;
-    }
     this.#bufferedAmount += size;
-    if (this.#readyState !== OPEN) return;
-    this.#queue.push({ data: payload, size });
+    /** @type {Promise<void>} */
+    const taken = new Promise((resolve, reject) => {
+      if (this.#readyState !== OPEN) {
+        reject(mixError("connection_closed", "the WebSocket is closing or closed", "websocket"));
+      } else {
+        this.#queue.push({ data: payload, size, taken: resolve, lost: reject });
+      }
+    });
+    taken.catch(() => {});
+    if (this.#bufferedAmount > MAX_BUFFERED && this.#readyState === OPEN) {
+      this.#abort(mixError("buffer_full", `more than ${MAX_BUFFERED} bytes wait to be sent`, "websocket"));
+    }
     void this.#flush();
+    return taken;
   }
 
   /**
+   * Start the closing handshake. The promise resolves with the close event when the connection has ended.
    * @param {number} [code] 1000 or 3000 to 4999
    * @param {string} [reason] at most 123 bytes in UTF-8
+   * @returns {Promise<CloseEvent>}
    */
-  close(code = 1000, reason = "") {
-    if (code !== 1000 && !(Number.isInteger(code) && code >= 3000 && code <= 4999)) {
-      throw new DOMException(`close code ${code} is not 1000 or 3000 to 4999`, "InvalidAccessError");
-    }
-    const bytes = encoder.encode(String(reason));
-    if (bytes.length > MAX_REASON_BYTES) {
-      throw new DOMException(`a close reason has at most ${MAX_REASON_BYTES} bytes`, "SyntaxError");
-    }
+  close(code, reason) {
+    const frame = closeArguments(code, reason);
     const before = this.#readyState;
-    if (before >= CLOSING) return;
-    this.#readyState = CLOSING;
+    if (before < CLOSING) this.#readyState = CLOSING;
     if (before === CONNECTING) {
       if (this.#id) this.#connection?.abort(this.#id);
-      queueMicrotask(() => this.#fail(mixError("aborted", "closed before the connection was open", "websocket")));
-      return;
+      setTimeout(() => this.#fail(mixError("aborted", "closed before the connection was open", "websocket")));
+    } else if (before === OPEN) {
+      this.#queue.push(frame);
+      void this.#flush();
     }
-    this.#queue.push({ code, reason: new TextDecoder().decode(bytes) });
-    void this.#flush();
+    return this.#closed;
   }
 
   /** Hand over what the window allows, in order. */
@@ -272,30 +310,47 @@ export class MixWebSocket extends EventTarget {
         this.#connection?.send({ type: "close", id: this.#id, code: next.code, reason: next.reason });
         continue;
       }
-      if (this.#sentMessages >= WINDOW_MESSAGES || (this.#sentBytes > 0 && this.#sentBytes + next.size > WINDOW_BYTES)) break;
+      const full = this.#windowBytes > 0 && this.#windowBytes + next.size > WINDOW_BYTES;
+      if (full || this.#window.length >= WINDOW_MESSAGES) break;
       let { data } = next;
       if (data instanceof Blob) {
         try {
           data = new Uint8Array(await data.arrayBuffer());
         } catch (error) {
-          this.#connection?.abort(this.#id);
-          this.#fail(mixError("unreadable_blob", `a Blob could not be read: ${error}`, "websocket"));
+          this.#abort(mixError("unreadable_blob", `a Blob could not be read: ${error}`, "websocket"));
         }
         if (this.#queue[0] !== next || data instanceof Blob) break; // ended meanwhile
       }
-      this.#sentMessages += 1;
-      this.#sentBytes += next.size;
+      this.#window.push(next);
+      this.#windowBytes += next.size;
       this.#connection?.send({ type: "write", id: this.#id, data }, typeof data === "string" ? [] : [data.buffer]);
     }
     this.#flushing = false;
   }
 }
 
-/** @param {unknown} data @returns {data is SharedArrayBuffer} */
-function isShared(data) {
-  return typeof SharedArrayBuffer !== "undefined" && data instanceof SharedArrayBuffer;
+/**
+ * @param {unknown} data
+ * @returns {[string | Uint8Array<ArrayBuffer> | Blob, number]} a copy of its own of what may change, and its size in bytes
+ */
+function payloadOf(data) {
+  if (data instanceof Blob) return [data, data.size];
+  if (ArrayBuffer.isView(data)) {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    return [bytes, bytes.length];
+  }
+  if (data instanceof ArrayBuffer || (typeof SharedArrayBuffer !== "undefined" && data instanceof SharedArrayBuffer)) {
+    const bytes = new Uint8Array(data).slice();
+    return [bytes, bytes.length];
+  }
+  const { text, bytes } = scalarText(`${data}`);
+  return [text, bytes];
 }
 
 for (const [name, value] of Object.entries(STATES)) {
   for (const target of [MixWebSocket, MixWebSocket.prototype]) Object.defineProperty(target, name, { value, enumerable: true });
 }
+// As the attributes and operations of an interface are.
+for (const name of [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount", "extensions", "protocol",
+  "binaryType", "send", "close"]) Object.defineProperty(MixWebSocket.prototype, name, { enumerable: true });
+Object.defineProperty(MixWebSocket.prototype, Symbol.toStringTag, { value: "MixWebSocket", configurable: true });

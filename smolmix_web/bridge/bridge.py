@@ -98,7 +98,8 @@ class Bridge:
         elif kind == "discard":
             channel.discard()
         elif kind == "close":
-            channel.push(Close(field(message, "code", int), field(message, "reason", str)))
+            code = field(message, "code", int) if message.get("code") is not None else None
+            channel.push(Close(code, field(message, "reason", str)))
         elif kind == "abort":
             self._end(channel.id)
         else:

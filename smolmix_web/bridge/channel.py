@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import UsageError
@@ -29,7 +30,7 @@ class Write:
     port: int | None = None
     family: int | None = None
 
-    @property
+    @cached_property
     def octets(self) -> bytes:
         """Text as UTF-8; half surrogate pairs, which JavaScript allows, are replaced."""
         return self.data.encode("utf-8", "replace") if isinstance(self.data, str) else self.data
@@ -46,9 +47,9 @@ class Finish:
 
 @dataclass(frozen=True)
 class Close:
-    """The page closes a WebSocket with this code and reason."""
+    """The page closes a WebSocket with this code and reason; None: without a code."""
 
-    code: int
+    code: int | None
     reason: str
 
 

@@ -6,6 +6,7 @@ The messages they exchange with the page are described in `worker/messages.js`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
@@ -14,9 +15,12 @@ from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
-from ..websocket import WebSocketConnection
+from ..websocket import WebSocketConnection, WebSocketTimeouts
 from .channel import Channel, Close, Write, field, optional
 from .progress import Progress, milliseconds
+
+AHEAD_MESSAGES = 64  # of a WebSocket, on their way to a page that has not taken them yet
+AHEAD_BYTES = 1 << 20
 
 Message = Mapping[str, Any]
 
@@ -121,17 +125,24 @@ async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -
 
 
 async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
-    """`opened`, a `chunk` for each pull, `closed`."""
+    """`opened`, a `chunk` for each message, `closed`. Ahead of the page's pulls goes only what the window holds."""
     protocols = field(message, "protocols", list, tuple)
-    socket = await tunnel.connect_websocket(field(message, "url", str), protocols)
+    headers = [_pair(item) for item in field(message, "headers", list, tuple)]
+    given = {} if message.get("timeouts") is None else message["timeouts"]
+    timeouts = WebSocketTimeouts.from_mapping(given, tunnel.websocket_timeouts)
+    socket = await tunnel.connect_websocket(field(message, "url", str), protocols, headers, timeouts)
     writer = asyncio.get_running_loop().create_task(_websocket_writes(channel, socket))
     try:
-        detail = {"protocol": socket.subprotocol or "", "extensions": ", ".join(socket.extensions)}
-        channel.send("opened", detail=detail)
+        channel.send("opened", detail={"protocol": socket.subprotocol, "extensions": socket.extensions})
+        ahead: deque[int] = deque()
         while not isinstance(received := await socket.receive(), WebSocketClose):
-            await channel.pulled()
+            while len(ahead) >= AHEAD_MESSAGES or (ahead and sum(ahead) + len(received) > AHEAD_BYTES):
+                await channel.pulled()
+                ahead.popleft()
+            ahead.append(len(received))
             channel.send("chunk", data=received)
-        channel.send("closed", code=received.code, reason=received.reason, clean=received.clean)
+        error = received.error.to_dict() if received.error is not None else None
+        channel.send("closed", code=received.code, reason=received.reason, clean=received.clean, error=error)
     except BaseException:
         socket.abort()
         raise

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from ..errors import OptionError
 
@@ -30,7 +30,7 @@ class Timeouts:
     total: float | None = None  # everything, to the end of the body
 
     @classmethod
-    def from_mapping(cls, given: Any, base: Timeouts | None = None, *, option: str = "timeouts") -> Timeouts:
+    def from_mapping(cls, given: Any, base: Self | None = None, *, option: str = "timeouts") -> Self:
         """Milliseconds by name, as JavaScript has them, over `base`; Infinity: no limit, None: as in `base`.
 
         Raises `OptionError`.

@@ -84,10 +84,7 @@ class Url:
 
 
 def parse_url(text: str, schemes: tuple[str, ...] = ("http", "https")) -> Url:
-    """An absolute URL. Raises `HttpError(bad_url)` naming what is wrong.
-
-    Credentials are for http and https only.
-    """
+    """An absolute URL. Raises `HttpError(bad_url)` naming what is wrong."""
     cleaned = _clean(text)
     match = _SCHEME.match(cleaned)
     if match is None:
@@ -138,8 +135,6 @@ def _with_authority(text: str, scheme: str, rest: str) -> Url:
     assert match is not None
     authority, tail = match[1], match[2]
     credentials, _, authority = authority.rpartition("@")
-    if credentials and scheme not in ("http", "https"):
-        raise _bad(text, "must not carry credentials")
     host, port = _host_port(text, scheme, authority)
     path, query, fragment = _split(tail)
     return Url(scheme, host, port, _normal_path(path.replace("\\", "/")), query, fragment, _authorization(credentials))

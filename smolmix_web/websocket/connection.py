@@ -1,5 +1,4 @@
-"""A WebSocket client (RFC 6455, RFC 7692) over the tunnel: the protocol by `websockets`, Sans-I/O; here bytes and
-waits.
+"""An open WebSocket (RFC 6455, RFC 7692) over the tunnel: the protocol by `websockets`, Sans-I/O; here bytes and waits.
 
 One task per connection reads, so that pings are answered and a close is noticed although nobody calls `receive`. It
 stops reading while too much waits to be received; then TCP's window holds the peer back.
@@ -11,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from ..deadline import Clock, Watchdog
@@ -18,26 +18,31 @@ from ..errors import SmolmixError, StateError, WebSocketError
 from ..http.connector import TlsInfo
 from ..http.headers import Headers
 from ..sockets import READ_SIZE, ByteStream, SerialWriter
+from .messages import BINARY, CONTINUATION, TEXT, Assembler, fragments
+from .timeouts import WebSocketTimeouts
 
 QUEUE_BYTES = 1 << 20
 QUEUE_MESSAGES = 256
 MAX_REASON = 123  # bytes of UTF-8
-ABNORMAL = 1006
-
-_CONT, _TEXT, _BINARY = 0, 1, 2
+NO_CODE, ABNORMAL = 1005, 1006
 
 
 @dataclass(frozen=True)
 class Close:
-    """How it ended. `clean`: both sides sent a close frame; else `code` is 1006 and `reason` our own words."""
+    """How it ended. `clean`: both sides sent a close frame; else `code` is 1006 and `error`, in words `reason`, why."""
 
     code: int
     reason: str
     clean: bool
+    error: SmolmixError | None = None
 
 
 class WebSocketConnection:
-    """An open connection; make one with `connect`. Any task may send; one task at a time receives."""
+    """An open connection; make one with `Tunnel.connect_websocket`. Any task may send; one task at a time receives.
+
+    `async for message in connection` gives text as `str` and binary messages as `bytes` until the connection is
+    closed; one that broke raises the error that broke it. `async with` closes at the end, after an exception it aborts.
+    """
 
     def __init__(
         self,
@@ -47,32 +52,35 @@ class WebSocketConnection:
         *,
         url: str,
         headers: Headers,
+        extensions: str,
         tls: TlsInfo | None,
-        close_timeout: float,
+        timeouts: WebSocketTimeouts,
     ) -> None:
         self.url = url
-        self.headers = headers
+        self.headers = headers  # of the server's answer
         self.tls = tls
         self.subprotocol: str = protocol.subprotocol or ""
-        self.extensions: tuple[str, ...] = tuple(extension.name for extension in protocol.extensions)
+        self.extensions = extensions  # with their parameters, as in the answer's header
         self._stream = stream
         self._protocol = protocol
         self._writer = SerialWriter(stream, self._take_outgoing)
-        self._clock = clock
-        self._close_timeout = close_timeout
-        self._watchdog = Watchdog(clock, stream.abort)
+        self._turn = asyncio.Lock()  # one message after the other, and the close frame last
+        self._timeouts = timeouts
+        self._closing_watch = Watchdog(clock, stream.abort)
+        self._silence = Watchdog(clock, stream.abort)
+        self._quiet = Watchdog(clock, lambda _: self._ping())
+        self._pinging: asyncio.Task[None] | None = None
+        self._assembler = Assembler()
         self._messages: deque[str | bytes] = deque()
         self._queued = 0
-        self._opcode = 0
-        self._partial = bytearray()
         self._unsent = 0
-        self._dropping = False  # `close` was called: nobody wants messages any more
+        self._ending = False  # one side closes: no more messages are taken, and the time for it runs
+        self._left = False  # `close` was called: nobody wants to know how it ended
         self._changed: asyncio.Future[None] | None = None  # what `receive` waits on
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # what `close` waits on
         self._room: asyncio.Future[None] | None = None  # what the reader waits on
         self._close: Close | None = None
-        self._failed: str | None = None  # why we, or the network, ended it
-        self.error: SmolmixError | None = None
+        self.error: SmolmixError | None = None  # what broke the connection
         self._reader = asyncio.create_task(self._run())
 
     @property
@@ -85,23 +93,48 @@ class WebSocketConnection:
         """Bytes of messages given to `send` that have not entered the connection's send buffer."""
         return self._unsent
 
-    async def send(self, message: str | bytes) -> None:
-        """Send one text or binary message; waits while the send buffer is full. Raises `WebSocketError(closed)`."""
+    # -- messages -----------------------------------------------------------------------------------
+
+    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+        """Send one text or binary message; returns when all of it stands in the connection's send buffer.
+
+        Messages of several tasks leave one after the other, in the order of the calls. Raises `WebSocketError` code
+        `connection_closed` once the connection is closing. Cancelling in the middle of a message aborts the connection.
+        """
         text = isinstance(message, str)
-        data = message.encode("utf-8", "replace") if isinstance(message, str) else bytes(message)
-        if self._close is not None or self._protocol.state.name != "OPEN":
-            raise WebSocketError("the WebSocket is not open", code="closed", phase="send")
-        if text:
-            self._protocol.send_text(data)
+        data = message.encode("utf-8", "replace") if isinstance(message, str) else message
+        if self._ending:
+            raise _not_open(self.error)
+        size = memoryview(data).nbytes
+        self._unsent += size
+        try:
+            async with self._turn:
+                for opcode, piece, final in fragments(data, TEXT if text else BINARY):
+                    if self.error is not None or self._protocol.state.name != "OPEN":
+                        raise _not_open(self.error)
+                    await self._send_piece(opcode, piece, final)
+                    self._unsent -= len(piece)
+                    size -= len(piece)
+        finally:
+            self._unsent -= size
+
+    async def _send_piece(self, opcode: int, piece: memoryview, final: bool) -> None:
+        if opcode == CONTINUATION:
+            self._protocol.send_continuation(piece, final)
+        elif opcode == TEXT:
+            self._protocol.send_text(piece, final)
         else:
-            self._protocol.send_binary(data)
-        self._unsent += len(data)
+            self._protocol.send_binary(piece, final)
         try:
             await self._writer.flush()
         except SmolmixError as error:
-            raise WebSocketError(f"the connection broke: {error.message}", code="closed", phase="send") from error
-        finally:
-            self._unsent -= len(data)
+            self._fail(error)
+            raise _not_open(error) from error
+        except asyncio.CancelledError:
+            if not final:
+                self._fail(WebSocketError("a message was given up in the middle", code="aborted", phase="send"))
+                self._stream.abort(self.error)
+            raise
 
     async def receive(self) -> str | bytes | Close:
         """The next message, in order; after the last one how the connection ended, again and again."""
@@ -122,34 +155,64 @@ class WebSocketConnection:
             finally:
                 self._changed = None
 
-    async def close(self, code: int = 1000, reason: str = "") -> Close:
-        """Closing handshake; returns how the connection ended, at the latest after the close timeout.
+    def __aiter__(self) -> WebSocketConnection:
+        return self
 
-        `code` is 1000 or 3000..4999, `reason` at most 123 bytes of UTF-8. Messages not yet received are dropped.
+    async def __anext__(self) -> str | bytes:
+        message = await self.receive()
+        if not isinstance(message, Close):
+            return message
+        if message.clean or self._left:
+            raise StopAsyncIteration
+        raise message.error or _not_open(None)
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    async def close(self, code: int | None = None, reason: str = "") -> Close:
+        """Closing handshake; returns how the connection ended, at the latest after the `close` timeout.
+
+        `code` is 1000 or 3000..4999; None sends no code, which both sides see as 1005, or 1000 when there is a reason.
+        `reason` has at most 123 bytes in UTF-8. Messages that were sent before arrive before; messages not yet received
+        are dropped. Errors: `WebSocketError` codes `bad_close_code`, `bad_close_reason`.
         """
-        if code != 1000 and not 3000 <= code <= 4999:
+        if code is None and reason:
+            code = 1000
+        if code is not None and code != 1000 and not 3000 <= code <= 4999:
             raise WebSocketError(f"close code {code} is not 1000 or 3000..4999", code="bad_close_code", phase="close")
-        if len(reason.encode()) > MAX_REASON:
+        if len(reason.encode("utf-8", "replace")) > MAX_REASON:
             raise WebSocketError(
                 f"the reason is longer than {MAX_REASON} bytes", code="bad_close_reason", phase="close"
             )
-        if self._close is None:
-            if self._protocol.state.name == "OPEN":
-                self._protocol.send_close(code, reason)
-            self._watchdog.start(self._close_timeout, "close")
-            self._dropping = True
+        self._left = True
+        if not self._ending:
+            self._end_soon()
             self._messages.clear()
             self._queued = 0
             _fire(self._room)
-            with contextlib.suppress(SmolmixError):  # the reader sees the same end
-                await self._writer.flush()
+            async with self._turn:
+                if self.error is None and self._protocol.state.name == "OPEN":
+                    self._protocol.send_close(code, reason.encode("utf-8", "replace").decode())
+                with contextlib.suppress(SmolmixError):  # the reader sees the same end
+                    await self._writer.flush()
+        if self._close is None:
             await asyncio.shield(self._ended)
-            assert self._close is not None
+        assert self._close is not None
         return self._close
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """End at once, without a closing handshake."""
         self._stream.abort(error)
+
+    async def __aenter__(self) -> WebSocketConnection:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.close()
+        else:
+            self.abort()
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -167,9 +230,11 @@ class WebSocketConnection:
                 if self._protocol.close_expected():
                     self._closing()
                 while self._full() and self._protocol.state.name == "OPEN":
+                    self._heed_silence(False)
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                     self._room = None
+                self._heed_silence(self._protocol.state.name == "OPEN")
                 data = await self._stream.read(READ_SIZE)
                 eof = not data
                 if eof:
@@ -178,74 +243,83 @@ class WebSocketConnection:
                     self._protocol.receive_data(data)
             await self._stream.close()
         except SmolmixError as error:
-            self.error = self.error or error
-            self._failed = self._failed or error.message
+            self._fail(error)
             self._stream.abort(error)
         except asyncio.CancelledError:
-            self._failed = self._failed or "aborted"
+            self._fail(WebSocketError("aborted", code="aborted", phase="receive"))
             self._stream.abort()
             raise
         except Exception as error:  # a defect must end the connection, not hang its users
-            self.error = WebSocketError(f"{type(error).__name__}: {error}", code="internal", phase="receive")
-            self._failed = self.error.message
+            self._fail(WebSocketError(f"{type(error).__name__}: {error}", code="internal", phase="receive"))
             self._stream.abort(self.error)
         finally:
-            self._watchdog.stop()
+            for watch in (self._closing_watch, self._silence, self._quiet):
+                watch.stop()
             self._finish()
 
+    def _heed_silence(self, wanted: bool) -> None:
+        """From now on, or no longer, the server must be heard: after half of the time it is sent a ping."""
+        idle = self._timeouts.idle
+        if idle is None:
+            return
+        if wanted:
+            self._silence.start(idle, "idle")
+            self._quiet.start(idle / 2, "idle")
+        else:
+            self._silence.pause()
+            self._quiet.pause()
+
+    def _ping(self) -> None:
+        async def ping() -> None:
+            with contextlib.suppress(SmolmixError):  # the reader sees the same end
+                await self._writer.flush(wait=False)
+
+        if self._protocol.state.name == "OPEN":
+            self._protocol.send_ping(b"")
+            self._pinging = asyncio.get_running_loop().create_task(ping())
+
     def _closing(self) -> None:
-        """A close frame went out: the peer has this long to end the connection."""
-        self._watchdog.start(self._close_timeout, "close")
+        """A close frame went out."""
+        self._end_soon()
         if self._protocol.close_rcvd is not None or self.error is not None:
             self._finish()
+
+    def _end_soon(self) -> None:
+        """From here the peer has so long to end the connection."""
+        if not self._ending:
+            self._ending = True
+            self._closing_watch.start(self._timeouts.close, "close")
+
+    def _fail(self, error: SmolmixError) -> None:
+        """The first reason counts; what happens to a connection that has ended does not."""
+        if self.error is None and self._close is None:
+            self.error = error
 
     def _finish(self) -> None:
         if self._close is not None:
             return
         protocol = self._protocol
         if protocol.close_rcvd is not None and protocol.close_sent is not None and self.error is None:
-            code = int(protocol.close_rcvd.code)
-            self._close = Close(code, protocol.close_rcvd.reason, True)
+            self._close = Close(int(protocol.close_rcvd.code), protocol.close_rcvd.reason, True)
         else:
-            self._close = Close(ABNORMAL, self._failed or "the connection ended without a close frame", False)
+            error = self.error = self.error or _not_open(None)
+            self._close = Close(ABNORMAL, error.message, False, error)
+        self._ending = True
         _fire(self._changed)
         _fire(self._room)
         _fire(self._ended)
 
     def _take_events(self) -> None:
         for frame in self._protocol.events_received():
-            if frame.opcode in (_TEXT, _BINARY):
-                self._opcode = int(frame.opcode)
-                self._partial += frame.data
-            elif frame.opcode == _CONT:
-                self._partial += frame.data
-            else:
+            if frame.opcode not in (CONTINUATION, TEXT, BINARY):
                 continue  # ping and pong are answered by the protocol, close shows in its state
-            if frame.fin:
-                self._complete()
-        if self._protocol.parser_exc is not None and self.error is None:
-            self.error = _typed(self._protocol.parser_exc)
-            self._failed = self.error.message
-
-    def _complete(self) -> None:
-        data = bytes(self._partial)
-        self._partial.clear()
-        message: str | bytes = data
-        if self._opcode == _TEXT:
-            try:
-                message = data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                self.error = WebSocketError(
-                    f"a text message is not UTF-8 at byte {error.start}", code="invalid_data", phase="receive"
-                )
-                self._failed = self.error.message
-                self._protocol.fail(1007, "not UTF-8")
-                return
-        if self._dropping:
-            return
-        self._messages.append(message)
-        self._queued += len(message)
-        _fire(self._changed)
+            message = self._assembler.take(frame.opcode, frame.data, frame.fin)
+            if message is not None and not self._left:
+                self._messages.append(message)
+                self._queued += len(message)
+                _fire(self._changed)
+        if self._protocol.parser_exc is not None:
+            self._fail(_typed(self._protocol.parser_exc))
 
     # -- writing ------------------------------------------------------------------------------------
 
@@ -258,9 +332,15 @@ def _fire(future: asyncio.Future[None] | None) -> None:
         future.set_result(None)
 
 
+def _not_open(error: SmolmixError | None) -> WebSocketError:
+    text = "the WebSocket is closed" if error is None else f"the connection broke: {error.message}"
+    return WebSocketError(text, code="connection_closed", phase="send")
+
+
 def _typed(error: BaseException) -> WebSocketError:
+    """Of the protocol's parser."""
     name = type(error).__name__
-    code = {"PayloadTooBig": "message_too_big", "UnicodeDecodeError": "invalid_data", "EOFError": "closed"}.get(
-        name, "protocol"
-    )
+    if name == "EOFError":
+        return WebSocketError("the connection ended without a close frame", code="connection_closed", phase="receive")
+    code = {"PayloadTooBig": "message_too_big", "UnicodeDecodeError": "bad_text"}.get(name, "websocket_protocol")
     return WebSocketError(str(error) or name, code=code, phase="receive")

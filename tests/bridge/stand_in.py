@@ -17,7 +17,7 @@ from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import PingReply
-from smolmix_web.websocket import Close
+from smolmix_web.websocket import Close, WebSocketTimeouts
 
 REQUEST = {
     "url": "https://o.test/",
@@ -110,7 +110,7 @@ class Socket:
     """A WebSocket that receives what is put into `incoming`."""
 
     subprotocol = "chat"
-    extensions = ("permessage-deflate",)
+    extensions = "permessage-deflate"
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[str | bytes | Close] = asyncio.Queue()
@@ -126,14 +126,15 @@ class Socket:
             raise self.fail
         self.sent.append(message)
 
-    async def close(self, code: int, reason: str) -> Close:
+    async def close(self, code: int | None, reason: str) -> Close:
         self.calls.append(f"close {code} {reason}")
-        self.incoming.put_nowait(Close(code, reason, True))
-        return Close(code, reason, True)
+        end = Close(1005 if code is None else code, reason, True)
+        self.incoming.put_nowait(end)
+        return end
 
     def abort(self, error: SmolmixError | None = None) -> None:
         self.calls.append("abort")
-        self.incoming.put_nowait(Close(1006, error.message if error else "", False))
+        self.incoming.put_nowait(Close(1006, error.message if error else "", False, error))
 
 
 class Datagrams:
@@ -224,7 +225,12 @@ class StandIn:
         what = await self._meet("fetch", Body([]))
         return await what(request) if callable(what) else what
 
-    async def connect_websocket(self, url: str, protocols: Any) -> Any:
+    @property
+    def websocket_timeouts(self) -> WebSocketTimeouts:
+        return WebSocketTimeouts.over(self.timeouts)
+
+    async def connect_websocket(self, url: str, protocols: Any, headers: Any, timeouts: Any) -> Any:
+        self.asked.append({"url": url, "protocols": list(protocols), "headers": headers, "timeouts": timeouts})
         return await self._meet("websocket", Socket())
 
     async def connect_tcp(self, host: str, port: int, *, tls: Any = False, **given: Any) -> Connected:

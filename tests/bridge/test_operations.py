@@ -13,7 +13,7 @@ from smolmix_web.bridge.progress import milliseconds
 from smolmix_web.errors import HttpError, WebSocketError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
-from smolmix_web.websocket import Close
+from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
 from tests.virtual_loop import run_virtual
 
@@ -266,20 +266,29 @@ async def test_one_item_may_be_larger_than_the_bound() -> None:
 # -- WebSocket ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.feature("WebSocket", "own headers in the handshake")
+async def test_what_a_websocket_is_asked_for() -> None:
+    page = Page()
+    tunnel = await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=["chat"], headers=[["a", "1"]], timeouts={"close": 5, "tls": 2.5})
+    await settle()
+    limits = WebSocketTimeouts(dns=7.0, tls=0.0025, close=0.005)
+    assert tunnel.asked == [{"url": "wss://o/", "protocols": ["chat"], "headers": [("a", "1")], "timeouts": limits}]
+    page.say("websocket", id=2, url="wss://o/", protocols=[], headers=[], timeouts={"body": 5})
+    await settle()
+    assert page.take()[-1]["error"]["option"] == "timeouts.body"
+
+
 async def test_websocket_messages_in_order_and_a_clean_close() -> None:
     socket = Socket()
     page = Page(websocket=socket)
     await page.set_up()
-    page.say("websocket", url="wss://o/", protocols=["chat"])
+    page.say("websocket", url="wss://o/", protocols=["chat"], headers=[], timeouts=None)
     await settle()
     detail = {"protocol": "chat", "extensions": "permessage-deflate"}
     assert page.take() == [{"type": "opened", "id": 1, "detail": detail}]
     socket.incoming.put_nowait("text")
     socket.incoming.put_nowait(b"\x00")
-    await settle()
-    assert page.take() == []
-    page.say("pull")
-    page.say("pull")
     await settle()
     assert [message["data"] for message in page.take()] == ["text", b"\x00"]
     page.say("write", data="ü")
@@ -291,39 +300,58 @@ async def test_websocket_messages_in_order_and_a_clean_close() -> None:
     written = [2, 1, 2]
     assert page.take() == [
         *({"type": "written", "id": 1, "bytes": size} for size in written),
-        {"type": "closed", "id": 1, "code": 4000, "reason": "bye", "clean": True},
+        {"type": "closed", "id": 1, "code": 4000, "reason": "bye", "clean": True, "error": None},
     ]
     assert page.open == 0
 
 
-async def test_messages_that_came_before_the_close_are_not_lost() -> None:
+async def test_a_websocket_closed_without_a_code() -> None:
     socket = Socket()
     page = Page(websocket=socket)
     await page.set_up()
-    page.say("websocket", url="wss://o/", protocols=[])
-    socket.incoming.put_nowait("last words")
+    page.say("websocket", url="wss://o/", protocols=[], headers=[], timeouts=None)
+    page.say("close", code=None, reason="")
+    await settle()
+    assert socket.calls == ["close None "] and page.take()[-1]["code"] == 1005
+
+
+@pytest.mark.feature("WebSocket", "backpressure: messages that nobody takes hold the server back")
+@pytest.mark.parametrize(("size", "ahead"), [(1, 64), (100_000, 10), (600_000, 1), (5_000_000, 1)])
+async def test_a_page_that_takes_no_messages(size: int, ahead: int) -> None:
+    """64 messages or 1 MiB of them are on their way to it, at least one; each pull makes room; then comes the end."""
+    socket = Socket()
+    page = Page(websocket=socket)
+    await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=[], headers=[], timeouts=None)
+    for _ in range(100):
+        socket.incoming.put_nowait(bytes(size))
     socket.incoming.put_nowait(Close(1001, "", True))
     await settle()
-    assert page.kinds() == ["opened"]
+    assert page.kinds() == ["opened"] + ["chunk"] * ahead
     page.say("pull")
     await settle()
-    assert page.kinds() == ["opened", "chunk", "closed"]
+    assert page.kinds() == ["opened"] + ["chunk"] * (ahead + 1)
+    for _ in range(100 - ahead - 1):
+        page.say("pull")
+    await settle()
+    assert page.kinds() == ["opened"] + ["chunk"] * 100 + ["closed"]
 
 
 async def test_a_websocket_that_cannot_send() -> None:
     socket = Socket()
-    socket.fail = WebSocketError("the connection broke", code="closed", phase="send")
+    socket.fail = WebSocketError("the connection broke", code="connection_closed", phase="send")
     page = Page(websocket=socket)
     await page.set_up()
-    page.say("websocket", url="wss://o/", protocols=[])
+    page.say("websocket", url="wss://o/", protocols=[], headers=[], timeouts=None)
     page.say("write", data="x")
     await settle()
     closed = page.take()[-1]
-    assert (closed["type"], closed["code"], closed["reason"], closed["clean"]) == (
+    assert (closed["type"], closed["code"], closed["reason"], closed["clean"], closed["error"]["code"]) == (
         "closed",
         1006,
         "the connection broke",
         False,
+        "connection_closed",
     )
 
 
@@ -332,7 +360,7 @@ async def test_abort_of_a_websocket(opened: bool) -> None:
     socket = Socket()
     page = Page(websocket=socket if opened else asyncio.Event())
     tunnel = await page.set_up()
-    page.say("websocket", url="wss://o/", protocols=[])
+    page.say("websocket", url="wss://o/", protocols=[], headers=[], timeouts=None)
     await settle()
     page.take()
     page.say("abort")

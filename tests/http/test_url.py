@@ -100,7 +100,7 @@ def test_credentials(url: str, credentials: bytes | None) -> None:
         "https://user:secret@a b/", "https://user:secret@a.test:0/", "https://user:secret@", "ftp://user:secret@a.test/",
         "https:user:secret@[x]/", "https:\\\\user:secret@a..b", "ht\ntps://user:secret@a..b/", "  https://u:secret@/",
         "https://user:secret/more@a.test/", "https://user:secret?more@a.test/", "https://user:secret#more@a.test/",
-        "user:secret@a.test", "//user:secret@a.test/", "ws://user:secret@a.test/", "https://u:secret\n@a b/",
+        "user:secret@a.test", "//user:secret@a.test/", "ws://user:secret@a b/", "https://u:secret\n@a b/",
     ],
 )  # fmt: skip
 def test_no_error_shows_credentials(text: str) -> None:
