@@ -50,7 +50,10 @@ REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_gu
 
 
 # Modules of smolmix_web that a page has no use for and does not get.
-LEFT_OUT = {"smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.host.cpython", "smolmix_web.storage.files"}
+LEFT_OUT = {
+    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.cpython", "smolmix_web.host.cpython",
+    "smolmix_web.storage.files",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

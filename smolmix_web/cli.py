@@ -1,4 +1,4 @@
-"""The command line: fetch, dns, ws, udp and tcp through the mixnet. Progress on stderr, results on stdout."""
+"""The command line: fetch, dns, ws, udp, tcp and ping through the mixnet. Progress on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import OptionError, SmolmixError, TimeoutExpired, UsageError
+from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
 from .http import HttpRequest
 from .netstack.pcap import PcapWriter
@@ -70,6 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
     tcp = commands.add_parser("tcp", parents=[common], help="connect stdin and stdout to a TCP port")
     tcp.add_argument("endpoint", metavar="HOST:PORT")
     tcp.add_argument("--tls", action="store_true")
+    ping = commands.add_parser("ping", parents=[common], help="ICMP echo requests, one after the other")
+    ping.add_argument("host")
+    ping.add_argument("-c", "--count", type=int, default=4)
+    ping.add_argument("-s", "--size", type=int, default=32, help="bytes of each request's body")
+    ping.add_argument("--family", type=int, choices=(4, 6))
     return parser
 
 
@@ -247,7 +252,34 @@ async def run_tcp(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-COMMANDS: dict[str, Command] = {"fetch": run_fetch, "dns": run_dns, "ws": run_ws, "udp": run_udp, "tcp": run_tcp}
+async def run_ping(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
+    """What got no answer is told and counted; only when nothing did, the last error is raised."""
+    times: list[float] = []
+    address, failure = None, None
+    for number in range(1, args.count + 1):
+        try:
+            reply = await tunnel.ping(args.host, size=args.size, family=args.family)
+        except (NetworkError, TimeoutExpired) as error:
+            failure, shown = error, error.message
+        else:
+            address = str(reply.address)
+            times.append(round(reply.rtt * 1000, 1))
+            shown = f"{address}: {times[-1]} ms"
+        if not args.json:
+            print(f"{number}: {shown}", flush=True)
+    if failure is not None and not times:
+        raise failure
+    return {"host": args.host, "address": address, "sent": args.count, "ms": times}
+
+
+COMMANDS: dict[str, Command] = {
+    "fetch": run_fetch,
+    "dns": run_dns,
+    "ws": run_ws,
+    "udp": run_udp,
+    "tcp": run_tcp,
+    "ping": run_ping,
+}
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,8 +5,9 @@ Where raw sockets, HTTP and WebSocket meet the tunnel. Each step has its own lim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from types import TracebackType
 
 from .deadline import Deadline
 from .dns import Resolver
@@ -33,6 +34,9 @@ class TlsInfo:
 class Connected:
     """An open stream; `local` and `remote` are the TCP endpoints below it, where there are any.
 
+    As an async context manager it is closed at the end, and aborted by an error; iterated, it gives the bytes that
+    come, until the peer ends.
+
     Seconds that its making took, by phase, where somebody measured; None also for a phase that was not needed.
     """
 
@@ -43,6 +47,21 @@ class Connected:
     dns_seconds: float | None = None
     connect_seconds: float | None = None
     tls_seconds: float | None = None
+
+    async def __aenter__(self) -> Connected:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.stream.close()
+        else:
+            self.stream.abort()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.stream.read():
+            yield chunk
 
 
 class Dialer:

@@ -83,6 +83,7 @@ RETRYABLE = frozenset(
         "gateway_closed",
         "gateway_timeout",
         "host_unreachable",
+        "network_unreachable",
         "queue_full",
         "tls_truncated",
         "truncated_body",

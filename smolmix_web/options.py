@@ -91,6 +91,8 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
 
 
 def _timeouts(name: str, value: Any) -> Timeouts:
+    if isinstance(value, Timeouts):
+        return value
     return Timeouts.from_mapping(value, option=name)
 
 
@@ -170,6 +172,15 @@ class TunnelOptions:
             if value is not None:
                 values[known[name].name] = known[name].metadata["check"](name, value)
         return cls(**values, persistent="client_id" in values)
+
+    @classmethod
+    def from_keywords(cls, given: Mapping[str, Any]) -> TunnelOptions:
+        """As `from_mapping`, with the names that the fields have in Python."""
+        names = {f.name: f.metadata["js"] for f in dataclasses.fields(cls) if f.metadata["js"] is not None}
+        for name in given:
+            if name not in names:
+                raise OptionError(name, "unknown option")
+        return cls.from_mapping({names[name]: value for name, value in given.items()})
 
 
 def option_table() -> list[dict[str, Any]]:

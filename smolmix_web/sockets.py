@@ -376,11 +376,15 @@ class UdpSocket:
                 raise failed[0]
             await self._readable.wait()
 
-    def __aiter__(self) -> AsyncIterator[tuple[bytes, Endpoint]]:
-        """Datagrams until `close`; an ICMP error is raised."""
-        return self._datagrams()
+    def __enter__(self) -> UdpSocket:
+        """Closed at the end of a `with` block."""
+        return self
 
-    async def _datagrams(self) -> AsyncIterator[tuple[bytes, Endpoint]]:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aiter__(self) -> AsyncIterator[tuple[bytes, Endpoint]]:
+        """Datagrams until `close`; an ICMP error is raised."""
         while True:
             try:
                 yield await self.receive()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .crypto import load_crypto
@@ -427,8 +427,12 @@ class Tunnel:
                     driver = self._net()
         return driver
 
-    async def fetch(self, request: HttpRequest) -> HttpResponse:
-        """HTTP over the tunnel, see `HttpClient.fetch`."""
+    async def fetch(self, request: HttpRequest | str, **fields: Any) -> HttpResponse:
+        """HTTP over the tunnel, see `HttpClient.fetch`: `fetch(url, method="POST", body=b"...")`.
+
+        `fields` are those of `HttpRequest`; given together with one, they replace its own.
+        """
+        request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
         await self._usable()
         assert self._http is not None
         response = await self._http.fetch(request)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from smolmix_web.errors import OptionError
+from smolmix_web.http.timeouts import Timeouts
 from smolmix_web.options import TunnelOptions, option_table
 
 # docs/protocol/ipr.md 6.3
@@ -103,3 +104,15 @@ def test_a_bad_option_is_refused_with_its_name(name: str, value: Any) -> None:
     assert raised.value.option == name
     assert raised.value.to_dict()["option"] == name
     assert raised.value.code == "bad_option" and raised.value.phase == "setup"
+
+
+@pytest.mark.feature("Python", "options in Python's spelling")
+def test_names_of_python() -> None:
+    limits = Timeouts(connect=5.0)
+    options = TunnelOptions.from_keywords({"force_tls": False, "primary_dns": "9.9.9.9:53", "timeouts": limits})
+    assert (options.force_tls, options.primary_dns, options.timeouts) == (False, ("9.9.9.9", 53), limits)
+    assert TunnelOptions.from_keywords({}) == TunnelOptions.from_mapping({})
+    for name in ("forceTls", "persistent", "nonsense"):
+        with pytest.raises(OptionError) as raised:
+            TunnelOptions.from_keywords({name: True})
+        assert raised.value.option == name

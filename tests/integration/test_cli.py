@@ -64,14 +64,16 @@ async def test_a_capture_of_the_tunnel(localnet: Network, tmp_path: Path) -> Non
     assert b"\x04http\x04test" in data and b"GET /text HTTP/1.1" in data
 
 
-async def test_dns_ws_udp_tcp(localnet: Network) -> None:
+async def test_dns_ws_udp_tcp_ping(localnet: Network) -> None:
     answers = await asyncio.gather(
         json_of(localnet, "dns", "origin.test"),
         json_of(localnet, "ws", "wss://ws.test/", "-m", "one", "-m", "two"),
         json_of(localnet, "udp", "echo.test:50007", "datagram"),
         json_of(localnet, "tcp", "echo.test:50007", stdin=b"stream"),
+        json_of(localnet, "ping", "origin.test", "-c", "2"),
     )
-    dns, ws, udp, tcp = answers
+    dns, ws, udp, tcp, ping = answers
+    assert (ping["address"], ping["sent"], len(ping["ms"])) == ("203.0.114.10", 2, 2) and min(ping["ms"]) > 0
     assert dns["addresses"] == ["203.0.114.10"]
     assert (ws["received"], ws["close"]) == (["one", "two"], [1000, ""])
     assert udp["text"] == "datagram"

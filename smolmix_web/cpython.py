@@ -1,0 +1,58 @@
+"""What a Python program imports: `open_tunnel`, and the types that go in and out. See docs/python.md."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .dial import Connected, TlsInfo
+from .errors import SmolmixError
+from .host.cpython import CPythonHost
+from .http import HttpRequest, HttpResponse, Timeouts
+from .options import TunnelOptions
+from .sockets import TcpOptions, UdpSocket
+from .tls import TlsOptions
+from .tunnel import PingReply, Tunnel
+from .websocket import WebSocketConnection
+
+
+@asynccontextmanager
+async def open_tunnel(
+    *,
+    ca_file: str | None = None,
+    verbose: bool = False,
+    on_change: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> AsyncIterator[Tunnel]:
+    """A tunnel that is up, closed at the end: `async with open_tunnel() as tunnel`.
+
+    `options` are those of docs/javascript.md in Python's spelling (`force_tls=False`). `ca_file` holds extra PEM roots
+    for the directory and the gateway, `verbose` tells the progress on stderr, `on_change(snapshot)` hears of every
+    change of state. Errors: `OptionError` before anything is sent; what kept the tunnel from coming up.
+    """
+    host = CPythonHost(verbose=verbose, ca_file=ca_file)
+    tunnel = Tunnel(TunnelOptions.from_keywords(options), host, on_change=on_change)
+    await tunnel.start()
+    try:
+        yield tunnel
+    finally:
+        await tunnel.close()
+
+
+__all__ = [
+    "Connected",
+    "HttpRequest",
+    "HttpResponse",
+    "PingReply",
+    "SmolmixError",
+    "TcpOptions",
+    "Timeouts",
+    "TlsInfo",
+    "TlsOptions",
+    "Tunnel",
+    "TunnelOptions",
+    "UdpSocket",
+    "WebSocketConnection",
+    "open_tunnel",
+]
