@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ def check_roots(extra_roots: Sequence[str]) -> None:
 
 # What rustls says, in order of precedence; our stable code and the reason. The texts are those of rustls 0.23.
 _CODES: tuple[tuple[str, str, str | None], ...] = (
+    ("received fatal alert", "tls_alert", None),
     ("UnknownIssuer", "tls_certificate", "unknown_issuer"),
     ("certificate expired", "tls_certificate", "expired"),
     ("Expired", "tls_certificate", "expired"),
@@ -143,7 +145,6 @@ _CODES: tuple[tuple[str, str, str | None], ...] = (
     ("NotValidForName", "tls_certificate", "wrong_host"),
     ("Revoked", "tls_certificate", "revoked"),
     ("invalid peer certificate", "tls_certificate", "invalid"),
-    ("received fatal alert", "tls_alert", None),
     ("peer is incompatible", "tls_handshake", None),
     ("known protocol", "tls_handshake", None),
     ("corrupt message", "tls_protocol", None),
@@ -164,8 +165,9 @@ def _typed(error: Exception, server_name: str) -> TlsError:
 
 
 def _snake(name: str) -> str:
-    words = "".join(f" {c}" if c.isupper() else c for c in name).lower().split()
-    return "_".join("".join(c for c in word if c.isalnum()) for word in words)
+    """`UnknownCA` -> `unknown_ca`."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
+    return "_".join(words).lower()
 
 
 # -- the stream ------------------------------------------------------------------------------------
