@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, say
-from .javascript import bundle_all
+from .javascript import bundle_all, declare_types
 from .pyodide_dist import write_distribution
 from .setup import ensure_node, ensure_venv
 from .stamps import Stamp
@@ -47,8 +47,9 @@ def ensure_dist() -> None:
             write_wheel(staging, files, name=name, version=version, tag="py3-none-any")
             write_distribution(staging / "pyodide")
         if fresh_scripts:
-            _remove(staging, "*.js", "*.js.map")
+            _remove(staging, "*.js", "*.js.map", "*.d.ts", "types")
             bundle_all(staging)
+            declare_types(staging)
         old = BUILD / "dist-old"
         shutil.rmtree(old, ignore_errors=True)
         if DIST.exists():

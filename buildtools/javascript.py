@@ -1,4 +1,4 @@
-"""Bundle the JavaScript: each entry becomes one self-contained ES module in dist/."""
+"""Bundle the JavaScript: each entry becomes one self-contained ES module in dist/, the page's API with its types."""
 
 from __future__ import annotations
 
@@ -37,3 +37,17 @@ def bundle_all(folder: Path = DIST) -> None:
         if not source.exists():
             raise TaskError(f"{entry} does not exist")
         bundle(source, folder / name)
+
+
+# What the page's API looks like to TypeScript: made from the JSDoc comments, without what is marked @internal.
+TYPES = ("--declaration", "--emitDeclarationOnly", "--stripInternal")
+DIALECT = (
+    "--ignoreConfig", "--allowJs", "--strict", "--skipLibCheck", "--types", "", "--target", "es2022",
+    "--module", "es2022", "--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable,dom.asynciterable",
+)  # fmt: skip
+
+
+def declare_types(folder: Path = DIST) -> None:
+    """`index.d.ts` for TypeScript, and what it refers to in `types/`."""
+    run([NODE_MODULES / ".bin" / "tsc", *DIALECT, *TYPES, "--outDir", folder / "types", ROOT / "worker" / "index.js"])
+    (folder / "index.d.ts").write_text('export * from "./types/index.js";\n', encoding="utf-8")

@@ -7,9 +7,9 @@
  * @module
  */
 
-import { MixTcpSocket } from "./tcp-socket.js";
+import { MixTcpSocket as TunnelTcpSocket } from "./tcp-socket.js";
 import { MixTunnel } from "./tunnel.js";
-import { MixUdpSocket } from "./udp-socket.js";
+import { MixUdpSocket as TunnelUdpSocket } from "./udp-socket.js";
 import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
 import { mixError } from "./errors.js";
 
@@ -17,7 +17,7 @@ export { MixCookies } from "./cookies.js";
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
 export { MixErrorEvent } from "./websocket.js";
-export { MixTcpSocket, MixTunnel, MixUdpSocket };
+export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
@@ -30,12 +30,17 @@ export { MixTcpSocket, MixTunnel, MixUdpSocket };
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 /** @typedef {import("./tunnel.js").PingOptions} PingOptions */
 /** @typedef {import("./tunnel.js").PingReply} PingReply */
+/** @typedef {import("./tcp-socket.js").MixTcpSocket} MixTcpSocket what `tunnel.tcpSocket` gives */
+/** @typedef {import("./udp-socket.js").MixUdpSocket} MixUdpSocket what `tunnel.udpSocket` gives */
 /** @typedef {import("./tcp-socket.js").TCPSocketOptions} TCPSocketOptions */
+/** @typedef {import("./tcp-socket.js").TlsFacts} TlsFacts */
 /** @typedef {import("./tcp-socket.js").TCPSocketOpenInfo} TCPSocketOpenInfo */
 /** @typedef {import("./udp-socket.js").UDPSocketOptions} UDPSocketOptions */
 /** @typedef {import("./udp-socket.js").UDPSocketOpenInfo} UDPSocketOpenInfo */
 /** @typedef {import("./udp-socket.js").UDPMessage} UDPMessage */
 /** @typedef {import("./udp-socket.js").UDPReceived} UDPReceived */
+/** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
+/** @typedef {import("./socket-options.js").SocketTimeouts} SocketTimeouts */
 /** @typedef {import("./socket-options.js").TlsOptions} TlsOptions */
 
 /** @type {MixTunnel | null} */
@@ -132,7 +137,7 @@ export async function mixPing(host, options) {
 }
 
 /** A TCP connection over the shared tunnel in the shape of Direct Sockets; needs `setupMixTunnel`. */
-export class TCPSocket extends MixTcpSocket {
+export class TCPSocket extends TunnelTcpSocket {
   /**
    * @param {string} remoteAddress name or IP address
    * @param {number} remotePort
@@ -144,7 +149,7 @@ export class TCPSocket extends MixTcpSocket {
 }
 
 /** A UDP socket over the shared tunnel in the shape of Direct Sockets; needs `setupMixTunnel`. */
-export class UDPSocket extends MixUdpSocket {
+export class UDPSocket extends TunnelUdpSocket {
   /** @param {UDPSocketOptions} [options] */
   constructor(options = {}) {
     super(connected(), options);

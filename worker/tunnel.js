@@ -191,6 +191,7 @@ export class MixTunnel extends EventTarget {
 
   /**
    * The worker, once the tunnel is up. Rejects at once when it is not even being set up.
+   * @internal
    * @returns {Promise<WorkerConnection>}
    */
   connected() {

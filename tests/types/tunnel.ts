@@ -1,0 +1,75 @@
+/** Set-up, state, options, errors, DNS, cookies. */
+
+import {
+  MixCookies, MixError, MixTunnel, createMixFetch, disconnectMixTunnel, getMixTunnel, getTunnelState, mixDNS, mixFetch, setupMixTunnel,
+} from "smolmix";
+import type { MixCookie, MixTimeouts, SetupMixTunnelOpts, TunnelSnapshot } from "smolmix";
+import { exactly } from "./exactly.js";
+
+const limits: MixTimeouts = { queue: 1, dns: 1, connect: 1, tls: 1, request: 1, response: 1, idle: 1, total: 1 };
+
+export const everything: Required<SetupMixTunnelOpts> = {
+  preferredIpr: "address", preferredGateway: "identity", clientId: "me", forceTls: true, disablePoissonTraffic: false,
+  disableCoverTraffic: false, openReplySurbs: 10, dataReplySurbs: 2, primaryDns: "8.8.8.8:53", fallbackDns: "1.1.1.1:53",
+  storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535,
+  maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
+  caCertificates: ["PEM"], crypto: "auto",
+};
+
+export async function life(): Promise<void> {
+  exactly<Promise<void>>()(setupMixTunnel(everything));
+  exactly<Promise<void>>()(setupMixTunnel());
+  exactly<Promise<void>>()(disconnectMixTunnel());
+  exactly<Promise<TunnelSnapshot>>()(getTunnelState());
+  exactly<Promise<MixTunnel>>()(getMixTunnel());
+  exactly<typeof mixFetch>()(await createMixFetch({ debug: true }));
+  exactly<Promise<string>>()(mixDNS("name", { signal: AbortSignal.timeout(1) }));
+  const tunnel = new MixTunnel({ caCertificates: "PEM" });
+  exactly<Promise<void>>()(tunnel.setup());
+  exactly<Promise<void>>()(tunnel.disconnect());
+  exactly<boolean>()(tunnel.active);
+  exactly<TunnelSnapshot>()(tunnel.state);
+  exactly<Promise<string[]>>()(tunnel.resolve("name", { family: 4, signal: null }));
+  exactly<Promise<Record<string, unknown>>>()(tunnel.statistics());
+  const { state, step, error, warnings, gateway, exit, addresses } = tunnel.state;
+  exactly<"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed">()(state);
+  exactly<string | null>()(step);
+  exactly<string | undefined>()(error?.code);
+  exactly<string[]>()(warnings.map(({ code }) => code));
+  exactly<string | null>()(gateway);
+  exactly<string | null>()(exit);
+  exactly<string[]>()(addresses);
+}
+
+export function errors(error: unknown): void {
+  if (!(error instanceof MixError)) return;
+  const typed: TypeError = error;
+  void typed;
+  exactly<string>()(error.code);
+  exactly<string | null>()(error.phase);
+  exactly<string>()(error.kind);
+  exactly<string | null>()(error.reason);
+  exactly<boolean>()(error.retryable);
+  exactly<string | undefined>()(error.option);
+}
+
+export async function cookies(tunnel: MixTunnel): Promise<void> {
+  exactly<MixCookies>()(tunnel.cookies);
+  const jar = await tunnel.cookies.export();
+  exactly<Required<MixCookie>[]>()(jar);
+  exactly<Promise<number>>()(tunnel.cookies.import(jar));
+  exactly<Promise<void>>()(tunnel.cookies.clear());
+}
+
+export function misuse(): void {
+  // @ts-expect-error no such option
+  void setupMixTunnel({ fallbackToClearNet: true });
+  // @ts-expect-error a flag
+  void setupMixTunnel({ forceTls: "yes" });
+  // @ts-expect-error no such provider
+  void setupMixTunnel({ crypto: "own" });
+  // @ts-expect-error no such family
+  void new MixTunnel().resolve("name", { family: 5 });
+  // @ts-expect-error one name
+  void mixDNS();
+}
