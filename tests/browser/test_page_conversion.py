@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from browserkit.pyodide_page import PyodidePage
 
 # What the product's worker registers and PyodidePage does not.
@@ -55,6 +57,53 @@ result = json.loads(result)
 receive.destroy()
 """
 )
+
+# Python's memory at its highest while 8 MB cross, in bodies; tracemalloc sees every allocation of the interpreter.
+COPIES = (
+    MODULES
+    + """
+import _tracemalloc as tracemalloc  # the module around it is not in the browser
+from types import SimpleNamespace
+from smolmix_web.bridge import worker
+
+SIZE = 8_000_000
+received, posts = [], []
+scope = js.eval('({ posted: [], postMessage(message, transfer) { this.posted.push([message, transfer]); } })')
+Bridge = worker.Bridge
+worker.Bridge = lambda post, *_: posts.append(post) or SimpleNamespace(receive=received.append)
+receive = worker.start(scope)
+worker.Bridge = Bridge
+
+def highest(work):
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / SIZE
+
+send = js.eval("(receive, message) => receive(message)")
+up = js.eval(f"new Uint8Array({SIZE}).fill(7)")
+write = js.eval("(data) => ({type: 'write', id: 1, data})")(up)
+upward = highest(lambda: send(receive, write))
+message = received.pop()
+whole = [type(message["data"]).__name__, len(message["data"]), message["data"][-1], message["type"], message["id"]]
+message = None
+down = bytes(SIZE)
+downward = highest(lambda: posts[0]({"type": "chunk", "id": 1, "data": down}))
+posted, transfer = scope.posted[0]
+given = [posted.data.length, posted.data.buffer.byteLength, transfer.length, transfer[0].byteLength]
+receive.destroy()
+result = [upward, whole, downward, given]
+"""
+)
+
+
+@pytest.mark.feature("Worker", "bodies are copied once between the languages, in both directions")
+def test_bodies_are_copied_once(pyodide_page: PyodidePage) -> None:
+    upward, whole, downward, given = pyodide_page.run(COPIES)
+    assert 1 <= upward < 1.1 and whole == ["bytes", 8_000_000, 7, "write", 1]
+    assert downward < 0.1, "the one copy is JavaScript's"
+    assert given == [8_000_000, 8_000_000, 1, 8_000_000], "a buffer of its own size, in the list of what is transferred"
 
 
 def test_values_become_plain_python(pyodide_page: PyodidePage) -> None:
