@@ -243,7 +243,7 @@ CASES: dict[str, Case] = {
     "exits are gone": Case(ready=lambda n, h, t: [one.crash() for one in n.exits], after="any"),
     "exits change the MTU": Case(ready=lambda n, h, t: reconfigure(n, mtu=600)),
     "exits refuse every destination": Case(
-        lambda n: reconfigure(n, policy="ExitPolicy reject *:*"), after="unreachable"
+        lambda n: reconfigure(n, policy="ExitPolicy reject *:*"), after="dns_unreachable"
     ),
     # time and keys
     "keys rotate": Case(ready=lambda n, h, t: n.rotate_keys(), uses=ALL_OK),
