@@ -234,9 +234,14 @@ class Engine:
         self.gateway.set_topology(topology)
         self.mixnet.set_topology(topology, now)
 
-    def network_changed(self, now: float) -> None:
-        """The machine came online, or suspects that it did: ask everybody at once instead of waiting."""
+    def network_changed(self, now: float, *, online: bool = True) -> None:
+        """The machine came online, or suspects that it did: ask everybody at once instead of waiting. Not `online`:
+        the host says that there is no network, see `GatewayLink.went_offline`."""
+        if not online:
+            self.gateway.went_offline(now)
+            return
         self.gateway.retry_now(now)
+        self._follow_gateway(now)
         if self.gateway.ready:
             self.exit.link_up(now)
 

@@ -123,6 +123,7 @@ class Tunnel:
         self._refresh_timer: TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._wakes = 0
+        self._stale = False  # the last refresh of the topology failed
         self._waiters: list[asyncio.Future[None]] = []
 
     # -- life ---------------------------------------------------------------------------------------
@@ -306,11 +307,15 @@ class Tunnel:
         self._tear_down()
         self._change("shutdown")
 
-    def network_changed(self) -> None:
-        """The host came online or woke up: do not wait for timers made before."""
+    def network_changed(self, online: bool = True) -> None:
+        """The machine came online (or may have): connections are tried at once instead of when their timers are due.
+        Not `online`: the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses
+        up no attempt and no time until it is online again. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
-            self._engine.network_changed(self._host.now())
+            self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
+            if online and self._stale:
+                self._refresh()
 
     def _fail(self, error: SmolmixError) -> None:
         self.error = error
@@ -386,13 +391,13 @@ class Tunnel:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh_by_time())
 
     async def _refresh_by_time(self) -> None:
-        again = TOPOLOGY_REFRESH
+        again, self._stale = TOPOLOGY_REFRESH, False
         try:
             await self.refresh_topology()
         except SmolmixError as error:
             # The old topology goes on; the network changes slowly.
             self._host.log(f"topology refresh failed: {error}")
-            again = TOPOLOGY_RETRY
+            again, self._stale = TOPOLOGY_RETRY, True
         if self.state in _ALIVE:
             self._refresh_timer = self._host.call_later(again, self._refresh)
 

@@ -36,6 +36,7 @@ export class WorkerConnection {
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
   /** @type {(error: unknown) => void} */ #bootEnded = () => {};
+  #ended = new AbortController();
   /** The worker's Python runs. @type {Promise<void>} */ booted;
 
   /**
@@ -66,6 +67,11 @@ export class WorkerConnection {
     worker.addEventListener("messageerror", () => {
       this.#crash(mixError("worker_crashed", "a message of the worker could not be read", "worker"));
     });
+    // Not every browser tells its workers.
+    for (const type of ["online", "offline"]) {
+      const tell = () => this.call({ type: "network", online: type === "online" }).catch(() => {});
+      globalThis.addEventListener?.(type, tell, { signal: this.#ended.signal });
+    }
   }
 
   /** @param {WorkerMessage} message */
@@ -115,6 +121,7 @@ export class WorkerConnection {
     if (this.#dead) return;
     this.#dead = error;
     this.#worker.terminate();
+    this.#ended.abort();
     this.#bootEnded(error);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();

@@ -142,6 +142,7 @@
  * @typedef {{type: "setup", id: number, options: Record<string, unknown>}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
+ *   | {type: "network", id: number, online: boolean}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
  *   | {type: "cookies", id: number, action: "export" | "clear"}
  *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[]}

@@ -55,6 +55,7 @@ class Bridge:
             "setup": self._setup,
             "disconnect": self._disconnect,
             "statistics": self._statistics,
+            "network": self._network,
         }
 
     def receive(self, message: Any) -> None:
@@ -164,6 +165,13 @@ class Bridge:
             await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
         if self._tunnel is not None:
             await self._tunnel.close()
+        channel.send("result", value=None)
+
+    async def _network(self, channel: Channel, message: Message) -> None:
+        """The page went online or offline."""
+        online = field(message, "online", bool)
+        if self._tunnel is not None:
+            self._tunnel.network_changed(online)
         channel.send("result", value=None)
 
     async def _statistics(self, channel: Channel, _message: Message) -> None:

@@ -188,6 +188,7 @@ class StandIn:
         self.requests: list[HttpRequest] = []
         self.asked: list[dict[str, Any]] = []  # of sockets
         self.cancelled: list[str] = []
+        self.networks: list[bool] = []  # online or not, as the page told
 
     async def _meet(self, kind: str, default: Any = None) -> Any:
         what = self.meets.get(kind, default)
@@ -212,6 +213,9 @@ class StandIn:
     async def close(self) -> None:
         await self._meet("close")
         self.state = "shutdown"
+
+    def network_changed(self, online: bool = True) -> None:
+        self.networks.append(online)
 
     def statistics(self) -> dict[str, Any]:
         return {"packets_sent": 3}

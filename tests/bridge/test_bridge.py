@@ -75,6 +75,17 @@ async def test_statistics_count_operations() -> None:
     assert page.take() == [{"type": "result", "id": 2, "value": {"operations": 1, "packets_sent": 3}}]
 
 
+async def test_the_page_tells_of_the_network() -> None:
+    page = Page()
+    page.say("network", 1, online=False)  # nobody to tell yet
+    tunnel = await page.set_up()
+    for number, online in enumerate((False, True), 2):
+        page.say("network", number, online=online)
+    page.say("network", 4, online="yes")
+    await settle()
+    assert tunnel.networks == [False, True] and page.error(4) == ("bad_message", None)
+
+
 async def test_disconnect_ends_everything_first() -> None:
     page = Page(resolve=asyncio.Event(), fetch=Body([b"x", asyncio.Event()]))
     tunnel = await page.set_up()

@@ -120,6 +120,7 @@ class GatewayLink:
         self._give_up_at = float("inf")
         self._ever_ready = False
         self._doubted = False  # the shared key, since the last time ready: it was refused once
+        self._offline_since: float | None = None
 
     def _first_gateway(self, last: bytes | None) -> GatewayEndpoint:
         if self._preferred is None and last is not None:
@@ -177,10 +178,29 @@ class GatewayLink:
 
     def retry_now(self, now: float) -> None:
         """The network came back, or the machine woke up: do not wait for the back-off, and trust no old connection."""
+        if self._offline_since is not None:
+            # What failed without a network was nobody's fault.
+            away, self._offline_since = now - self._offline_since, None
+            self._give_up_at += away
+            self._lost_at += away
+            self._attempts = 0
+            if self.state is LinkState.CONNECTING:
+                self.abandon(now, "begun without a network")
         if self.state is LinkState.WAITING:
             self._retry_at = now
         elif self._session is not None:
             self._session.probe()
+
+    def went_offline(self, now: float) -> None:
+        """The host says that there is no network. A connection that lives all the same (a gateway on this machine)
+        stays; nothing is tried but now and then, and no time for trying is used up, until `retry_now`."""
+        if self._offline_since is not None:
+            return
+        self._offline_since = now
+        if self.state is LinkState.WAITING:
+            self._retry_at = now + self._backoff_offline()
+        elif self._session is not None:
+            self._session.probe(offline=True)
 
     def abandon(self, now: float, reason: str) -> None:
         """Give the present connection up as lost, whatever its socket says."""
@@ -216,7 +236,7 @@ class GatewayLink:
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Messages for the present socket; runs all deadlines."""
         if self.state is LinkState.WAITING:
-            if now >= self._give_up_at:
+            if now >= self._give_up_at and self._offline_since is None:
                 assert self.last_error is not None
                 self._fail(self.last_error)
             elif self._retry_at is not None and now >= self._retry_at:
@@ -232,7 +252,7 @@ class GatewayLink:
             return float("-inf")
         if self.state is LinkState.WAITING:
             assert self._retry_at is not None
-            return min(self._retry_at, self._give_up_at)
+            return self._retry_at if self._offline_since is not None else min(self._retry_at, self._give_up_at)
         return self._session.next_deadline() if self._session is not None else None
 
     # -- inside -----------------------------------------------------------------------------------------
@@ -287,6 +307,9 @@ class GatewayLink:
             self._lost_at = now
             self._give_up_at = now + self._config.outage_limit
         self.state = LinkState.WAITING
+        if self._offline_since is not None:
+            self._retry_at = now + self._backoff_offline()
+            return
         if error.code == "authentication_refused" and identity in self.shared_keys and not self._doubted:
             # Perhaps our own connection of before still lives there (gateway 4.2): ask again when it must be gone.
             self._doubted = True
@@ -329,6 +352,10 @@ class GatewayLink:
         """Doubling, half of it random, so that many clients of one gateway do not return together."""
         full = min(longest, self._config.backoff_first * 2.0 ** min(self._attempts, 16))
         return full / 2 + full / 2 * self._rng.uniform()
+
+    def _backoff_offline(self) -> float:
+        """Hosts are wrong now and then about being offline."""
+        return self._config.backoff_max * (0.5 + 0.5 * self._rng.uniform())
 
     def _fail(self, error: SmolmixError) -> None:
         assert isinstance(error, GatewayError)

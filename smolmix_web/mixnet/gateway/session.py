@@ -55,6 +55,7 @@ class GatewayConfig:
     idle_probe: float | None = 25.0  # silence after which a sign of life is asked for; None: never
     busy_probe: float = 8.0  # the same while packets wait for the answer this gateway otherwise gives
     probe_timeout: float = 10.0
+    doubt_timeout: float = 2.0  # the same where the host said that there is no network
     max_bodies: int = 4096  # delivered but not taken
 
 
@@ -118,6 +119,7 @@ class GatewaySession:
         self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
         self._probe_deadline: float | None = None
         self._doubted = False
+        self._offline = False
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
@@ -233,10 +235,14 @@ class GatewaySession:
         plaintext = packet.to_bytes(version=kind)
         return seal_frame(self._crypto, self.shared_key, self._rng.bytes(NONCE_LENGTH), kind, plaintext)
 
-    def probe(self) -> None:
-        """Ask for a sign of life at the next poll: something suggests that the connection died unnoticed."""
+    def probe(self, *, offline: bool = False) -> None:
+        """Ask for a sign of life at the next poll: something suggests that the connection died unnoticed. `offline`:
+        the host said so, and is asked to prove it soon."""
+        self._offline = offline
         if self.state is GatewayState.READY:
             self._doubted = True
+            if offline:
+                self._probe_deadline = None  # one that is out has more time than this
 
     def take_bodies(self) -> list[bytes]:
         """Mixnet payloads pushed since the last call, in order (21 bytes: an ack; 1643: a message part)."""
@@ -486,7 +492,8 @@ class GatewaySession:
         if self._probe_deadline is None and probe_at is not None and now >= probe_at:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
-            self._probe_deadline = now + self._config.probe_timeout
+            config = self._config
+            self._probe_deadline = now + (config.doubt_timeout if self._offline else config.probe_timeout)
             self._doubted = False
 
     def _claim_failed(self, now: float, reason: str) -> None:
