@@ -1,4 +1,4 @@
-"""The machine goes offline and comes back: told or not, the tunnel waits without burning attempts, and goes on at once."""
+"""The machine goes offline and comes back: the tunnel waits without burning attempts, and goes on at once."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_gateway_on_the_machine_itself_stays() -> None:
 
 
 def test_the_gateway_is_kept_over_a_long_time_offline() -> None:
-    """Nobody pinned it, and it could not be reached for longer than a gateway gets to return: that was not its fault."""
+    """Nobody pinned it, and it was away for longer than a gateway gets to return: that was not its fault."""
     network = network_for("keep the gateway")
     host = SimHost(network)
 
