@@ -32,6 +32,7 @@ class Library:
     """One library: its import name, regular expressions of files left out, and a last change of its files.
 
     `later`: data that few pages need. A first load does without them; each is fetched by itself at first use.
+    `on_demand`: a first load does without the whole library; the code that needs it fetches its wheel.
     """
 
     package: str
@@ -41,6 +42,7 @@ class Library:
     tag: str = PURE
     depends: tuple[str, ...] = field(default=())
     later: tuple[str, ...] = ()
+    on_demand: bool = False
 
 
 def adapt_rtls(files: Files) -> Files:
@@ -162,6 +164,10 @@ LIBRARIES = {
         adapt=adapt_dnspython,
     ),
     "h11": Library("h11"),
+    # smolmix_web/http/http2_library.py fetches these.
+    "h2": Library("h2", on_demand=True),
+    "hpack": Library("hpack", on_demand=True),
+    "hyperframe": Library("hyperframe", on_demand=True),
     "publicsuffixlist": Library(
         "publicsuffixlist",
         without=(r"publicsuffixlist/(compat|test|update)\.py$", r"\.txt$"),

@@ -113,6 +113,8 @@ def write_pack(path: Path, stdlib: Files, packages: Sequence[Package]) -> None:
     """
     files = dict(stdlib)
     for package in packages:
+        if package.name in LIBRARIES and LIBRARIES[package.name].on_demand:
+            continue
         left_out = set(package.later)
         files.update({n: data for n, data in package.files.items() if ".dist-info/" not in n and n not in left_out})
     plain = BUILD / "python.zip"

@@ -9,13 +9,12 @@ from typing import Literal, cast
 
 from ..deadline import Clock, Deadline
 from ..dns import Resolver
-from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
+from ..errors import HttpError, SmolmixError
 from ..sockets import Net
-from .connection import HttpConnection
 from .connector import Connector, NetConnector
 from .cookies import CookieJar
 from .decoding import accept_encoding
-from .exchange import Body, Outgoing, Progress, ResponseHead
+from .exchange import Body, Exchange, Outgoing, Progress, ResponseHead
 from .headers import Headers, check_headers, get_all, with_credentials, with_defaults
 from .integrity import check_integrity
 from .pool import IDLE_SECONDS, PER_ORIGIN, TOTAL, Pool
@@ -31,9 +30,10 @@ Cookies = Literal["omit", "jar"]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
 _FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
-_IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
 # Bytes of a redirect's own body worth reading to keep the connection.
 _DRAIN = 16_384
+# How often a request is sent again that the server has surely not acted on.
+_REPEATS = 2
 # What a body may unpack to unless told otherwise; one that is not coded has no limit.
 MAX_DECODED = 1 << 30
 
@@ -111,6 +111,7 @@ class HttpClient:
         idle_seconds: float = IDLE_SECONDS,
         keepalive: float | None = None,
         max_decoded: int = MAX_DECODED,
+        http2: bool = True,
         cookie_jar: CookieJar | None = None,
     ) -> None:
         """`connector` replaces the tunnel's own; then `net` need only be a `Clock`."""
@@ -124,7 +125,7 @@ class HttpClient:
         self._max_decoded = max_decoded
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
-        self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds)
+        self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds, http2=http2)
 
     @property
     def connection_count(self) -> int:
@@ -146,11 +147,11 @@ class HttpClient:
             if request.cookies == "jar" and self.cookie_jar is not None:
                 async with Deadline(self._clock, checked.timeouts.request, "request"):
                     await self.cookie_jar.prepare()
-            checked, connection, head = await self._follow(checked, timings)
+            checked, exchange, head = await self._follow(checked, timings)
         response = HttpResponse(
             self._clock,
             self._pool,
-            connection,
+            exchange,
             head,
             method=checked.method,
             url=str(checked.url),
@@ -220,14 +221,14 @@ class HttpClient:
             request,
         )
 
-    async def _follow(self, request: _Checked, timings: Timings) -> tuple[_Checked, HttpConnection, ResponseHead]:
+    async def _follow(self, request: _Checked, timings: Timings) -> tuple[_Checked, Exchange, ResponseHead]:
         redirects = 0
         mode = request.given.redirect
         while True:
-            connection, head = await self._exchange(request, timings)
+            exchange, head = await self._exchange(request, timings)
             self._take_cookies(request, head)
             if mode == "manual" or not is_redirect(head):
-                return request, connection, head
+                return request, exchange, head
             try:
                 if mode == "error":
                     raise HttpError(f"{request.url} redirects", code="redirect_refused", phase="redirect")
@@ -247,11 +248,11 @@ class HttpClient:
                     allow_insecure=request.allow_insecure,
                 )
                 if following.url.origin == request.url.origin:
-                    await self._drain(connection)
+                    await self._drain(exchange)
             except BaseException:
-                self._pool.discard(connection)
+                self._pool.discard(exchange)
                 raise
-            self._pool.discard(connection)  # where it was not drained
+            self._pool.discard(exchange)  # where it was not drained
             self.statistics.redirects += 1
             timings.next_hop(self._clock.now())
             request = replace(
@@ -264,13 +265,13 @@ class HttpClient:
                 redirected=True,
             )
 
-    async def _drain(self, connection: HttpConnection) -> None:
+    async def _drain(self, exchange: Exchange) -> None:
         """Read a short body away so that the connection can carry the next request."""
         left = _DRAIN
         while left > 0:
-            data = await connection.read_body()
+            data = await exchange.read_body()
             if not data:
-                self._pool.release(connection)
+                self._pool.release(exchange)
                 return
             left -= len(data)
 
@@ -285,41 +286,42 @@ class HttpClient:
         if request.given.cookies == "jar" and self.cookie_jar is not None:
             self.cookie_jar.take(request.url, get_all(head.headers, "set-cookie"))
 
-    async def _exchange(self, request: _Checked, timings: Timings) -> tuple[HttpConnection, ResponseHead]:
-        """One request on one connection; once more on a fresh one when a reused connection proved stale."""
-        repeatable = request.method in _IDEMPOTENT and (request.body is None or isinstance(request.body, bytes))
-        retried = False
+    async def _exchange(self, request: _Checked, timings: Timings) -> tuple[Exchange, ResponseHead]:
+        """One request; again on another connection when the first proved stale, or the server did not act on it."""
+        outgoing = Outgoing(
+            request.method,
+            request.url,
+            self._request_headers(request),
+            request.body,
+            request.content_length,
+            request.timeouts,
+            timings,
+            request.given.on_upload,
+        )
+        repeats = 0
         while True:
             self.statistics.requests += 1
-            connection = await self._pool.acquire(
-                request.url, request.timeouts, timings, repeatable=repeatable, fresh=retried
+            exchange = await self._pool.acquire(
+                request.url,
+                request.timeouts,
+                timings,
+                repeatable=outgoing.idempotent and outgoing.replayable,
+                fresh=repeats > 0,
             )
             self.statistics.reused += timings.reused
             try:
-                head = await connection.request(
-                    Outgoing(
-                        request.method,
-                        request.url,
-                        self._request_headers(request),
-                        request.body,
-                        request.content_length,
-                        request.timeouts,
-                        timings,
-                        request.given.on_upload,
-                    )
-                )
+                head = await exchange.request(outgoing)
             except BaseException as error:
-                self._pool.discard(connection)
-                stale = isinstance(error, (ConnectionReset, ConnectionAborted)) or (
-                    isinstance(error, HttpError) and error.code == "empty_response"
-                )
-                if stale and timings.reused and repeatable and not retried and not connection.received_any:
-                    retried = True
-                    self.statistics.retried += 1
-                    continue
-                raise
+                self._pool.discard(exchange)
+                if not isinstance(error, SmolmixError) or repeats == _REPEATS or not outgoing.replayable:
+                    raise
+                if not exchange.may_repeat(error, outgoing):
+                    raise
+                repeats += 1
+                self.statistics.retried += 1
+                continue
             timings.ttfb = timings.since(self._clock.now())
-            return connection, head
+            return exchange, head
 
 
 def _method(text: str) -> str:

@@ -15,16 +15,19 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import PIECE, Outgoing, ResponseHead, pieces
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces
 from .timeouts import Timeouts
 
 MAX_RESPONSE_HEAD = 65_536
-MAX_INFORMATIONAL = 16
 _START = b"HTTP/1."
 _INLINE_BODY = 16_384  # a body up to this size travels with the header, before anything is read
 
 
 class HttpConnection:
+    """An `Exchange` at a time."""
+
+    protocol = "http/1.1"
+
     def __init__(self, clock: Clock, origin: tuple[str, str, int], connected: Connected) -> None:
         self.origin = origin
         self.connected = connected
@@ -187,6 +190,10 @@ class HttpConnection:
             return bytes(event.data)
         await self._end_of_body()
         return b""
+
+    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
+        """The server had closed a connection that lay idle, which it may do at any time (RFC 9112 9.3.1)."""
+        return self._exchanges > 1 and request.idempotent and not self.received_any and lost(error)
 
     async def _end_of_body(self) -> None:
         if self._upload is not None:

@@ -1,12 +1,14 @@
-"""What HTTP/1.1 and HTTP/2 have in common: a request ready to be sent, a response's head, the upload of a body."""
+"""What HTTP/1.1 and HTTP/2 have in common: a request ready to be sent, a response's head, one exchange of the two."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..deadline import Clock, Watchdog
-from ..errors import HttpError
+from ..dial import Connected
+from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
 from .headers import Headers
 from .timeouts import Timeouts
 from .timings import Timings
@@ -16,6 +18,8 @@ Body = bytes | AsyncIterator[bytes] | None
 Progress = Callable[[int, int | None], None]
 
 PIECE = 65_536
+IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
+MAX_INFORMATIONAL = 16  # 1xx responses before the final one
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,15 @@ class Outgoing:
     timeouts: Timeouts
     timings: Timings
     on_upload: Progress | None = None
+
+    @property
+    def idempotent(self) -> bool:
+        return self.method in IDEMPOTENT
+
+    @property
+    def replayable(self) -> bool:
+        """The body can be sent a second time."""
+        return self.body is None or isinstance(self.body, bytes)
 
     def sent(self, clock: Clock) -> None:
         """All of the request is on its way."""
@@ -47,6 +60,39 @@ class ResponseHead:
     reason: str
     headers: Headers
     http_version: str
+
+
+class Exchange(Protocol):
+    """One request and its response: an HTTP/1.1 connection while it carries them, or a stream of HTTP/2."""
+
+    protocol: str
+    connected: Connected
+
+    async def request(self, request: Outgoing) -> ResponseHead:
+        """Send the request and return the final response's header; a long body is still sent meanwhile.
+
+        After an error only `may_repeat` and `abort` make sense.
+        """
+        ...
+
+    async def read_body(self) -> bytes:
+        """The next piece of the body as it was transferred; `b""` at its end."""
+        ...
+
+    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
+        """After `request` failed: the server has not acted on it, or it does not matter that it may have."""
+        ...
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        """Free at once what the exchange holds; whoever waits gets `error`. Idempotent."""
+        ...
+
+
+def lost(error: BaseException) -> bool:
+    """The connection went away without an answer: what a server does that closes while a request is on its way."""
+    return isinstance(error, (ConnectionReset, ConnectionAborted)) or (
+        isinstance(error, HttpError) and error.code == "empty_response"
+    )
 
 
 async def pieces(request: Outgoing, watchdog: Watchdog) -> AsyncGenerator[bytes, None]:

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from ..deadline import Clock, TimerHandle, expired
 from ..errors import Cancelled, HttpError, SmolmixError, StateError
-from .connection import HttpConnection
 from .connector import TlsInfo
 from .decoding import Decoder, decode_through, decoders
-from .exchange import Progress, ResponseHead
+from .exchange import Exchange, Progress, ResponseHead
 from .headers import Headers, get_all
 from .pool import Pool
 from .timings import Timings
@@ -28,7 +27,7 @@ class HttpResponse:
         self,
         clock: Clock,
         pool: Pool,
-        connection: HttpConnection,
+        exchange: Exchange,
         head: ResponseHead,
         *,
         method: str,
@@ -47,11 +46,11 @@ class HttpResponse:
         self.http_version = head.http_version
         self.url = url
         self.redirected = redirected
-        self.tls: TlsInfo | None = connection.connected.tls
+        self.tls: TlsInfo | None = exchange.connected.tls
         self.timings = timings
         self._clock = clock
         self._pool = pool
-        self._connection: HttpConnection | None = connection
+        self._exchange: Exchange | None = exchange
         self._error: SmolmixError | None = None
         self._chain: list[Decoder] = []
         self.bodiless = (
@@ -61,7 +60,7 @@ class HttpResponse:
             try:
                 self._chain = decoders(get_all(head.headers, "content-encoding")) or []
             except HttpError as error:
-                pool.discard(connection, error)
+                pool.discard(exchange, error)
                 raise
         self._max_decoded = max_decoded
         self._decoded_size = 0
@@ -82,7 +81,7 @@ class HttpResponse:
     @property
     def finished(self) -> bool:
         """The body was read to its end, or the response aborted: no connection is held."""
-        return self._connection is None
+        return self._exchange is None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -118,9 +117,9 @@ class HttpResponse:
                         raise _too_large(f"the body unpacks to more than {self._max_decoded} bytes")
                     return chunk
                 self._decoded = None
-            if self._connection is None:
+            if self._exchange is None:
                 return b""
-            data = await self._connection.read_body()
+            data = await self._exchange.read_body()
             if data:
                 self._received += len(data)
                 if self._on_download is not None:
@@ -154,20 +153,20 @@ class HttpResponse:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            self._pool.release(connection)
+        if self._exchange is not None:
+            exchange, self._exchange = self._exchange, None
+            self._pool.release(exchange)
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Give the body up; the flow is freed at once. A reader gets `error`, by default `Cancelled`. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._connection is None:
+        if self._exchange is None:
             return
         self._error = error or Cancelled("the response was aborted", phase="body")
-        connection, self._connection = self._connection, None
-        self._pool.discard(connection, self._error)
+        exchange, self._exchange = self._exchange, None
+        self._pool.discard(exchange, self._error)
 
 
 def _too_large(message: str) -> HttpError:

@@ -1,0 +1,292 @@
+"""One stream of an HTTP/2 connection: a request, its response, and what of its body has not been read yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from ..deadline import Watchdog
+from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces
+from .headers import MAX_HEADERS, Headers
+from .timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from .http2 import Http2Connection
+
+STREAM_WINDOW = 256 * 1024  # bytes, to begin with
+STREAM_WINDOW_MAX = 2 * 1024 * 1024
+WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which an upload waits
+# A request that must not be sent twice goes only where the server has been heard of this shortly before.
+FRESH_SECONDS = 4.0
+
+
+class Http2Stream:
+    """An `Exchange`. `reused`: it is not the first stream of its connection."""
+
+    protocol = "h2"
+
+    def __init__(self, session: Http2Connection, *, reused: bool) -> None:
+        self.session = session
+        self.connected = session.connected
+        self.reused = reused
+        self.id: int | None = None
+        self.received_any = False
+        self._unprocessed = False  # the server has not acted on it, as it says or because nothing was sent
+        self._watchdog = Watchdog(session.clock, self.abort)
+        self._timeouts = Timeouts()
+        self._head: ResponseHead | None = None
+        self._informational = 0
+        self._chunks: deque[bytes] = deque()
+        self._unread = 0
+        self._to_return = 0  # bytes that were read and not yet given back to the stream's window
+        self._window = STREAM_WINDOW  # what it is opened up to
+        self._ended = False  # by the server
+        self._sent = False  # the whole request
+        self._error: Exception | None = None
+        self._changed = asyncio.Event()
+        self._may_send = asyncio.Event()
+        self._upload: asyncio.Task[None] | None = None
+
+    # -- the exchange -------------------------------------------------------------------------------
+
+    async def request(self, request: Outgoing) -> ResponseHead:
+        self._timeouts = request.timeouts
+        try:
+            return await self._exchange(request)
+        except SmolmixError as error:
+            if error.phase is None:
+                error.phase = "response" if self.received_any else "request"
+            self.abort(error)
+            raise
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _exchange(self, request: Outgoing) -> ResponseHead:
+        self._watchdog.start(self._timeouts.request, "request")
+        if not request.idempotent and not self.session.heard_within(FRESH_SECONDS):
+            self.session.ping()
+            while not self.session.heard_within(FRESH_SECONDS):
+                await self._wait()
+        bodiless = request.body is None or request.body == b""
+        self._raise()
+        try:
+            self.id = self.session.send_request(self, _fields(request), end=bodiless)
+        except HttpError as error:
+            self._unprocessed = error.code == "stream_refused"
+            raise
+        if bodiless:
+            self._sent = True
+            while self.session.waiting:
+                self.session.wake_when_drained(self)
+                await self._wait()
+            request.sent(self.session.clock)
+            self._watchdog.start(self._timeouts.response, "response")
+        else:
+            self._upload = asyncio.create_task(self._send_body(request))
+        while self._head is None:
+            await self._wait()
+        if self._upload is None:
+            self._watchdog.pause()
+        return self._head
+
+    async def _send_body(self, request: Outgoing) -> None:
+        """Runs beside the reading: a server may answer, or refuse, before it has everything."""
+        size = 0
+        try:
+            async with aclosing(pieces(request, self._watchdog)) as body:
+                async for piece in body:
+                    self._watchdog.start(self._timeouts.request, "request")
+                    size += len(piece)
+                    await self._send(piece, end=size == request.content_length)
+                    request.uploaded(size)
+            if size != request.content_length:
+                await self._send(b"", end=True)
+            self._sent = True
+            request.sent(self.session.clock)
+            self._watchdog.start(self._timeouts.response, "response")
+        except SmolmixError as error:
+            self.abort(error)
+        except Exception as error:  # the application's own, from its iterator: `request` raises it
+            self._error = self._error or error
+            self.abort()
+        finally:
+            self._upload = None
+
+    async def _send(self, data: bytes, *, end: bool) -> None:
+        assert self.id is not None
+        view = memoryview(data)
+        while True:
+            self._raise()
+            self._may_send.clear()
+            room = self.session.window(self.id) if view else 1
+            if self.session.waiting > WRITE_AHEAD:
+                self.session.wake_when_drained(self)
+                await self._may_send.wait()
+            elif room <= 0:
+                await self._may_send.wait()
+            else:
+                part, view = view[:room], view[room:]
+                self.session.send_data(self.id, bytes(part), end=end and not view)
+                self._watchdog.touch()
+                if not view:
+                    return
+
+    async def read_body(self) -> bytes:
+        """The next piece of the body as it was transferred; `b""` at its end. On any error the stream is reset."""
+        try:
+            while not self._chunks:
+                self._raise()
+                if self._ended:
+                    return b""
+                if self._upload is None:
+                    self._watchdog.start(self._timeouts.idle, "idle")
+                self._changed.clear()
+                await self._changed.wait()
+            self._watchdog.pause()
+        except SmolmixError as error:
+            error.phase = error.phase or "body"
+            raise
+        return self._take()
+
+    def _take(self) -> bytes:
+        """What has arrived, up to `PIECE` bytes, and room in the windows for as much."""
+        parts = [self._chunks.popleft()]
+        size = len(parts[0])
+        while self._chunks and size + len(self._chunks[0]) <= PIECE:
+            parts.append(self._chunks.popleft())
+            size += len(parts[-1])
+        self._unread -= size
+        self.session.credit(size)
+        self._to_return += size
+        if self._to_return >= self._window // 4 and not self._ended:
+            assert self.id is not None
+            # Only a reader that has taken all there is gets a wider window: it waits for the network.
+            grow = 0 if self._unread else min(self._window, STREAM_WINDOW_MAX - self._window)
+            self.session.widen(self.id, self._to_return + grow)
+            self._window += grow
+            self._to_return = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _wait(self) -> None:
+        """Until something has changed; raises what has ended the stream."""
+        self._raise()
+        self._changed.clear()
+        await self._changed.wait()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
+        return self._unprocessed or (self.reused and request.idempotent and not self.received_any and lost(error))
+
+    def abort(self, error: SmolmixError | None = None) -> None:
+        """Reset the stream; the connection lives on. Idempotent."""
+        if self._error is None:
+            self._error = error or Cancelled("the response was aborted", phase="body")
+        self._chunks.clear()
+        unread, self._unread = self._unread, 0
+        self._close()
+        if unread:
+            self.session.credit(unread)
+
+    def _close(self) -> None:
+        """The stream has ended, or is ended here."""
+        self._watchdog.stop()
+        upload, self._upload = self._upload, None
+        if upload is not None and upload is not asyncio.current_task():
+            upload.cancel()
+        if self.id is not None and not (self._ended and self._sent):
+            self.session.reset(self.id)
+        self._ended = self._sent = True
+        self.session.forget(self)
+        self.wake()
+
+    # -- called by the connection -------------------------------------------------------------------
+
+    def wake(self) -> None:
+        self._changed.set()
+        self._may_send.set()
+
+    def wake_upload(self) -> None:
+        self._may_send.set()
+
+    def received_informational(self) -> None:
+        self.received_any = True
+        self._watchdog.touch()
+        self._informational += 1
+        if self._informational > MAX_INFORMATIONAL:
+            self.abort(HttpError("too many informational responses", code="http_protocol", phase="response"))
+
+    def received_head(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        self.received_any = True
+        headers: Headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+        status = next((value for name, value in headers if name == ":status"), "")
+        headers = [(name, value) for name, value in headers if not name.startswith(":")]
+        if not (len(status) == 3 and status.isascii() and status.isdigit() and status >= "200"):
+            self.abort(HttpError(f"the response has the status {status!r}", code="http_protocol", phase="response"))
+        elif len(headers) > MAX_HEADERS:
+            self.abort(too_many_headers())
+        else:
+            self._head = ResponseHead(int(status), "", headers, "2")
+            self._changed.set()
+
+    def received_data(self, data: bytes, padding: int) -> None:
+        if data:
+            self._chunks.append(data)
+            self._unread += len(data)
+        if padding:  # read as soon as it is there
+            self._to_return += padding
+            self.session.credit(padding)
+        self._watchdog.touch()
+        self._changed.set()
+
+    def received_end(self) -> None:
+        """Answered in full; of a request that is still being sent the rest is of no use."""
+        self._ended = True
+        if self._head is None:
+            self._error = HttpError("the response has no header", code="http_protocol", phase="response")
+        self._close()
+
+    def was_reset(self, name: str, *, unprocessed: bool) -> None:
+        """By RST_STREAM or GOAWAY of the server. What came before can still be read."""
+        self._unprocessed = unprocessed
+        self._fail(ConnectionReset(f"the server reset the stream: {name}", reason=name.lower()))
+
+    def connection_ended(self, error: SmolmixError | None) -> None:
+        """No error: the byte stream ended, in order."""
+        self._unprocessed = self.id is None
+        if error is None and self._head is None:
+            error = HttpError("the server closed the connection without an answer", code="empty_response")
+        elif error is None:
+            error = HttpError("the connection ended inside the body", code="truncated_body")
+        self._fail(error)
+
+    def _fail(self, error: SmolmixError) -> None:
+        self._error = self._error or error
+        self._ended = self._sent = True  # nothing is left to reset
+        self._close()
+
+
+def too_many_headers() -> HttpError:
+    return HttpError(f"the response has more than {MAX_HEADERS} headers", code="response_too_large", phase="response")
+
+
+def _fields(request: Outgoing) -> Headers:
+    """Pseudo-headers first, in one order for everyone (RFC 9113 8.3.1)."""
+    fields = [
+        (":method", request.method),
+        (":authority", request.url.authority),
+        (":scheme", request.url.scheme),
+        (":path", request.url.target),
+        *((name.lower(), value) for name, value in request.headers),
+    ]
+    if request.content_length is not None:
+        fields.append(("content-length", str(request.content_length)))
+    return fields
