@@ -70,7 +70,8 @@ async def test_get() -> None:
     assert response.timings.reused and client.statistics.reused == 1
     names = [name for name, _ in server.fields[0]]
     assert names == [
-        ":method", ":authority", ":scheme", ":path", "user-agent", "accept", "accept-encoding", "x-mine",
+        ":method", ":authority", ":scheme", ":path", "user-agent", "accept", "accept-language", "accept-encoding",
+        "x-mine",
     ]  # fmt: skip
     assert server.fields[0][1] == (":authority", "a.test:8443")
 
