@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.browser.page_session import ApiPage, PageFailure
+from tests.browser.scripted_worker import HEAD
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
@@ -175,6 +177,12 @@ async def test_tls_over_tcp(shared: ApiPage) -> None:
         await socket.closed;
         const codes = [];
         const { caCertificates } = args;
+        const chosen = [];
+        for (const alpn of [["http/1.1"], ["none", "http/1.1"], []]) {
+          const socket = tunnel.tcpSocket("origin.test", 443, {tls: {alpn}});
+          chosen.push((await socket.opened).tls.alpn);
+          await socket.close();
+        }
         for (const [host, options] of [["origin.test", {serverName: "other.test"}], ["self-signed.test", {}],
           ["origin.test", {defaultRoots: false}], ["origin.test", {caCertificates: "nonsense"}],
           ["origin.test", {defaultRoots: false, caCertificates}], ["203.0.114.10", {serverName: "origin.test"}]]) {
@@ -184,11 +192,11 @@ async def test_tls_over_tcp(shared: ApiPage) -> None:
           if (!error) await socket.close();
         }
         return [tls.version, tls.cipher.startsWith("TLS_"), text.split("\\r\\n")[0],
-          text.endsWith("Hello from the origin.\\n"), codes, await idle(tunnel)];""",
+          text.endsWith("Hello from the origin.\\n"), chosen, codes, await idle(tunnel)];""",
         caCertificates=shared.options["caCertificates"],
     )
-    assert got[:4] == ["TLSv1.3", True, "HTTP/1.1 200 OK", True]
-    assert got[4:] == [
+    assert got[:5] == ["TLSv1.3", True, "HTTP/1.1 200 OK", True, ["http/1.1", "http/1.1", None]]
+    assert got[5:] == [
         [
             ["tls_certificate", "wrong_host"],
             ["tls_certificate", "unknown_issuer"],
@@ -199,6 +207,28 @@ async def test_tls_over_tcp(shared: ApiPage) -> None:
         ],
         0,
     ]
+
+
+@pytest.mark.feature("Sockets", "TCP: backpressure down to the peer")
+async def test_what_is_not_read_stays_with_the_peer(shared: ApiPage) -> None:
+    got: Any = await shared.run(
+        """const tunnel = await api.getMixTunnel();
+        const arrived = async () => (await tunnel.statistics()).stack.bytes_in;
+        const before = await arrived();
+        const socket = await tunnel.connectTcp("origin.test", 80, {receiveBufferSize: 65536});
+        const request = ["GET /bytes/3000000 HTTP/1.1", "Host: origin.test", "", ""].join("\\r\\n");
+        await socket.writable.getWriter().write(new TextEncoder().encode(request));
+        const reader = socket.readable.getReader();
+        let read = (await reader.read()).value.length;
+        await sleep(1500);
+        const held = await arrived() - before;
+        while (read < 500000) read += (await reader.read()).value.length;
+        socket.abort();
+        return [held, read];"""
+    )
+    held, read = got
+    assert held < 65_536 * 4, "the window, one chunk in the worker and one in the page, and headers"
+    assert read >= 500_000, "it goes on when it is read"
 
 
 # -- UDP --------------------------------------------------------------------------------------------------
@@ -367,3 +397,89 @@ async def test_a_failure_crosses_with_its_fields(shared: ApiPage) -> None:
         "connect",
         "ConnectionRefused",
     )
+
+
+# -- the page's half alone --------------------------------------------------------------------------------
+
+
+@pytest.mark.feature("Sockets", "a worker that crashes ends open sockets")
+async def test_a_crash_ends_open_sockets(scripted: ApiPage) -> None:
+    got: Any = await scripted.run(
+        HEAD
+        + """const tcp = new api.TCPSocket("h", 80), udp = new api.UDPSocket();
+        const { id } = await heard("tcp");
+        say({type: "opened", id, detail: {tls: null}});
+        const other = (await heard("udp")).id;
+        say({type: "opened", id: other, detail: {}});
+        const { readable, writable } = await tcp.opened;
+        const datagrams = await udp.opened;
+        const pending = [tcp.closed, udp.closed, readable.getReader().read(), datagrams.readable.getReader().read(),
+          writable.getWriter().write(new Uint8Array(5)), udp.send(new Uint8Array(5), "h", 7), udp.receive()];
+        await heard("write");
+        say({die: "out of memory"});
+        const outcome = (promise) => promise.then(() => "no error", (error) => error.code);
+        const errors = await Promise.all(pending.map(outcome));
+        return [errors, await caught(() => datagrams.writable.getWriter().closed).then(({code}) => code)];"""
+    )
+    assert got == [["worker_crashed"] * 7, "worker_crashed"]
+
+
+@pytest.mark.feature("Sockets", "TCP: close sends what was written, then ends")
+async def test_close_has_a_limit(scripted: ApiPage) -> None:
+    """A write that the peer never takes holds `close` up for two minutes, not for ever."""
+    await scripted.page.clock.install()
+    opening = scripted.run(
+        HEAD
+        + """const socket = new api.TCPSocket("h", 80);
+        const { id } = await heard("tcp");
+        say({type: "opened", id, detail: {tls: null}});
+        const { writable } = await socket.opened;
+        const writer = writable.getWriter();
+        void writer.write(new Uint8Array(5)).catch(() => {});
+        writer.releaseLock();
+        await heard("write");
+        const closing = socket.close();
+        await heard("discard");
+        document.title = "closing";
+        const error = await caught(() => closing);
+        return [error.code, error.phase, (await heard("abort")).id === id, seen.length];"""
+    )
+    running = asyncio.create_task(opening)
+    await scripted.page.wait_for_function("document.title === 'closing'", polling=50)
+    await scripted.page.clock.fast_forward(119_000)
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    await scripted.page.clock.fast_forward(2_000)
+    assert await running == ["close_timeout", "close", True, 0]
+
+
+async def test_what_a_socket_asks_for(scripted: ApiPage) -> None:
+    got: Any = await scripted.run(
+        HEAD
+        + """new api.TCPSocket("h", 80);
+        const plain = await heard("tcp");
+        new api.TCPSocket("h", 80, {noDelay: false, keepAliveDelay: 1000, sendBufferSize: 1, receiveBufferSize: 2,
+          dnsQueryType: "ipv6", tls: {serverName: "n", alpn: ["h2"], caCertificates: "PEM", defaultRoots: false},
+          timeouts: {dns: 1, total: Infinity, tls: undefined}});
+        const full = await heard("tcp");
+        new api.UDPSocket();
+        const bound = await heard("udp");
+        new api.UDPSocket({remoteAddress: "h", remotePort: 7, dnsQueryType: "ipv4", receiveBufferSize: 5});
+        const connected = await heard("udp");
+        void tunnel.ping("h");
+        const ping = await heard("ping");
+        const finite = Object.entries(full.request.timeouts).map(([name, ms]) => [name, String(ms)]);
+        return [plain, {...full.request, timeouts: finite}, bound.request, connected.request, {...ping, id: 0}]
+          .map((message) => message.request ?? message);"""
+    )
+    nothing = {"keepAliveDelay": None, "sendBufferSize": None, "receiveBufferSize": None}
+    tls = {"serverName": "n", "alpn": ["h2"], "caCertificates": ["PEM"], "defaultRoots": False}
+    full = {"noDelay": False, "keepAliveDelay": 1000, "sendBufferSize": 1, "receiveBufferSize": 2, "tls": tls}
+    udp = {"localAddress": None, "port": 0, "host": None, "remotePort": None, "family": None}
+    assert got == [
+        {"host": "h", "port": 80, "family": None, "tls": None, "noDelay": True, "timeouts": {}, **nothing},
+        {"host": "h", "port": 80, "family": 6, **full, "timeouts": [["dns", "1"], ["total", "Infinity"]]},
+        {**udp, "receiveBufferSize": None},
+        {**udp, "host": "h", "remotePort": 7, "family": 4, "receiveBufferSize": 5},
+        {"type": "ping", "id": 0, "host": "h", "family": None, "timeout": 20000, "size": 32},
+    ]
