@@ -1,5 +1,6 @@
-"""DNS through the tunnel: names, messages, cache, resolver."""
+"""DNS through the tunnel: names, records, messages, cache, resolver."""
 
-from .resolver import Answer, DnsStatistics, Resolver
+from .resolver import Answer, DnsAnswer, DnsStatistics, HttpsExchange, Resolver
+from .servers import ServerAddress, parse_server
 
-__all__ = ["Answer", "DnsStatistics", "Resolver"]
+__all__ = ["Answer", "DnsAnswer", "DnsStatistics", "HttpsExchange", "Resolver", "ServerAddress", "parse_server"]

@@ -3,63 +3,82 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass, replace
+
+from .records import Record
 
 MAX_TTL = 86_400.0
 MAX_NEGATIVE_TTL = 900.0
+MAX_BYTES = 1 << 20  # of the answers that entries were made from
+
+_ANY_TYPE = 0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Addresses, or the `code` (`dns_not_found`, `dns_no_data`) of an answer without any.
+    """Records, or the `code` (`dns_not_found`, `dns_no_data`) of an answer without any.
 
-    `expires` in monotonic seconds.
+    Times in monotonic seconds. `canonical` is the name at the end of the CNAMEs, `source` the server that answered,
+    `size` the bytes of the answer.
     """
 
-    addresses: tuple[IPv4Address | IPv6Address, ...]
+    records: tuple[Record, ...]
     code: str | None
+    stored: float
     expires: float
+    canonical: str = ""
+    source: str = ""
+    authenticated: bool = False
+    size: int = 0
 
 
 class DnsCache:
-    """Least recently used entries leave first."""
+    """By name, type and, where one was asked for, server. Least recently used entries leave first."""
 
-    def __init__(self, capacity: int = 1024) -> None:
+    def __init__(self, capacity: int = 1024, max_bytes: int = MAX_BYTES) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[tuple[str, int, str], Entry] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, name: str, rdtype: int, now: float) -> Entry | None:
-        key = (name, rdtype)
+    def get(self, name: str, rdtype: int, now: float, server: str = "") -> Entry | None:
+        # A name that does not exist has no records of any type.
+        return self._get((name, rdtype, server), now) or self._get((name, _ANY_TYPE, server), now)
+
+    def _get(self, key: tuple[str, int, str], now: float) -> Entry | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
         if entry.expires <= now:
-            del self._entries[key]
+            self._drop(key)
             return None
         self._entries.move_to_end(key)
         return entry
 
-    def put(
-        self,
-        name: str,
-        rdtype: int,
-        addresses: tuple[IPv4Address | IPv6Address, ...],
-        code: str | None,
-        ttl: float,
-        now: float,
-    ) -> None:
-        """Remember an answer for `ttl` seconds; 0 or less: not at all."""
-        ttl = min(ttl, MAX_NEGATIVE_TTL if code else MAX_TTL)
-        if ttl <= 0:
+    def put(self, name: str, rdtype: int, entry: Entry, server: str = "") -> None:
+        """Remember an entry until it expires, or for the longest time we believe; one that has expired: not at all."""
+        longest = MAX_NEGATIVE_TTL if entry.code else MAX_TTL
+        expires = min(entry.expires, entry.stored + longest)
+        if expires <= entry.stored:
             return
-        self._entries[name, rdtype] = Entry(addresses, code, now + ttl)
-        self._entries.move_to_end((name, rdtype))
-        while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
+        if expires != entry.expires:
+            entry = replace(entry, expires=expires)
+        whole_name = entry.code == "dns_not_found" and entry.canonical == name
+        key = (name, _ANY_TYPE if whole_name else rdtype, server)
+        self._drop(key)
+        self._entries[key] = entry
+        self._bytes += entry.size
+        while len(self._entries) > self._capacity or self._bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: tuple[str, int, str]) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
 
     def clear(self) -> None:
         self._entries.clear()
+        self._bytes = 0

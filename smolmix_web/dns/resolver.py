@@ -1,28 +1,41 @@
-"""A stub resolver on the tunnel: UDP with repeats, TCP on truncation, a second server, a cache, one query per question.
+"""A stub resolver on the tunnel: two servers, a cache, one query per question, and records of many types.
 
-RFC 1035 4.2 (transport), RFC 5452 (random ids and ports), RFC 7766 (TCP). The mixnet answers within seconds and loses
-datagrams now and then, so a query is repeated well before its attempt ends, and the fallback server is asked as soon as
-the primary has failed or stayed silent for a third of its time; the first good answer wins.
+The fallback server is asked as soon as the primary has failed or stayed silent for a third of its time; the first good
+answer wins. How a question travels stands in `datagram.py` (UDP), `stream.py` (TCP, TLS) and `http/doh.py` (HTTPS).
+Addresses are given as the servers give them, private ones too: it is the exit that refuses to go there.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..deadline import Deadline
-from ..errors import DnsError, NetworkError, OptionError, SmolmixError, TimeoutExpired
+from ..errors import DnsError, NetworkError, SmolmixError, StateError, TimeoutExpired, TlsError
 from ..rand import RandomSource
-from ..sockets import Address, Net, TcpStream, UdpSocket
-from .cache import DnsCache
-from .message import TYPE_A, TYPE_AAAA, Reply, decode_reply, encode_query
-from .names import check_public, parse_address, to_ascii
+from ..sockets import Address, Net
+from .cache import DnsCache, Entry
+from .datagram import DatagramExchange
+from .message import Question, Reply, decode_reply, encode_query
+from .names import bad_name, check_public, parse_address, to_ascii, to_owner
+from .records import AAAARecord, ARecord, Record, type_name, type_number
+from .servers import ServerAddress, parse_server
+from .statistics import DnsStatistics
+from .stream import StreamExchange
 
-FIRST_REPEAT = 4.0  # seconds; about one slow round trip of the mixnet
-MAX_REPEAT = 16.0
-MAX_CHAIN = 8
+MAX_CHAIN = 8  # questions asked because servers left out the end of a CNAME chain
+MAX_WAYS = 16  # servers whose connections and habits are remembered
 HEDGE = 1 / 3  # of the time of an attempt, then the fallback is asked too
+OTHER_FAMILY = 0.5  # s that addresses of one family wait for those of the other
+
+HttpsExchange = Callable[[ServerAddress, bytes], Awaitable[tuple[bytes, int]]]
+"""Posts a query to a DNS over HTTPS server: the answer, and the seconds it has been in HTTP caches."""
+
+_A, _AAAA, _PTR = type_number("A"), type_number("AAAA"), type_number("PTR")
 
 
 class Answer(NamedTuple):
@@ -32,41 +45,69 @@ class Answer(NamedTuple):
     ttl: float
 
 
-class Server(NamedTuple):
-    address: Address
-    port: int
+@dataclass(frozen=True)
+class DnsAnswer:
+    """Records of `name`, at least one, of one type.
+
+    `canonical_name` is where CNAMEs led. `ttl` in seconds is for the whole. `server` is the one that answered, "" for
+    an address literal; `authenticated` is its word that it checked signatures (DNSSEC), worth as much as the server
+    and the way to it.
+    """
+
+    name: str
+    type: str
+    records: tuple[Record, ...]
+    canonical_name: str
+    ttl: int
+    server: str
+    from_cache: bool
+    authenticated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a page."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "records": [record.to_dict() for record in self.records],
+            "canonicalName": self.canonical_name,
+            "ttl": self.ttl,
+            "server": self.server,
+            "fromCache": self.from_cache,
+            "authenticated": self.authenticated,
+        }
+
+
+class _Key(NamedTuple):
+    question: Question
+    server: str  # "" unless the caller named one
 
 
 @dataclass
 class _Lookup:
-    task: asyncio.Task[tuple[tuple[Address, ...], float]]
+    task: asyncio.Task[Entry]
     waiters: int = 0
 
 
-@dataclass
-class DnsStatistics:
-    """Counters since the start."""
-
-    queries: int = 0  # datagrams and TCP queries sent
-    cache_hits: int = 0
-    ignored: int = 0  # datagrams that answered nothing we asked
-    tcp: int = 0
-
-
 class Resolver:
-    """Resolves host names through the tunnel, and never in any other way."""
+    """Resolves names through the tunnel, and never in any other way."""
 
     def __init__(
         self,
         net: Net,
-        primary: tuple[str, int],
-        fallback: tuple[str, int] | None,
+        primary: ServerAddress | tuple[str, int],
+        fallback: ServerAddress | tuple[str, int] | None,
         timeout: float,
         rng: RandomSource,
         *,
         cache_size: int = 1024,
+        extra_roots: Sequence[str] = (),
+        default_roots: bool = True,
+        https: HttpsExchange | None = None,
     ) -> None:
-        """`primary` and `fallback` are (address literal, port); `timeout` in seconds is for one server."""
+        """An address literal with a port is a server asked over UDP. `timeout` in seconds is for one server.
+
+        The roots are for DNS over TLS; `https` carries DNS over HTTPS.
+        """
         self._net = net
         self._servers = [_server("primaryDns", primary)]
         if fallback is not None and fallback != primary:
@@ -74,14 +115,23 @@ class Resolver:
         self._timeout = timeout
         self._rng = rng
         self._cache = DnsCache(cache_size)
-        self._lookups: dict[tuple[str, int], _Lookup] = {}
+        self._cleared = 0
+        self._extra_roots = tuple(extra_roots)
+        self._default_roots = default_roots
+        self._https = https
+        self._lookups: dict[_Key, _Lookup] = {}
+        self._datagrams: OrderedDict[ServerAddress, DatagramExchange] = OrderedDict()
+        self._streams: OrderedDict[ServerAddress, StreamExchange] = OrderedDict()
+        self._closed: SmolmixError | None = None
         self.statistics = DnsStatistics()
 
     async def resolve(self, name: str, *, family: int | None = None) -> list[Answer]:
-        """Addresses of `name`, at least one. `family` 4 or 6; None: IPv4, or IPv6 where there is no IPv4.
+        """Addresses of `name`, at least one. `family` 4 or 6; None: IPv4 before IPv6.
 
-        An address literal is its own answer. Errors: `DnsError` with codes `bad_name`, `special_name`, `dns_not_found`,
-        `dns_no_data`, `dns_servfail`, `dns_refused`, `dns_malformed`, `dns_unreachable`, `dns_timeout`.
+        Both families are asked for at once where the tunnel has both; else IPv6 only where there is no IPv4. An address
+        literal is its own answer. Errors: `DnsError` with codes `bad_name`, `special_name`, `dns_not_found`,
+        `dns_no_data`, `dns_servfail`, `dns_refused`, `dns_malformed`, `dns_unreachable`, `dns_untrusted`,
+        `dns_timeout`.
         """
         literal = parse_address(name)
         if literal is not None:
@@ -90,179 +140,292 @@ class Resolver:
             return [Answer(literal, 0.0)]
         ascii_name = to_ascii(name)
         check_public(ascii_name)
-        if family == 6:
-            return await self._shared(ascii_name, TYPE_AAAA)
+        if family is not None:
+            return await self._addresses(ascii_name, _AAAA if family == 6 else _A)
+        if {address.version for address in self._net.stack.addresses} == {4, 6}:
+            return await self._both_families(ascii_name)
         try:
-            return await self._shared(ascii_name, TYPE_A)
+            return await self._addresses(ascii_name, _A)
         except DnsError as error:
-            if family == 4 or error.code != "dns_no_data":
+            if error.code != "dns_no_data":
                 raise
-        return await self._shared(ascii_name, TYPE_AAAA)
+        return await self._addresses(ascii_name, _AAAA)
+
+    async def lookup(
+        self,
+        name: str,
+        type: str = "A",
+        *,
+        timeout: float | None = None,
+        server: str | None = None,
+        fresh: bool = False,
+    ) -> DnsAnswer:
+        """Records of one type: A, AAAA, CNAME, MX, TXT, NS, SOA, SRV, PTR, HTTPS or CAA.
+
+        `name` may have any labels; for PTR it may be an address literal. `timeout` in seconds is for everything.
+        `server` in a form of `servers.py` is asked instead of the resolver's own. `fresh` ignores what is cached.
+        Errors as of `resolve`, and `bad_type`, `OptionError` for `server`, `TimeoutExpired(dns_timeout)`.
+        """
+        number = type_number(type)
+        literal = parse_address(name)
+        if literal is not None and number in (_A, _AAAA):
+            return _literal_answer(name, literal, number)
+        if literal is not None:
+            if number != _PTR:
+                raise bad_name(name, f"is an address and has no {type.upper()} records")
+            name = literal.reverse_pointer
+        owner = to_ascii(name) if number in (_A, _AAAA) else to_owner(name)
+        check_public(owner)
+        chosen = parse_server("server", server) if server is not None else None
+        async with Deadline(self._net, timeout, "dns"):
+            entry, from_cache = await self._entry(Question(owner, number), chosen, fresh)
+        age = self._net.now() - entry.stored
+        return DnsAnswer(
+            owner,
+            type_name(number),
+            tuple(record.aged(age) for record in entry.records) if from_cache else entry.records,
+            entry.canonical,
+            max(0, int(entry.expires - self._net.now())),
+            entry.source,
+            from_cache,
+            entry.authenticated,
+        )
 
     def clear_cache(self) -> None:
+        """Forget all answers; those under way are not kept either."""
         self._cache.clear()
+        self._cleared += 1
 
-    async def _shared(self, name: str, rdtype: int) -> list[Answer]:
+    def close(self, error: SmolmixError | None = None) -> None:
+        """End connections and questions; later ones fail with `error` too."""
+        self._closed = error or StateError("the resolver is closed", code="closed", phase="dns")
+        for stream in self._streams.values():
+            stream.close(self._closed)
+        for lookup in self._lookups.values():
+            lookup.task.cancel()
+        self.clear_cache()
+
+    # -- questions shared ---------------------------------------------------------------------------
+
+    async def _addresses(self, name: str, rdtype: int) -> list[Answer]:
+        entry, _ = await self._entry(Question(name, rdtype))
+        left = entry.expires - self._net.now()
+        return [Answer(record.address, left) for record in entry.records if isinstance(record, (ARecord, AAAARecord))]
+
+    async def _both_families(self, name: str) -> list[Answer]:
+        """Asked in one turn of the loop, so that both datagrams travel to the exit in one message."""
+        tasks = [asyncio.create_task(self._addresses(name, rdtype)) for rdtype in (_A, _AAAA)]
+        try:
+            done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            found = not next(iter(done)).exception()
+            if waiting:
+                await asyncio.wait(waiting, timeout=OTHER_FAMILY if found else None)
+        finally:
+            for task in tasks:
+                task.cancel()
+                task.add_done_callback(_seen)
+        answers: list[Answer] = []
+        errors: list[BaseException] = []
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                error = task.exception()
+                if error is None:
+                    answers += task.result()
+                else:
+                    errors.append(error)
+        if answers:
+            return answers
+        # What only one family lacks says less than why the other failed.
+        raise next((error for error in errors if getattr(error, "code", None) != "dns_no_data"), errors[0])
+
+    async def _entry(
+        self, question: Question, server: ServerAddress | None = None, fresh: bool = False
+    ) -> tuple[Entry, bool]:
         """From the cache, from a query under way, or from a new one. The last waiter to leave cancels the query."""
-        now = self._net.now()
-        entry = self._cache.get(name, rdtype, now)
+        if self._closed is not None:
+            raise self._closed
+        key = _Key(question, str(server) if server is not None else "")
+        entry = None if fresh else self._cache.get(*question, self._net.now(), key.server)
         if entry is not None:
             self.statistics.cache_hits += 1
-            if entry.code is not None:
-                raise _negative(name, entry.code)
-            return [Answer(address, entry.expires - now) for address in entry.addresses]
-        key = (name, rdtype)
+            return _checked(question, entry), True
         lookup = self._lookups.get(key)
         if lookup is None:
-            lookup = self._lookups[key] = _Lookup(asyncio.create_task(self._look_up(name, rdtype)))
-            lookup.task.add_done_callback(lambda task: self._finished(key, task))
+            servers = self._servers if server is None else [server]
+            lookup = self._lookups[key] = _Lookup(asyncio.create_task(self._look_up(key, servers)))
+            lookup.task.add_done_callback(partial(self._finished, key))
         lookup.waiters += 1
         try:
-            addresses, ttl = await asyncio.shield(lookup.task)
+            entry = await asyncio.shield(lookup.task)
+        except asyncio.CancelledError:
+            if self._closed is not None and lookup.task.cancelled():
+                raise self._closed from None
+            raise
         finally:
             lookup.waiters -= 1
             if lookup.waiters == 0 and not lookup.task.done():
                 lookup.task.cancel()
                 if self._lookups.get(key) is lookup:
                     del self._lookups[key]
-        return [Answer(address, ttl) for address in addresses]
+        return _checked(question, entry), False
 
-    def _finished(self, key: tuple[str, int], task: asyncio.Task[Any]) -> None:
+    def _finished(self, key: _Key, task: asyncio.Task[Any]) -> None:
         lookup = self._lookups.get(key)
         if lookup is not None and lookup.task is task:
             del self._lookups[key]
-        if not task.cancelled():
-            task.exception()  # seen: every waiter may have left
+        _seen(task)  # every waiter may have left
 
-    async def _look_up(self, name: str, rdtype: int) -> tuple[tuple[Address, ...], float]:
+    async def _look_up(self, key: _Key, servers: Sequence[ServerAddress]) -> Entry:
         """Ask, following CNAMEs the server did not follow; fill the cache."""
-        asked, ttl = name, float("inf")
-        for _ in range(MAX_CHAIN):
-            reply = await self._ask(asked, rdtype)
+        (name, rdtype), cleared = key.question, self._cleared
+        asked, ttl, authenticated = name, float("inf"), True
+        seen = {name}
+        while True:
+            reply, server = await self._ask(Question(asked, rdtype), servers)
             ttl = min(ttl, reply.ttl)
-            if reply.follow is not None:
-                asked = reply.follow
-                check_public(asked)
-                continue
-            self._cache.put(name, rdtype, reply.addresses, reply.code, ttl, self._net.now())
-            if reply.code is not None:
-                raise _negative(name, reply.code)
-            return reply.addresses, ttl
-        raise DnsError(f"{name}: more than {MAX_CHAIN} names in a CNAME chain", code="dns_malformed", phase="dns")
+            authenticated = authenticated and reply.authenticated
+            if reply.follow is None:
+                break
+            asked = reply.follow
+            check_public(asked)
+            if asked in seen or len(seen) == MAX_CHAIN:
+                raise DnsError(
+                    f"{name}: the CNAMEs lead in a circle, or over more than {MAX_CHAIN} names",
+                    code="dns_malformed",
+                    phase="dns",
+                )
+            seen.add(asked)
+        now = self._net.now()
+        entry = Entry(
+            reply.records, reply.code, now, now + ttl, reply.canonical, str(server), authenticated, reply.size
+        )
+        if cleared == self._cleared:
+            self._cache.put(name, rdtype, entry, key.server)
+        return entry
 
-    async def _ask(self, name: str, rdtype: int) -> Reply:
+    # -- servers ------------------------------------------------------------------------------------
+
+    async def _ask(self, question: Question, servers: Sequence[ServerAddress]) -> tuple[Reply, ServerAddress]:
         """The first good answer of the primary and, if need be, the fallback server."""
-        waiting = list(self._servers)
-        running: set[asyncio.Task[Reply]] = set()
+        waiting = list(servers)
+        running: dict[asyncio.Task[Reply], ServerAddress] = {}
         first_error: SmolmixError | None = None
         try:
             while waiting or running:
                 if waiting:
-                    running.add(asyncio.create_task(self._attempt(waiting.pop(0), name, rdtype)))
+                    server = waiting.pop(0)
+                    running[asyncio.create_task(self._attempt(server, question))] = server
                 patience = self._timeout * HEDGE if waiting else None
-                done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                answered = [task for task in running if task in done and task.exception() is None]
+                if answered:
+                    return answered[0].result(), running[answered[0]]
                 for task in done:
-                    try:
-                        return task.result()
-                    except (DnsError, NetworkError) as error:
-                        if first_error is None or first_error.code == "dns_timeout":
-                            first_error = error
+                    del running[task]
+                    error = task.exception()
+                    if not isinstance(error, (DnsError, NetworkError)):
+                        assert error is not None
+                        raise error
+                    if first_error is None or first_error.code == "dns_timeout":
+                        first_error = error
         finally:
             for task in running:
                 task.cancel()
-                task.add_done_callback(_swallow)
+                task.add_done_callback(_seen)
         assert first_error is not None
         raise first_error
 
-    async def _attempt(self, server: Server, name: str, rdtype: int) -> Reply:
+    async def _attempt(self, server: ServerAddress, question: Question) -> Reply:
+        name = question.name
         try:
             async with Deadline(self._net, self._timeout, "dns"):
-                reply = await self._over_udp(server, name, rdtype)
-                if reply.truncated:
-                    reply = await self._over_tcp(server, name, rdtype)
-                return reply
+                return await self._one_way(server, question)
         except TimeoutExpired as error:
-            message = f"{name}: no answer from {server.address} within {self._timeout:g} s"
+            message = f"{name}: no answer from {server} within {self._timeout:g} s"
             raise DnsError(message, code="dns_timeout", phase="dns") from error
         except NetworkError as error:
-            message = f"{name}: {server.address} port {server.port}: {error.message}"
-            raise DnsError(message, code="dns_unreachable", phase="dns") from error
+            raise DnsError(f"{name}: {server}: {error.message}", code="dns_unreachable", phase="dns") from error
+        except TlsError as error:
+            message = f"{name}: {server}: {error.message}"
+            raise DnsError(message, code="dns_untrusted", phase="dns", reason=error.reason) from error
 
-    async def _over_udp(self, server: Server, name: str, rdtype: int) -> Reply:
-        socket = UdpSocket.bind(self._net)
-        try:
-            socket.connect(server.address, server.port)
-            identifiers: set[int] = set()
-            patience = FIRST_REPEAT
-            while True:
-                identifier = self._rng.below(65536)
-                identifiers.add(identifier)
-                self.statistics.queries += 1
-                socket.send_to(encode_query(name, rdtype, identifier), server.address, server.port)
-                reply = await self._matching(socket, name, rdtype, identifiers, patience)
-                if reply is not None:
-                    return reply
-                patience = min(patience * 2, MAX_REPEAT)
-        finally:
-            socket.close()
-
-    async def _matching(
-        self, socket: UdpSocket, name: str, rdtype: int, identifiers: set[int], patience: float
-    ) -> Reply | None:
-        """The answer, or None when it is time to ask again."""
-        until = self._net.now() + patience
-        while True:
-            try:
-                data, _ = await socket.receive(max(0.0, until - self._net.now()))
-            except TimeoutExpired:
-                return None
-            reply = decode_reply(data, name, rdtype, identifiers)
-            if reply is not None:
+    async def _one_way(self, server: ServerAddress, question: Question) -> Reply:
+        if server.scheme == "https":
+            return await self._over_https(server, question)
+        if server.scheme == "udp":
+            reply = await self._datagram(server).ask(question)
+            if not reply.truncated:
                 return reply
-            self.statistics.ignored += 1
-
-    async def _over_tcp(self, server: Server, name: str, rdtype: int) -> Reply:
-        self.statistics.tcp += 1
-        self.statistics.queries += 1
-        stream = await TcpStream.connect(self._net, server.address, server.port, timeout=self._timeout)
-        try:
-            identifier = self._rng.below(65536)
-            query = encode_query(name, rdtype, identifier)
-            await stream.write(len(query).to_bytes(2, "big") + query)
-            size = int.from_bytes(await _exactly(stream, 2, name), "big")
-            reply = decode_reply(await _exactly(stream, size, name), name, rdtype, {identifier})
-        finally:
-            stream.abort()
-        if reply is None or reply.truncated:
-            raise DnsError(f"{name}: the answer over TCP does not fit the question", code="dns_malformed", phase="dns")
+            self.statistics.tcp += 1
+        reply = await self._stream(server).ask(question)
+        if reply.truncated:
+            raise DnsError(f"{question.name}: truncated over TCP", code="dns_malformed", phase="dns")
         return reply
 
+    async def _over_https(self, server: ServerAddress, question: Question) -> Reply:
+        if self._https is None:
+            raise DnsError(f"{server}: DNS over HTTPS is not available here", code="dns_unreachable", phase="dns")
+        self.statistics.queries += 1
+        # The same query has the same bytes, as HTTP caches would have it (RFC 8484 4.1).
+        data, age = await self._https(server, encode_query(*question, 0, padded=True))
+        reply = decode_reply(data, question, {0: question.name})
+        if reply is None or reply.truncated:
+            raise DnsError(f"{question.name}: the answer does not fit the question", code="dns_malformed", phase="dns")
+        return reply.aged(age)
 
-async def _exactly(stream: TcpStream, size: int, name: str) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = await stream.read(size - len(data))
-        if not part:
-            raise DnsError(f"{name}: the answer over TCP ended early", code="dns_malformed", phase="dns")
-        data += part
-    return data
+    def _datagram(self, server: ServerAddress) -> DatagramExchange:
+        way = self._datagrams.get(server)
+        if way is None:
+            way = self._datagrams[server] = DatagramExchange(self._net, server, self._rng, self.statistics)
+        self._datagrams.move_to_end(server)
+        if len(self._datagrams) > MAX_WAYS:
+            self._datagrams.popitem(last=False)
+        return way
+
+    def _stream(self, server: ServerAddress) -> StreamExchange:
+        way = self._streams.get(server)
+        if way is None:
+            way = self._streams[server] = StreamExchange(
+                self._net,
+                server,
+                self._rng,
+                self.statistics,
+                timeout=self._timeout,
+                extra_roots=self._extra_roots,
+                default_roots=self._default_roots,
+            )
+        self._streams.move_to_end(server)
+        idle = [old for old, stream in self._streams.items() if not stream.busy and old != server]
+        for old in idle[: max(0, len(self._streams) - MAX_WAYS)]:
+            self._streams.pop(old).close()
+        return way
 
 
-def _server(option: str, value: tuple[str, int]) -> Server:
-    address = parse_address(value[0])
-    if address is None:
-        raise OptionError(option, f"expected an address literal, got {value[0]!r}")
-    return Server(address, value[1])
+def _server(option: str, value: ServerAddress | tuple[str, int]) -> ServerAddress:
+    if isinstance(value, ServerAddress):
+        return value
+    host = f"[{value[0]}]" if ":" in value[0] else value[0]
+    return parse_server(option, f"{host}:{value[1]}")
 
 
-def _negative(name: str, code: str) -> DnsError:
-    text = "does not exist" if code == "dns_not_found" else "has no address of this family"
-    return DnsError(f"{name} {text}", code=code, phase="dns")
+def _literal_answer(name: str, literal: Address, rdtype: int) -> DnsAnswer:
+    if rdtype != (_A if literal.version == 4 else _AAAA):
+        raise DnsError(f"{name} has no address of this family", code="dns_no_data", phase="dns")
+    text = str(literal)
+    record = ARecord(text, 0, literal) if literal.version == 4 else AAAARecord(text, 0, literal)
+    return DnsAnswer(text, record.type, (record,), text, 0, "", False, False)
 
 
-def _swallow(task: asyncio.Task[Any]) -> None:
+def _checked(question: Question, entry: Entry) -> Entry:
+    if entry.code is None:
+        return entry
+    what = "does not exist" if entry.code == "dns_not_found" else f"has no {type_name(question.rdtype)} records"
+    raise DnsError(f"{question.name} {what}", code=entry.code, phase="dns")
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
 
 
-__all__ = ["Answer", "DnsStatistics", "Resolver", "Server"]
+__all__ = ["Answer", "DnsAnswer", "DnsStatistics", "HttpsExchange", "Resolver"]

@@ -1,19 +1,26 @@
-"""The cache: time to live, negative answers, bound."""
+"""The cache: time to live, negative answers, bounds."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from smolmix_web.dns.cache import MAX_NEGATIVE_TTL, MAX_TTL, DnsCache
+import pytest
 
-ADDRESSES = (IPv4Address("192.0.2.1"),)
+from smolmix_web.dns.cache import MAX_NEGATIVE_TTL, MAX_TTL, DnsCache, Entry
+from smolmix_web.dns.records import ARecord
+
+RECORDS = (ARecord("a", 60, IPv4Address("192.0.2.1")),)
+
+
+def entry(ttl: float, *, now: float = 0, code: str | None = None, canonical: str = "", size: int = 0) -> Entry:
+    return Entry(() if code else RECORDS, code, now, now + ttl, canonical, size=size)
 
 
 def test_expiry() -> None:
     cache = DnsCache()
-    cache.put("a", 1, ADDRESSES, None, 60, now=100)
-    entry = cache.get("a", 1, 159.9)
-    assert entry is not None and entry.addresses == ADDRESSES and entry.expires == 160
+    cache.put("a", 1, entry(60, now=100))
+    found = cache.get("a", 1, 159.9)
+    assert found is not None and found.records == RECORDS and found.expires == 160
     assert cache.get("a", 28, 100) is None
     assert cache.get("a", 1, 160) is None
     assert len(cache) == 0
@@ -21,22 +28,49 @@ def test_expiry() -> None:
 
 def test_bounds_of_time() -> None:
     cache = DnsCache()
-    cache.put("a", 1, ADDRESSES, None, 1e9, now=0)
-    cache.put("b", 1, (), "dns_not_found", 1e9, now=0)
-    cache.put("c", 1, ADDRESSES, None, 0, now=0)
-    cache.put("d", 1, ADDRESSES, None, -5, now=0)
+    cache.put("a", 1, entry(1e9))
+    cache.put("b", 1, entry(1e9, code="dns_no_data"))
+    cache.put("c", 1, entry(0))
+    cache.put("d", 1, entry(-5))
     a, b = cache.get("a", 1, 0), cache.get("b", 1, 0)
     assert a is not None and a.expires == MAX_TTL
-    assert b is not None and b.expires == MAX_NEGATIVE_TTL and b.code == "dns_not_found"
+    assert b is not None and b.expires == MAX_NEGATIVE_TTL and b.code == "dns_no_data"
     assert len(cache) == 2
 
 
+@pytest.mark.feature("DNS", "Negative answers are cached: no such name for all types, no data for one (RFC 2308)")
+def test_a_name_that_does_not_exist_has_no_records_of_any_type() -> None:
+    cache = DnsCache()
+    cache.put("gone", 1, entry(60, code="dns_not_found", canonical="gone"))
+    cache.put("empty", 1, entry(60, code="dns_no_data", canonical="empty"))
+    cache.put("alias", 1, entry(60, code="dns_not_found", canonical="gone"))
+    assert cache.get("gone", 28, 1) is not None
+    assert cache.get("empty", 1, 1) is not None and cache.get("empty", 28, 1) is None
+    # The alias itself exists: it may have no CNAME but records of its own when asked for another type.
+    assert cache.get("alias", 1, 1) is not None and cache.get("alias", 5, 1) is None
+
+
+def test_each_server_has_its_own_answers() -> None:
+    cache = DnsCache()
+    cache.put("a", 1, entry(60), "tls://192.0.2.1")
+    assert cache.get("a", 1, 1) is None and cache.get("a", 1, 1, "tls://192.0.2.1") is not None
+
+
+@pytest.mark.feature("DNS", "The cache is bounded in answers and bytes, and can be cleared")
 def test_bound_of_size_drops_the_least_recently_used() -> None:
-    cache = DnsCache(3)
+    cache = DnsCache(3, max_bytes=1000)
     for name in "abc":
-        cache.put(name, 1, ADDRESSES, None, 60, now=0)
+        cache.put(name, 1, entry(60, size=100))
     cache.get("a", 1, 1)
-    cache.put("d", 1, ADDRESSES, None, 60, now=0)
+    cache.put("d", 1, entry(60, size=100))
     assert [name for name in "abcd" if cache.get(name, 1, 1)] == ["a", "c", "d"]
+    cache.put("d", 1, entry(60, size=100))  # replaced, not counted twice
+    cache.put("e", 1, entry(60, size=850))
+    assert [name for name in "acde" if cache.get(name, 1, 1)] == ["d", "e"]
+    cache.put("f", 1, entry(60, size=2000))
+    assert len(cache) == 0
+    cache.put("g", 1, entry(60, size=1000))
     cache.clear()
     assert len(cache) == 0
+    cache.put("h", 1, entry(60, size=1000))
+    assert len(cache) == 1

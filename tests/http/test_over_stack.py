@@ -69,7 +69,7 @@ class World:
     def _names(self, data: bytes, source: Endpoint) -> list[bytes]:
         message = dns.message.from_wire(data)
         response = dns.message.make_response(message)
-        name = str(message.question[0].name)
+        name = str(message.question[0].name).lower()
         if name in HOSTS:
             if HOSTS[name]:
                 response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *HOSTS[name].split()))
