@@ -158,7 +158,7 @@ LIBRARIES = {
             r"dns/(_asyncio_backend|_trio_backend|_ddr|async\w+|btree\w*|dnssec\w*|e164|namedict|nameserver)\.py$",
             r"dns/(query|resolver|reversename|tsigkeyring|update|versioned|win32util|xfr|zone\w*|node|grange|transaction)\.py$",
             r"dns/(quic|dnssecalgs)/",
-            r"dns/rdtypes/(ANY|IN|CH)/(?!(__init__|A|AAAA|CNAME|DNAME|HTTPS|MX|NS|OPT|PTR|SOA|SRV|SVCB|TSIG|TXT)\.py$)",
+            r"dns/rdtypes/(ANY|IN|CH)/(?!(__init__|A|AAAA|CAA|CNAME|DNAME|HTTPS|MX|NS|OPT|PTR|SOA|SRV|SVCB|TSIG|TXT)\.py$)",
             r"dns/rdtypes/(dnskeybase|dsbase|euibase|rrsigbase|tlsabase|nsec\w*)\.py$",
         ),
         adapt=adapt_dnspython,

@@ -10,16 +10,26 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
+from .dns import ServerAddress, parse_server
 from .errors import OptionError
 from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
-_HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):([0-9]{1,5})$")
+# A resolver that is asked in secret is not replaced by one that is not: the fallback goes the way of the primary.
+_PRIMARY = parse_server("primaryDns", "8.8.8.8:53")
+_FALLBACKS = {
+    server.scheme: server
+    for server in (
+        parse_server("fallbackDns", "1.1.1.1:53"),
+        parse_server("fallbackDns", "tcp://1.1.1.1"),
+        parse_server("fallbackDns", "tls://1.1.1.1#cloudflare-dns.com"),
+        parse_server("fallbackDns", "https://1.1.1.1/dns-query#cloudflare-dns.com"),
+    )
+}
 
 
 def _text(name: str, value: Any) -> str:
@@ -49,17 +59,8 @@ def _integer(low: int, high: int) -> Callable[[str, Any], int]:
     return check
 
 
-def _resolver(name: str, value: Any) -> tuple[str, int]:
-    match = _HOST_PORT.match(_text(name, value))
-    if match is None or not 1 <= int(match[2]) <= 65535:
-        raise OptionError(name, f"expected address:port, got {value!r}")
-    host = match[1].strip("[]")
-    try:
-        ip_address(host)
-    except ValueError:
-        # A name would have to be resolved first, and there is nobody to ask but the clear net.
-        raise OptionError(name, f"expected an IP address and port, got {value!r}") from None
-    return host, int(match[2])
+def _resolver(name: str, value: Any) -> ServerAddress:
+    return parse_server(name, _text(name, value))
 
 
 def _urls(name: str, value: Any) -> tuple[str, ...]:
@@ -124,11 +125,19 @@ class TunnelOptions:
     data_reply_surbs: int = _option(
         "dataReplySurbs", _integer(0, 100), 2, "SURBs", "at least this many on small data messages"
     )
-    primary_dns: tuple[str, int] = _option(
-        "primaryDns", _resolver, ("8.8.8.8", 53), "", "resolver, host:port, UDP through the tunnel"
+    primary_dns: ServerAddress = _option(
+        "primaryDns",
+        _resolver,
+        _PRIMARY,
+        "",
+        "resolver, asked through the tunnel: address:port (UDP), tcp://, tls:// or https:// with an address",
     )
-    fallback_dns: tuple[str, int] = _option(
-        "fallbackDns", _resolver, ("1.1.1.1", 53), "", "used when the primary does not answer"
+    fallback_dns: ServerAddress = _option(
+        "fallbackDns",
+        _resolver,
+        _FALLBACKS["udp"],
+        "",
+        "used when the primary does not answer; by default 1.1.1.1 in the way of the primary",
     )
     storage_passphrase: str | None = _option(
         "storagePassphrase", _text, None, "", "seals the stored identity, with clientId", secret=True
@@ -171,6 +180,8 @@ class TunnelOptions:
                 raise OptionError(str(name), "unknown option")
             if value is not None:
                 values[known[name].name] = known[name].metadata["check"](name, value)
+        if "primary_dns" in values and "fallback_dns" not in values:
+            values["fallback_dns"] = _FALLBACKS[values["primary_dns"].scheme]
         return cls(**values, persistent="client_id" in values)
 
     @classmethod

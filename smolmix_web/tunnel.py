@@ -19,7 +19,7 @@ from .crypto.provider import Crypto
 from .deadline import Deadline
 from .dial import Connected, Dialer
 from .directory_loader import load
-from .dns import Resolver
+from .dns import DnsAnswer, Resolver
 from .dns.names import parse_address
 from .driver import Driver
 from .engine import Engine
@@ -37,6 +37,7 @@ from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
+from .http.doh import DnsOverHttps
 from .http.timeouts import Timeouts
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
@@ -118,6 +119,7 @@ class Tunnel:
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._resolver: Resolver | None = None
+        self._doh: DnsOverHttps | None = None
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
         self._refresh_timer: TimerHandle | None = None
@@ -153,8 +155,16 @@ class Tunnel:
         self._engine = self._make_engine(topology)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
         options = self._options
+        keepalive = options.tcp_keepalive_ms / 1000
+        self._doh = DnsOverHttps(self._driver, extra_roots=options.ca_certificates, keepalive=keepalive)
         self._resolver = Resolver(
-            self._driver, options.primary_dns, options.fallback_dns, options.dns_timeout_ms / 1000, self._host.rng
+            self._driver,
+            options.primary_dns,
+            options.fallback_dns,
+            options.dns_timeout_ms / 1000,
+            self._host.rng,
+            extra_roots=options.ca_certificates,
+            https=self._doh,
         )
         self._http = HttpClient(
             self._driver,
@@ -164,7 +174,7 @@ class Tunnel:
             max_redirects=options.max_redirects,
             max_decoded=options.max_decoded_bytes,
             cookie_jar=self.cookies,
-            keepalive=options.tcp_keepalive_ms / 1000,
+            keepalive=keepalive,
         )
         self._driver.start()
         await self._settled
@@ -295,8 +305,7 @@ class Tunnel:
         failed = self.state == "failed"
         self._change("shutting_down")
         engine, driver = self._engine, self._driver
-        if self._http is not None:
-            self._http.close(TunnelError("the tunnel was closed", code="tunnel_down"))
+        self._close_clients(TunnelError("the tunnel was closed", code="tunnel_down"))
         if engine is not None and driver is not None and not failed:
             engine.disconnect(self._host.now())
             driver.wake()
@@ -332,14 +341,18 @@ class Tunnel:
         if self._refreshing is not None:
             self._refreshing.cancel()
             self._refreshing = None
-        if self._http is not None:
-            self._http.close(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
+        self._close_clients(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
         if self._driver is not None:
             self._driver.close()
         if self._store is not None:
             self._store.close()
         if self._settled is not None and not self._settled.done():
             self._settled.cancel()
+
+    def _close_clients(self, error: SmolmixError) -> None:
+        for client in (self._http, self._resolver, self._doh):
+            if client is not None:
+                client.close(error)
 
     def _change(self, state: str, step: str | None = None) -> None:
         self.state, self.step = state, step
@@ -380,7 +393,10 @@ class Tunnel:
 
     def statistics(self) -> dict[str, Any]:
         """Counters; empty before the tunnel is connecting to its gateway."""
-        return self._engine.statistics() if self._engine is not None else {}
+        if self._engine is None or self._resolver is None:
+            return {}
+        names = {f"dns_{name}": count for name, count in vars(self._resolver.statistics).items()}
+        return {**self._engine.statistics(), **names}
 
     # -- the topology stays fresh -------------------------------------------------------------------
 
@@ -458,6 +474,26 @@ class Tunnel:
         await self._usable()
         assert self._resolver is not None
         return [answer.address for answer in await self._resolver.resolve(name, family=family)]
+
+    async def lookup(
+        self,
+        name: str,
+        type: str = "A",
+        *,
+        timeout: float | None = None,
+        server: str | None = None,
+        fresh: bool = False,
+    ) -> DnsAnswer:
+        """Records of a name, asked through the tunnel, see `Resolver.lookup`; `timeout` by default the tunnel's."""
+        await self._usable()
+        assert self._resolver is not None
+        limit = self.timeouts.dns if timeout is None else timeout
+        return await self._resolver.lookup(name, type, timeout=limit, server=server, fresh=fresh)
+
+    def clear_dns_cache(self) -> None:
+        """Forget what names were resolved."""
+        if self._resolver is not None:
+            self._resolver.clear_cache()
 
     async def connect_websocket(
         self,

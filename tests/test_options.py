@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from smolmix_web.dns import parse_server
 from smolmix_web.errors import OptionError
 from smolmix_web.http.timeouts import Timeouts
 from smolmix_web.options import TunnelOptions, option_table
@@ -20,8 +21,8 @@ OFFICIAL: dict[str, Any] = {
     "disableCoverTraffic": False,
     "openReplySurbs": 10,
     "dataReplySurbs": 2,
-    "primaryDns": ("8.8.8.8", 53),
-    "fallbackDns": ("1.1.1.1", 53),
+    "primaryDns": parse_server("primaryDns", "8.8.8.8:53"),
+    "fallbackDns": parse_server("fallbackDns", "1.1.1.1:53"),
     "storagePassphrase": None,
     "connectTimeoutMs": 60_000,
     "dnsTimeoutMs": 30_000,
@@ -47,9 +48,21 @@ def test_given_values_arrive_and_none_means_not_given() -> None:
         }
     )
     assert options.max_redirects == 3 and isinstance(options.max_redirects, int)
-    assert options.primary_dns == ("2001:db8::1", 5353)
+    assert options.primary_dns == parse_server("primaryDns", "udp://[2001:db8::1]:5353")
     assert options.client_id == "smolmix-wasm"
     assert options.directory_urls == ("https://d.test/api/",)
+
+
+@pytest.mark.feature("DNS", "A resolver that is asked in secret has a fallback that is, too")
+def test_the_fallback_goes_the_way_of_the_primary() -> None:
+    def fallback(**given: str) -> str:
+        return str(TunnelOptions.from_mapping(given).fallback_dns)
+
+    assert fallback() == fallback(primaryDns="9.9.9.9:53") == "1.1.1.1:53"
+    assert fallback(primaryDns="tcp://9.9.9.9") == "tcp://1.1.1.1"
+    assert fallback(primaryDns="tls://9.9.9.9#dns.quad9.net") == "tls://1.1.1.1#cloudflare-dns.com"
+    assert fallback(primaryDns="https://9.9.9.9/dns-query") == "https://1.1.1.1/dns-query#cloudflare-dns.com"
+    assert fallback(primaryDns="tls://9.9.9.9", fallbackDns="1.0.0.1:53") == "1.0.0.1:53"  # whoever says so, means it
 
 
 def test_only_a_client_id_that_is_given_makes_the_identity_persistent() -> None:

@@ -28,6 +28,10 @@ export { MixTunnel };
 /** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */
 /** @typedef {import("./messages.js").FetchTimings} FetchTimings */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
+/** @typedef {import("./dns.js").MixRecordType} MixRecordType */
+/** @typedef {import("./dns.js").MixRecord} MixRecord */
+/** @typedef {import("./dns.js").MixDnsAnswer} MixDnsAnswer */
+/** @typedef {import("./dns.js").MixResolveOptions} MixResolveOptions */
 /** @typedef {import("./tunnel.js").PingOptions} PingOptions */
 /** @typedef {import("./tunnel.js").PingReply} PingReply */
 /** @typedef {import("./tcp-socket.js").MixTcpSocket} MixTcpSocket what `tunnel.tcpSocket` gives */
@@ -108,6 +112,17 @@ export async function mixDNS(hostname, { signal = null } = {}) {
   const [address] = await tunnel().resolve(hostname, { signal });
   if (address === undefined) throw mixError("dns_no_data", `${hostname} has no address`, "dns");
   return address;
+}
+
+/**
+ * Records of a name, asked through the mixnet; needs `setupMixTunnel`.
+ * @template {import("./dns.js").MixRecordType} [T="A"]
+ * @param {string} name for PTR also an address
+ * @param {import("./dns.js").MixResolveOptions<T>} [options]
+ * @returns {Promise<import("./dns.js").MixDnsAnswer<T>>}
+ */
+export async function mixResolve(name, options) {
+  return tunnel().lookup(name, options);
 }
 
 /** WebSocket over the shared tunnel; needs `setupMixTunnel`. */

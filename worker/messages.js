@@ -144,6 +144,8 @@
  *   | {type: "statistics", id: number}
  *   | {type: "network", id: number, online: boolean}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
+ *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean}
+ *   | {type: "clear-dns-cache", id: number}
  *   | {type: "cookies", id: number, action: "export" | "clear"}
  *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[]}
  *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}

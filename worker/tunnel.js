@@ -6,6 +6,7 @@
 
 import { WorkerConnection } from "./connection.js";
 import { MixCookies } from "./cookies.js";
+import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
@@ -43,8 +44,8 @@ import { MixWebSocket } from "./websocket.js";
  * @property {boolean} [disableCoverTraffic] default false
  * @property {number} [openReplySurbs] default 10
  * @property {number} [dataReplySurbs] default 2
- * @property {string} [primaryDns] host:port, default "8.8.8.8:53"
- * @property {string} [fallbackDns] host:port, default "1.1.1.1:53"
+ * @property {string} [primaryDns] address:port, or tcp://, tls:// or https:// with an address; default "8.8.8.8:53"
+ * @property {string} [fallbackDns] the same; default 1.1.1.1 in the way of the primary
  * @property {string} [storagePassphrase] seals the stored identity; needs `clientId`
  * @property {number} [connectTimeoutMs] default 60000
  * @property {number} [dnsTimeoutMs] default 30000
@@ -254,6 +255,22 @@ export class MixTunnel extends EventTarget {
   async resolve(name, { family = null, signal = null } = {}) {
     const connection = await unlessAborted(this.connected(), signal);
     return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family }, signal));
+  }
+
+  /**
+   * Records of a name, asked through the mixnet.
+   * @template {import("./dns.js").MixRecordType} [T="A"]
+   * @param {string} name for PTR also an address
+   * @param {import("./dns.js").MixResolveOptions<T>} [options]
+   * @returns {Promise<import("./dns.js").MixDnsAnswer<T>>}
+   */
+  lookup(name, options) {
+    return lookupThrough(this.connected(), name, options);
+  }
+
+  /** Forget what names were resolved. @returns {Promise<void>} */
+  async clearDnsCache() {
+    await (await this.connected()).call({ type: "clear-dns-cache" });
   }
 
   /**

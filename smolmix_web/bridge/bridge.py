@@ -27,6 +27,8 @@ Operation = Callable[[Tunnel, Channel, Message], Coroutine[Any, Any, None]]
 
 OPERATIONS: Mapping[str, Operation] = {
     "resolve": operations.resolve,
+    "lookup": operations.lookup,
+    "clear-dns-cache": operations.clear_dns_cache,
     "fetch": operations.fetch,
     "cookies": operations.cookies,
     "websocket": operations.websocket,

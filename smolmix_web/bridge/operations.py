@@ -34,6 +34,25 @@ async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     channel.send("result", value=[str(address) for address in addresses])
 
 
+async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+    """One `result`: the records of a name, with where they came from."""
+    given = {"dns": message.get("timeout")}
+    answer = await tunnel.lookup(
+        field(message, "name", str),
+        field(message, "rrtype", str),
+        timeout=Timeouts.from_mapping(given, tunnel.timeouts, option="timeout").dns,
+        server=optional(message, "server", str),
+        fresh=field(message, "fresh", bool),
+    )
+    channel.send("result", value=answer.to_dict())
+
+
+async def clear_dns_cache(tunnel: Tunnel, channel: Channel, _message: Message) -> None:
+    """One `result`, null."""
+    tunnel.clear_dns_cache()
+    channel.send("result", value=None)
+
+
 async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     """One `result`: the cookies of an `export`, the number that an `import` took, null after `clear`."""
     action = field(message, "action", str)

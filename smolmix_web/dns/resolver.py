@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..deadline import Deadline
-from ..errors import DnsError, NetworkError, SmolmixError, StateError, TimeoutExpired, TlsError
+from ..errors import DnsError, HttpError, NetworkError, SmolmixError, StateError, TimeoutExpired, TlsError
 from ..rand import RandomSource
 from ..sockets import Address, Net
 from .cache import DnsCache, Entry
@@ -348,6 +348,8 @@ class Resolver:
         except TlsError as error:
             message = f"{name}: {server}: {error.message}"
             raise DnsError(message, code="dns_untrusted", phase="dns", reason=error.reason) from error
+        except HttpError as error:
+            raise DnsError(f"{name}: {server}: {error.message}", code="dns_malformed", phase="dns") from error
 
     async def _one_way(self, server: ServerAddress, question: Question) -> Reply:
         if server.scheme == "https":

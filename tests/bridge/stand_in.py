@@ -11,6 +11,8 @@ from typing import Any
 
 from smolmix_web.bridge.bridge import Bridge
 from smolmix_web.dial import Connected, TlsInfo
+from smolmix_web.dns import DnsAnswer
+from smolmix_web.dns.records import ARecord
 from smolmix_web.errors import SmolmixError, StateError
 from smolmix_web.http import CookieJar, HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
@@ -186,6 +188,7 @@ class StandIn:
         self.timeouts = Timeouts(dns=7.0)
         self.cookies = CookieJar(lambda: 1_700_000_000.0)
         self.requests: list[HttpRequest] = []
+        self.lookups: list[Any] = []
         self.asked: list[dict[str, Any]] = []  # of sockets
         self.cancelled: list[str] = []
         self.networks: list[bool] = []  # online or not, as the page told
@@ -219,6 +222,14 @@ class StandIn:
 
     def statistics(self) -> dict[str, Any]:
         return {"packets_sent": 3}
+
+    async def lookup(self, name: str, type: str, **options: Any) -> Any:
+        self.lookups.append((name, type, options))
+        answer = DnsAnswer(name, type, (ARecord(name, 60, IPv4Address("192.0.2.1")),), name, 60, "s", False, True)
+        return await self._meet("lookup", answer)
+
+    def clear_dns_cache(self) -> None:
+        self.lookups.append("cleared")
 
     async def resolve(self, name: str, *, family: int | None = None) -> list[IPv4Address]:
         found: list[IPv4Address] = await self._meet("resolve", [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")])

@@ -17,6 +17,29 @@ from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
 from tests.virtual_loop import run_virtual
 
+# -- names ----------------------------------------------------------------------------------------------
+
+
+async def test_records_of_a_name() -> None:
+    page = Page()
+    tunnel = await page.set_up()
+    page.say("lookup", name="n.test", rrtype="A", timeout=1500, server="tls://192.0.2.1", fresh=True)
+    page.say("lookup", 2, name="n.test", rrtype="MX", timeout=None, server=None, fresh=False)
+    page.say("clear-dns-cache", 3)
+    await settle()
+    value = {
+        "name": "n.test", "type": "A", "canonicalName": "n.test", "ttl": 60, "server": "s", "fromCache": False,
+        "authenticated": True, "records": [{"type": "A", "name": "n.test", "ttl": 60, "address": "192.0.2.1"}],
+    }  # fmt: skip
+    first, _, cleared = page.take()
+    assert first == {"type": "result", "id": 1, "value": value} and cleared["value"] is None
+    assert tunnel.lookups == [
+        ("n.test", "A", {"timeout": 1.5, "server": "tls://192.0.2.1", "fresh": True}),
+        ("n.test", "MX", {"timeout": tunnel.timeouts.dns, "server": None, "fresh": False}),
+        "cleared",
+    ]
+
+
 # -- fetch ----------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -27,7 +27,7 @@ async def test_everything_over_one_tunnel_with_the_standard_traffic(localnet: Ne
     )
     await tunnel.start()
     try:
-        assert await tunnel.resolve("origin.test") == [IPv4Address("203.0.114.10")]
+        assert await tunnel.resolve("origin.test") == [IPv4Address("203.0.114.10"), IPv6Address("2a0e:6a80:114::a")]
 
         response = await tunnel.fetch(HttpRequest(url="https://origin.test/bytes/200000"))
         body = await response.read()
