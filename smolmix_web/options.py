@@ -125,14 +125,14 @@ class TunnelOptions:
     data_reply_surbs: int = _option(
         "dataReplySurbs", _integer(0, 100), 2, "SURBs", "at least this many on small data messages"
     )
-    primary_dns: ServerAddress = _option(
+    primary_dns: ServerAddress = _option(  # noqa: RUF009 -- a frozen default
         "primaryDns",
         _resolver,
         _PRIMARY,
         "",
         "resolver, asked through the tunnel: address:port (UDP), tcp://, tls:// or https:// with an address",
     )
-    fallback_dns: ServerAddress = _option(
+    fallback_dns: ServerAddress = _option(  # noqa: RUF009 -- a frozen default
         "fallbackDns",
         _resolver,
         _FALLBACKS["udp"],

@@ -123,7 +123,11 @@ def test_a_bad_option_is_refused_with_its_name(name: str, value: Any) -> None:
 def test_names_of_python() -> None:
     limits = Timeouts(connect=5.0)
     options = TunnelOptions.from_keywords({"force_tls": False, "primary_dns": "9.9.9.9:53", "timeouts": limits})
-    assert (options.force_tls, options.primary_dns, options.timeouts) == (False, ("9.9.9.9", 53), limits)
+    assert (options.force_tls, options.primary_dns, options.timeouts) == (
+        False,
+        parse_server("primaryDns", "9.9.9.9:53"),
+        limits,
+    )
     assert TunnelOptions.from_keywords({}) == TunnelOptions.from_mapping({})
     for name in ("forceTls", "persistent", "nonsense"):
         with pytest.raises(OptionError) as raised:
