@@ -341,8 +341,8 @@ async def test_secure_websocket(authority: trustme.CA) -> None:
             for event in protocol.events_received():
                 if hasattr(event, "path"):
                     protocol.send_response(protocol.accept(event))
-                elif event.opcode == 1:
-                    protocol.send_text(event.data)
+                elif event.opcode in (0, 1):
+                    (protocol.send_text if event.opcode else protocol.send_continuation)(event.data, event.fin)
             for out in protocol.data_to_send():
                 await (tls.write(out) if out else tls.close())
 
