@@ -84,6 +84,7 @@ RETRYABLE = frozenset(
         "gateway_timeout",
         "host_unreachable",
         "network_unreachable",
+        "no_public_suffixes",
         "queue_full",
         "tls_truncated",
         "truncated_body",
