@@ -21,7 +21,8 @@ async def test_the_jar_of_a_tunnel(shared: ApiPage) -> None:
         const plain = [await sent(), await sent({cookies: "omit"}), await sent({credentials: "omit"})];
         const jar = [await sent({cookies: "jar"}), await sent({cookies: "jar"}), await sent({credentials: "include"}),
           await sent(new Request("https://origin.test/cookies", {credentials: "include"})),
-          await sent({cookies: "omit", credentials: "include"}), await sent({cookies: "jar", headers: {cookie: "own=1"}})];
+          await sent({cookies: "omit", credentials: "include"}),
+          await sent({cookies: "jar", headers: {cookie: "own=1"}})];
         const saved = JSON.parse(JSON.stringify(await tunnel.cookies.export()));
         await tunnel.cookies.clear();
         const cleared = [await tunnel.cookies.export(), await sent({cookies: "jar"})];
@@ -29,7 +30,8 @@ async def test_the_jar_of_a_tunnel(shared: ApiPage) -> None:
         const taken = await tunnel.cookies.import(new Set([...saved, {name: "mine", value: "1", domain: "origin.test"},
           {name: "old", value: "1", domain: "origin.test", expires: 1000}]));
         const again = await sent({cookies: "jar"});
-        const refused = await caught(() => tunnel.cookies.import([{name: "a", value: "b", domain: "co.uk", hostOnly: false}]));
+        const wide = {name: "a", value: "b", domain: "co.uk", hostOnly: false};
+        const refused = await caught(() => tunnel.cookies.import([wide]));
         await tunnel.cookies.clear();
         return {plain, jar, saved, cleared, taken, again, refused, operations: await idle(tunnel)};"""
     )
@@ -68,7 +70,8 @@ async def test_credentials_and_redirects(shared: ApiPage) -> None:
     got = await shared.run(
         """const response = await api.mixFetch("https://user:s%C3%A9cret@origin.test/echo#x");
         const echo = await response.json();
-        const away = await (await api.mixFetch("https://user:secret@origin.test/redirect/1?to=https://many.test/echo")).json();
+        const elsewhere = "https://user:secret@origin.test/redirect/1?to=https://many.test/echo";
+        const away = await (await api.mixFetch(elsewhere)).json();
         const down = "https://origin.test/redirect/1?to=http://http.test/text";
         const refused = await caught(() => api.mixFetch(down));
         const allowed = await api.mixFetch(down, {allowInsecureRedirects: true});
