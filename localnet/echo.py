@@ -1,4 +1,4 @@
-"""Echo servers behind the exits: TCP, UDP, and WebSocket (plain and TLS, with permessage-deflate)."""
+"""Echo servers behind the exits: TCP, UDP, and WebSocket, plain and with TLS."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.server import Server
 
 from .counters import Counters
+from .websocket_server import start_server
 
 IDLE = 300.0
 MAX_CONNECTIONS = 1000
-OPEN_TIMEOUT = 120.0  # s
 
 
 class EchoServers:
@@ -35,18 +33,7 @@ class EchoServers:
         self._udp = _UdpEcho(host, self.counters)
         self.udp_port = self._udp.port
         for context in (None, tls):
-            server = await serve(
-                self._echo_websocket,
-                host,
-                0,
-                ssl=context,
-                max_size=16 * 1024 * 1024,
-                ping_interval=None,
-                # Clients behind a mixnet may need this long for their handshake when their gateway is away.
-                open_timeout=OPEN_TIMEOUT,
-                select_subprotocol=_select,
-            )
-            self._websockets.append(server)
+            self._websockets.append(await start_server(host, context, self.counters))
         self.ws_port, self.wss_port = (next(iter(s.sockets)).getsockname()[1] for s in self._websockets)
 
     async def close(self) -> None:
@@ -81,22 +68,6 @@ class EchoServers:
             self._tasks.discard(task)
             with contextlib.suppress(ConnectionError):
                 writer.close()
-
-    async def _echo_websocket(self, connection: ServerConnection) -> None:
-        """Messages come back as they are; text `close <code> <reason>` makes the server close."""
-        self.counters.add("websocket")
-        with contextlib.suppress(ConnectionClosed):
-            async for message in connection:
-                if isinstance(message, str) and message.startswith("close "):
-                    _, code, *reason = message.split(" ", 2)
-                    await connection.close(int(code) if code.isdecimal() else 1000, " ".join(reason))
-                    return
-                await connection.send(message)
-
-
-def _select(connection: ServerConnection, offered: Any) -> Any:
-    """The first subprotocol offered, if any."""
-    return offered[0] if offered else None
 
 
 class _UdpEcho:

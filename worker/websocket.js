@@ -245,7 +245,8 @@ export class MixWebSocket extends EventTarget {
     this.#markFailed(told);
     const event = new CloseEvent("close", { code, reason, wasClean: clean });
     this.#markClosed(event);
-    if (!clean) this.dispatchEvent(new MixErrorEvent(told));
+    // A server that ends the connection without a close frame is no failure to the standard: no error event.
+    if (!clean && !(told instanceof MixError && told.code === "connection_closed")) this.dispatchEvent(new MixErrorEvent(told));
     this.dispatchEvent(event);
   }
 
@@ -287,7 +288,7 @@ export class MixWebSocket extends EventTarget {
    * @param {string} [reason] at most 123 bytes in UTF-8
    * @returns {Promise<CloseEvent>}
    */
-  close(code, reason) {
+  close(code = undefined, reason = undefined) {
     const frame = closeArguments(code, reason);
     const before = this.#readyState;
     if (before < CLOSING) this.#readyState = CLOSING;
