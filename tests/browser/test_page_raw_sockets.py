@@ -222,13 +222,13 @@ async def test_what_is_not_read_stays_with_the_peer(shared: ApiPage) -> None:
         let read = (await reader.read()).value.length;
         await sleep(1500);
         const held = await arrived() - before;
-        while (read < 500000) read += (await reader.read()).value.length;
+        while (read < 250000) read += (await reader.read()).value.length;
         socket.abort();
         return [held, read];"""
     )
     held, read = got
     assert held < 65_536 * 4, "the window, one chunk in the worker and one in the page, and headers"
-    assert read >= 500_000, "it goes on when it is read"
+    assert read >= 250_000, "it goes on when it is read"
 
 
 # -- UDP --------------------------------------------------------------------------------------------------
