@@ -161,6 +161,7 @@ class TunnelOptions:
     ca_certificates: tuple[str, ...] = _option(
         "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"
     )
+    default_roots: bool = _option("defaultRoots", _flag, True, "", "False: only caCertificates are trusted for TLS")
     timeouts: Timeouts = _option(  # noqa: RUF009 -- a frozen default
         "timeouts", _timeouts, Timeouts(), "ms", "for each phase of a request, by name"
     )

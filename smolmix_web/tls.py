@@ -126,9 +126,11 @@ def _config(alpn: tuple[str, ...], extra_roots: tuple[str, ...], default_roots: 
     return builder
 
 
-def check_roots(extra_roots: Sequence[str]) -> None:
-    """Raise `OptionError` when an item of `caCertificates` is not a certificate; warms the cache otherwise."""
-    _config(("http/1.1",), tuple(extra_roots), True)
+def check_roots(extra_roots: Sequence[str], default_roots: bool = True) -> None:
+    """Raise `OptionError` when an item of `caCertificates` is not a certificate, or when nobody would be trusted."""
+    if not (extra_roots or default_roots):
+        raise OptionError("defaultRoots", "false needs caCertificates, else no server is trusted")
+    _config((), tuple(extra_roots), default_roots)
 
 
 # -- errors ----------------------------------------------------------------------------------------

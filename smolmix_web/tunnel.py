@@ -38,6 +38,7 @@ from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
 from .http.doh import DnsOverHttps
+from .http.connector import NetConnector
 from .http.timeouts import Timeouts
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
@@ -106,7 +107,7 @@ class Tunnel:
         self._crypto = crypto or load_crypto(options.crypto)
         self._preferred_gateway = _identity(options.preferred_gateway)
         self._preferred_exit = _recipient(options.preferred_ipr)
-        check_roots(options.ca_certificates)
+        check_roots(options.ca_certificates, options.default_roots)
         self.state = "shutdown"
         self.step: str | None = None
         self.error: SmolmixError | None = None
@@ -120,6 +121,7 @@ class Tunnel:
         self._driver: Driver | None = None
         self._resolver: Resolver | None = None
         self._doh: DnsOverHttps | None = None
+        self._connector: NetConnector | None = None
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
         self._refresh_timer: TimerHandle | None = None
@@ -155,26 +157,28 @@ class Tunnel:
         self._engine = self._make_engine(topology)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
         options = self._options
-        keepalive = options.tcp_keepalive_ms / 1000
-        self._doh = DnsOverHttps(self._driver, extra_roots=options.ca_certificates, keepalive=keepalive)
+        keepalive, roots, defaults = options.tcp_keepalive_ms / 1000, options.ca_certificates, options.default_roots
+        self._doh = DnsOverHttps(self._driver, extra_roots=roots, default_roots=defaults, keepalive=keepalive)
         self._resolver = Resolver(
             self._driver,
             options.primary_dns,
             options.fallback_dns,
             options.dns_timeout_ms / 1000,
             self._host.rng,
-            extra_roots=options.ca_certificates,
+            extra_roots=roots,
+            default_roots=defaults,
             https=self._doh,
+        )
+        self._connector = NetConnector(
+            self._driver, self._resolver, extra_roots=roots, default_roots=defaults, keepalive=keepalive
         )
         self._http = HttpClient(
             self._driver,
-            self._resolver,
-            extra_roots=options.ca_certificates,
+            connector=self._connector,
             timeouts=options.timeouts,
             max_redirects=options.max_redirects,
             max_decoded=options.max_decoded_bytes,
             cookie_jar=self.cookies,
-            keepalive=keepalive,
         )
         self._driver.start()
         await self._settled
@@ -513,8 +517,7 @@ class Tunnel:
             protocols,
             headers,
             timeouts or self.websocket_timeouts,
-            extra_roots=self._options.ca_certificates,
-            keepalive=self._options.tcp_keepalive_ms / 1000,
+            connector=self._connector,
             compression=compression,
             max_size=max_size,
         )
@@ -546,12 +549,9 @@ class Tunnel:
             return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
 
     async def _dialer(self) -> Dialer:
-        return Dialer(
-            await self._usable(),
-            self._resolver,
-            extra_roots=self._options.ca_certificates,
-            keepalive=self._options.tcp_keepalive_ms / 1000,
-        )
+        await self._usable()
+        assert self._connector is not None
+        return self._connector.dialer
 
     def bind_udp(
         self, port: int = 0, *, address: str | None = None, family: int | None = None, receive_buffer: int | None = None

@@ -57,6 +57,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
  * @property {string | string[]} [caCertificates] extra PEM roots for TLS
+ * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  */
 

@@ -32,18 +32,19 @@ class NetConnector:
         default_roots: bool = True,
         keepalive: float | None = None,
     ) -> None:
-        """`extra_roots` are PEM texts trusted besides certifi's; `keepalive` seconds between TCP probes, None: none."""
+        """`extra_roots` are PEM texts trusted besides certifi's, or in place of them without `default_roots`;
+        `keepalive` seconds between TCP probes, None: none."""
         self._clock = net
-        self._dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
+        self.dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
         begin = self._clock.now()
-        addresses = await self._dialer.addresses(url.host, timeouts.dns)
+        addresses = await self.dialer.addresses(url.host, timeouts.dns)
         found = self._clock.now()
-        stream = await self._dialer.tcp(addresses, url.port, timeouts.connect)
+        stream = await self.dialer.tcp(addresses, url.port, timeouts.connect)
         opened = self._clock.now()
         if url.secure:
-            connected = await self._dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))
+            connected = await self.dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))
         else:
             connected = Connected(stream, local=stream.local, remote=stream.remote)
         return replace(

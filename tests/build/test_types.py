@@ -11,6 +11,7 @@ import pytest
 
 from buildtools.common import NODE_MODULES, ROOT
 from buildtools.javascript import declare_types
+from smolmix_web.options import option_table
 
 CASES = ROOT / "tests" / "types"
 
@@ -90,3 +91,15 @@ def test_nothing_of_the_inside_is_exported(declared: Path) -> None:
     assert not re.search(r"WorkerConnection|PageMessage|WorkerMessage|Channel", index)
     tunnel = (declared / "types" / "tunnel.d.ts").read_text()
     assert "connected(" not in tunnel and "disconnect(" in tunnel
+
+
+def test_the_options_of_a_tunnel_are_those_of_the_worker() -> None:
+    """The table in `options.py` is what counts; the JSDoc and the documentation list the same names."""
+    names = {row["name"] for row in option_table()}
+    _, _, block = (ROOT / "worker" / "tunnel.js").read_text().partition("@typedef {object} SetupMixTunnelOpts")
+    block, _, _ = block.partition("*/")
+    assert set(re.findall(r"@property \{.*?\} \[(\w+)\]", block)) == names
+    page = (ROOT / "docs" / "javascript.md").read_text()
+    _, _, table = page.partition("## Options")
+    table, _, _ = table.partition("\n## ")
+    assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)))) == names

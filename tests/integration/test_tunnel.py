@@ -8,11 +8,13 @@ import json
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+import trustme
 
 from localnet import Network
 from localnet.origin import body_sha256
-from smolmix_web.errors import HttpError, SmolmixError, TlsError
+from smolmix_web.errors import HttpError, OptionError, SmolmixError, TlsError
 from smolmix_web.http import HttpRequest
+from smolmix_web.tls import TlsOptions
 from tests.integration.tunnels import get, open_tunnel, tunnel_to
 
 pytestmark = pytest.mark.timeout(90)
@@ -132,6 +134,27 @@ async def test_failures_are_typed_and_leave_the_tunnel_usable(localnet: Network)
             with pytest.raises(HttpError):
                 await get(tunnel, bad)
         assert (await get(tunnel, "https://origin.test/text"))[0] == 200
+
+
+@pytest.mark.feature("Sockets", "TCP over TLS: own roots in place of the others, for the whole tunnel")
+async def test_own_roots_alone(localnet: Network) -> None:
+    with pytest.raises(OptionError) as refused:
+        tunnel_to(localnet, caCertificates=None, defaultRoots=False)
+    assert refused.value.option == "defaultRoots"
+    stranger = trustme.CA().cert_pem.bytes().decode()
+    async with open_tunnel(localnet, defaultRoots=False) as tunnel:
+        assert (await get(tunnel, "https://origin.test/text"))[0] == 200
+        connected = await tunnel.connect_tcp("origin.test", 443, tls=True)
+        connected.stream.abort()
+        foreign = TlsOptions(ca_certificates=(stranger,), default_roots=False)
+        for work in (
+            tunnel.connect_tcp("origin.test", 443, tls=foreign),
+            tunnel.connect_tcp("self-signed.test", 443, tls=True),
+            tunnel.connect_websocket("wss://self-signed.test/"),
+        ):
+            with pytest.raises(TlsError) as raised:
+                await work
+            assert (raised.value.code, raised.value.reason) == ("tls_certificate", "unknown_issuer")
 
 
 async def test_only_given_roots_are_trusted(localnet: Network) -> None:
