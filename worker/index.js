@@ -30,8 +30,14 @@ export { MixTunnel };
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 /** @typedef {import("./dns.js").MixRecordType} MixRecordType */
 /** @typedef {import("./dns.js").MixRecord} MixRecord */
-/** @typedef {import("./dns.js").MixDnsAnswer} MixDnsAnswer */
-/** @typedef {import("./dns.js").MixResolveOptions} MixResolveOptions */
+/**
+ * @template {MixRecordType} [T=MixRecordType]
+ * @typedef {import("./dns.js").MixDnsAnswer<T>} MixDnsAnswer
+ */
+/**
+ * @template {MixRecordType} [T=MixRecordType]
+ * @typedef {import("./dns.js").MixResolveOptions<T>} MixResolveOptions
+ */
 /** @typedef {import("./tunnel.js").PingOptions} PingOptions */
 /** @typedef {import("./tunnel.js").PingReply} PingReply */
 /** @typedef {import("./tcp-socket.js").MixTcpSocket} MixTcpSocket what `tunnel.tcpSocket` gives */
