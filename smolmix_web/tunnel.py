@@ -37,8 +37,8 @@ from .exit.link import MAX_CANDIDATES, ExitLink
 from .exit.session import ExitSession
 from .host.base import Host, TimerHandle
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
-from .http.doh import DnsOverHttps
 from .http.connector import NetConnector
+from .http.doh import DnsOverHttps
 from .http.timeouts import Timeouts
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
