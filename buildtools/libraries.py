@@ -31,8 +31,7 @@ NEVER = re.compile(r"\.(pyi|c|h|pyx|typed|so)$|(^|/)tests?/|/sboms/")
 class Library:
     """One library: its import name, regular expressions of files left out, and a last change of its files.
 
-    `later`: data that few pages need. A first load does without them; each is fetched by itself at first use.
-    `on_demand`: a first load does without the whole library; the code that needs it fetches its wheel.
+    `on_demand`: a first load does without it; the code that needs it fetches its wheel (smolmix_web/on_demand.py).
     """
 
     package: str
@@ -41,7 +40,6 @@ class Library:
     platform: str = PLATFORM
     tag: str = PURE
     depends: tuple[str, ...] = field(default=())
-    later: tuple[str, ...] = ()
     on_demand: bool = False
 
 
@@ -164,7 +162,6 @@ LIBRARIES = {
         adapt=adapt_dnspython,
     ),
     "h11": Library("h11"),
-    # smolmix_web/http/http2_library.py fetches these.
     "h2": Library("h2", on_demand=True),
     "hpack": Library("hpack", on_demand=True),
     "hyperframe": Library("hyperframe", on_demand=True),
@@ -172,7 +169,7 @@ LIBRARIES = {
         "publicsuffixlist",
         without=(r"publicsuffixlist/(compat|test|update)\.py$", r"\.txt$"),
         adapt=adapt_publicsuffixlist,
-        later=("publicsuffixlist/public_suffix_list.dat",),
+        on_demand=True,
     ),
     "rtls": Library("rtls", adapt=adapt_rtls, platform=NATIVE_PLATFORM, tag=BINARY),
     "websockets": Library(

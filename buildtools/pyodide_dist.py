@@ -32,7 +32,6 @@ class Package:
     tag: str
     files: Files
     depends: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
 
     @property
     def imports(self) -> list[str]:
@@ -100,7 +99,7 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
     trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
     packages = [
-        Package(name, version, tag, tree, depends, LIBRARIES[name].later if name in LIBRARIES else ())
+        Package(name, version, tag, tree, depends)
         for (name, version, tag, _, depends), tree in zip(sources, trees, strict=True)
     ]
     return packages, {module: found for tree in imports for module, found in tree.items()}
@@ -115,20 +114,10 @@ def write_pack(path: Path, stdlib: Files, packages: Sequence[Package]) -> None:
     for package in packages:
         if package.name in LIBRARIES and LIBRARIES[package.name].on_demand:
             continue
-        left_out = set(package.later)
-        files.update({n: data for n, data in package.files.items() if ".dist-info/" not in n and n not in left_out})
+        files.update({name: data for name, data in package.files.items() if ".dist-info/" not in name})
     plain = BUILD / "python.zip"
     write_zip(plain, files, compress=False)
     run([PYTHON, "-c", COMPRESS, plain, path])
-
-
-def write_later(folder: Path, packages: Sequence[Package]) -> None:
-    """What the pack left out, each file by itself under zstd: `a/b.dat` as `b.zst`."""
-    for package in packages:
-        for name in package.later:
-            plain = BUILD / Path(name).name
-            plain.write_bytes(package.files[name])
-            run([PYTHON, "-c", COMPRESS, plain, folder / f"{Path(name).stem}.zst"])
 
 
 COMPRESS = """
@@ -158,7 +147,6 @@ def write_distribution(folder: Path) -> None:
         shutil.copyfile(CORE / name, folder / name)
     write_zip(folder / "python_stdlib.zip", stdlib.files)
     write_pack(folder / "python.zst", stdlib.part(modules), packages)
-    write_later(folder, packages)
     entries = {}
     for package in packages:
         wheel = write_wheel(folder, package.files, name=package.name, version=package.version, tag=package.tag)

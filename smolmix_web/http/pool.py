@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from ..deadline import Clock, Deadline, TimerHandle
 from ..dial import Connected
 from ..errors import SmolmixError, StateError
+from ..on_demand import load_on_demand
 from .connection import HttpConnection
 from .connector import Connector
 from .exchange import Exchange
-from .http2_library import load_http2
 from .timeouts import Timeouts
 from .timings import Timings
 from .url import Url
@@ -222,7 +222,9 @@ class Pool:
         if url.secure and self._http2 and self._known.get(place.origin) != HTTP11:
             offer = (HTTP2, HTTP11)
             if self._library is None:
-                self._library = asyncio.create_task(load_http2())  # while the connection is opened
+                self._library = asyncio.create_task(
+                    load_on_demand("h2", "hyperframe", "hpack")
+                )  # while the connection is opened
         connected = await self._connector.connect(url, timeouts, offer)
         if connected.tls is None or connected.tls.alpn != HTTP2:
             return connected, HTTP11

@@ -1,20 +1,20 @@
 """Names under which anybody can register: no cookie may be set for them (publicsuffix.org).
 
-The list is read at first use: a client without a cookie jar never pays for it. In a page it is a file beside the
-pack, fetched then from the worker's own folder; elsewhere it is part of the installed library.
+The list is read at first use: a client without a cookie jar never pays for it.
 """
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import HttpError
+from ..on_demand import load_on_demand
 
-DATA = "public_suffix_list.dat"  # in the library's folder
-PACKED = "public_suffix_list.zst"  # beside the pack of a page
+LIBRARY = "publicsuffixlist"
+DATA = "public_suffix_list.dat"
 
 
 class PublicSuffixes(Protocol):
@@ -30,15 +30,13 @@ async def load_public_suffixes() -> PublicSuffixes:
     """The list, read once. Raises `HttpError(code="no_public_suffixes")`; the next call tries again."""
     global _loaded
     if _loaded is None:
-        try:
-            text = await _text()
-        except Exception as error:
+        if not await load_on_demand(LIBRARY):
             raise HttpError(
-                f"the list of public suffixes, which cookies need, did not load: {error}",
+                "the list of public suffixes, which cookies need, did not load",
                 code="no_public_suffixes",
                 phase="request",
-            ) from error
-        _loaded = parse_public_suffixes(text)
+            )
+        _loaded = parse_public_suffixes(_text())
     return _loaded
 
 
@@ -62,23 +60,10 @@ def ascii_rules(lines: Iterable[str]) -> Iterator[str]:
             yield rule if rule.isascii() else mark + rule.removeprefix("!").encode("idna").decode()
 
 
-async def _text() -> str:
-    import publicsuffixlist
-
-    try:
-        return Path(publicsuffixlist.__file__).with_name(DATA).read_text("utf-8")
-    except OSError:
-        if sys.platform != "emscripten":
-            raise
-    return (await _fetch()).decode()
-
-
-async def _fetch() -> bytes:
-    import pyodide_js  # type: ignore[import-not-found, unused-ignore]
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    from pyodide.http import pyfetch  # type: ignore[import-not-found, unused-ignore]
-
-    answer: Any = await pyfetch(f"{pyodide_js.lockfileBaseUrl}{PACKED}")
-    answer.raise_for_status()
-    data: bytes = zstd.decompress(await answer.bytes())
-    return data
+def _text() -> str:
+    """The list as the library has it, in a folder or in a wheel."""
+    spec = importlib.util.find_spec(LIBRARY)
+    assert spec is not None and spec.origin is not None
+    loader: Any = spec.loader
+    text: str = loader.get_data(str(Path(spec.origin).with_name(DATA))).decode()
+    return text

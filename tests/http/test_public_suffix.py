@@ -31,12 +31,12 @@ def test_rules_in_ascii_without_comments() -> None:
 
 
 def test_a_list_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def missing() -> str:
-        raise OSError("no such file")
+    async def missing(*_: str) -> bool:
+        return False
 
     monkeypatch.setattr(public_suffix, "_loaded", None)
     with monkeypatch.context() as patch:
-        patch.setattr(public_suffix, "_text", missing)
+        patch.setattr(public_suffix, "load_on_demand", missing)
         with pytest.raises(HttpError) as caught:
             run_virtual(load_public_suffixes())
         assert (caught.value.code, caught.value.phase) == ("no_public_suffixes", "request")

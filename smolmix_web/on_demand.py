@@ -1,7 +1,7 @@
-"""The libraries of HTTP/2 in a page: not part of a first load, fetched from beside the worker when TLS is first used.
+"""Libraries that a page loads when they are first used, so that a first load is small.
 
-They are wheels of the Pyodide distribution that the page came with, bytecode inside; Python imports from them as they
-are.
+They are wheels of the Pyodide distribution that the page came with (`on_demand` in buildtools/libraries.py), bytecode
+inside; Python imports from them as they are.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-LIBRARIES = ("h2", "hpack", "hyperframe")
 
+async def load_on_demand(*names: str) -> bool:
+    """Make these libraries importable, each a package of its own name; False where that cannot be done.
 
-async def load_http2() -> bool:
-    """Make `h2` importable; False where that cannot be done. At once when it is importable already."""
-    if importlib.util.find_spec("h2") is not None:
+    At once when they are importable already.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if not missing:
         return True
     if sys.platform != "emscripten":
         return False
@@ -24,8 +26,8 @@ async def load_http2() -> bool:
 
     packages = pyodide_js.lockfile.packages.to_py()
     try:
-        for name in LIBRARIES:
-            file = packages[name].file_name
+        for name in missing:
+            file = packages[name]["file_name"]
             answer = await pyfetch(f"{pyodide_js.lockfileBaseUrl}{file}")
             answer.raise_for_status()
             path = f"/lib/{file}"
@@ -35,5 +37,5 @@ async def load_http2() -> bool:
                 sys.path.append(path)
     except (KeyError, OSError, JsException):
         return False
-    importlib.invalidate_caches()
-    return importlib.util.find_spec("h2") is not None
+    # No importlib.invalidate_caches(): it wants importlib.metadata, and nobody has looked into these paths before.
+    return all(importlib.util.find_spec(name) is not None for name in missing)
