@@ -9,6 +9,7 @@ import trustme
 
 from browserkit.pyodide_page import PageDied, PageError, PyodidePage
 from buildtools.common import DIST, ROOT
+from buildtools.libraries import LIBRARIES
 from buildtools.report import FIRST_LOAD, shipped_files, summary
 
 BUDGET = 5_830_000  # bytes with gzip: what the official client's JavaScript takes
@@ -110,6 +111,45 @@ builder = _rustls.RustlsConfigBuilder()
     assert loaded == named > 100
 
 
+def test_first_load_fetches_what_the_report_says(pyodide_page: PyodidePage) -> None:
+    """Before the tests below load more."""
+    fetched = {
+        path.removeprefix("/dist/") for path in pyodide_page.server.requests if path.startswith("/dist/pyodide/")
+    }
+    assert fetched == {name for name in FIRST_LOAD if name.startswith("pyodide/")}
+
+
+ON_DEMAND = """
+import importlib
+import sys
+import zipfile
+
+from smolmix_web.on_demand import load_on_demand
+
+before = [name for name in arguments if name in sys.modules]
+loaded = await load_on_demand(*arguments)
+failures = {}
+for wheel in [path for path in sys.path if path.endswith(".whl")]:
+    for name in zipfile.ZipFile(wheel).namelist():
+        module = name.removesuffix(".pyc").removesuffix("/__init__").replace("/", ".")
+        if name.endswith(".pyc"):
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                failures[module] = repr(error)
+result = [before, loaded, failures, sorted(name for name in arguments if name in sys.modules)]
+"""
+
+
+def test_libraries_that_are_loaded_at_first_use(pyodide_page: PyodidePage) -> None:
+    """Not in the pack, fetched from beside it, and every module of theirs finds what it needs."""
+    names = sorted(name for name, library in LIBRARIES.items() if library.on_demand)
+    assert pyodide_page.run(ON_DEMAND, names) == [[], True, {}, names]
+    assert pyodide_page.run("import publicsuffixlist; publicsuffixlist.PublicSuffixList([]).is_public('test')") is True
+    missing = "from smolmix_web.on_demand import load_on_demand\nawait load_on_demand('nothing_like_it')"
+    assert pyodide_page.run(missing) is False
+
+
 EVERY_MODULE = """
 import importlib
 import zipfile
@@ -180,13 +220,6 @@ def test_tracebacks_name_file_and_line(pyodide_page: PyodidePage) -> None:
     text = pyodide_page.run(TRACEBACK)
     assert "h11/_events.py" in text or "h11/_util.py" in text
     assert "line " in text
-
-
-def test_first_load_fetches_what_the_report_says(pyodide_page: PyodidePage) -> None:
-    fetched = {
-        path.removeprefix("/dist/") for path in pyodide_page.server.requests if path.startswith("/dist/pyodide/")
-    }
-    assert fetched == {name for name in FIRST_LOAD if name.startswith("pyodide/")}
 
 
 def test_first_load_is_within_budget() -> None:
