@@ -1,13 +1,14 @@
-"""The DNS server behind the exits: authoritative for the test names, over UDP and TCP (RFC 1035, 6891).
+"""The DNS server behind the exits: authoritative for the test names, over UDP, TCP, TLS and HTTPS.
 
-Every name outside the table does not exist. Some names misbehave on purpose (`names.SERVFAIL` and others), and
-`many.test` is too large for a UDP answer, so that clients must come back over TCP.
+RFC 1035, 6891, 7858, 8484. Every name outside the table does not exist. Some names misbehave on purpose
+(`names.SERVFAIL` and others), and `many.test` is too large for a UDP answer, so that clients must come back over TCP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -21,18 +22,25 @@ import dns.rdatatype
 import dns.rrset
 
 from .counters import Counters
-from .names import REFUSED, SERVFAIL, SILENT, Name
+from .http_server import HttpServer, Request, Response, text_response
+from .names import FOLDED, REFUSED, SERVFAIL, SILENT, Name
 
 PLAIN_UDP_SIZE = 512
 MAX_UDP_SIZE = 1232
 TCP_IDLE = 10.0
+HTTPS_PATH = "/dns-query"
+MEDIA_TYPE = "application/dns-message"
 
 
 class DnsServer:
-    """Answers on one loopback port, both protocols."""
+    """Answers on loopback ports, one for each protocol; TLS and HTTPS with `tls` only."""
 
-    def __init__(self, names: Iterable[Name]) -> None:
+    def __init__(self, names: Iterable[Name], tls: ssl.SSLContext | None = None) -> None:
         self._names = {name.name: name for name in names}
+        self._context = tls
+        self._tls: asyncio.Server | None = None
+        self.tls_port = 0
+        self.https = HttpServer(self._post, tls=tls, name="resolver")
         self.counters = Counters()
         self.queries: list[tuple[str, str]] = []
         self.port = 0
@@ -51,12 +59,18 @@ class DnsServer:
         self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, 0))
         self.udp_port = self._udp.get_extra_info("sockname")[1]
+        if self._context is not None:
+            self._tls = await asyncio.start_server(self._serve_tls, host, 0, ssl=self._context)
+            self.tls_port = self._tls.sockets[0].getsockname()[1]
+            await self.https.start(host)
 
     async def close(self) -> None:
         if self._udp is not None:
             self._udp.close()
-        if self._tcp is not None:
-            self._tcp.close()
+        for server in (self._tcp, self._tls):
+            if server is not None:
+                server.close()
+        await self.https.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -80,6 +94,10 @@ class DnsServer:
             return None
         response = dns.message.make_response(query, recursion_available=True)
         response.flags |= dns.flags.AA
+        if name == FOLDED.name:
+            self.counters.add("folded")
+            question = dns.rrset.RRset(question.name.canonicalize(), question.rdclass, question.rdtype)
+            response.question = [question]
         if name == SERVFAIL:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif name == REFUSED:
@@ -114,16 +132,31 @@ class DnsServer:
             if following is None:
                 return
             entry = following
-        records: list[str] = []
-        if kind in (dns.rdatatype.A, dns.rdatatype.ANY):
-            records = [str(address) for address in entry.ipv4]
-        elif kind == dns.rdatatype.AAAA:
-            records = [str(address) for address in entry.ipv6]
-        if records:
-            label = "AAAA" if kind == dns.rdatatype.AAAA else "A"
-            response.answer.append(dns.rrset.from_text(owner, entry.ttl, "IN", label, *records))
+        records = [("A", str(address)) for address in entry.ipv4] + [("AAAA", str(address)) for address in entry.ipv6]
+        wanted = dns.rdatatype.to_text(kind)
+        data = [text for name, text in (*records, *entry.records) if name == wanted]
+        if data:
+            response.answer.append(dns.rrset.from_text(owner, entry.ttl, "IN", wanted, *data))
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve("tcp", reader, writer)
+
+    async def _serve_tls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve("tls", reader, writer)
+
+    async def _post(self, request: Request) -> Response:
+        """DNS over HTTPS (RFC 8484), by POST only."""
+        if request.path != HTTPS_PATH:
+            return text_response("not found\n", 404)
+        if request.method != "POST" or request.header("content-type") != MEDIA_TYPE:
+            return text_response(f"POST {MEDIA_TYPE}\n", 415)
+        self.counters.add("https")
+        answer = self.answer(request.body, stream=True)
+        if answer is None:
+            return text_response("no answer\n", 502)
+        return Response(200, [("content-type", MEDIA_TYPE)], answer)
+
+    async def _serve(self, kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -131,7 +164,7 @@ class DnsServer:
             while True:
                 size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), TCP_IDLE), "big")
                 wire = await asyncio.wait_for(reader.readexactly(size), TCP_IDLE)
-                self.counters.add("tcp")
+                self.counters.add(kind)
                 answer = self.answer(wire, stream=True)
                 if answer is None:
                     return

@@ -14,13 +14,14 @@ IPAddress = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class Name:
-    """A test name with its A and AAAA records."""
+    """A test name with its A and AAAA records, and `records` of other types: (type, data as in a zone file)."""
 
     name: str
     ipv4: tuple[IPv4Address, ...] = ()
     ipv6: tuple[IPv6Address, ...] = ()
     alias: str | None = None  # CNAME
     ttl: int = 60
+    records: tuple[tuple[str, str], ...] = ()
 
 
 def _host(name: str, number: int, ttl: int = 60) -> Name:
@@ -45,6 +46,35 @@ SELF_SIGNED = _host("self-signed.test", 15)
 WRONG_NAME = _host("wrong-name.test", 16)
 EXPIRED = _host("expired.test", 17)
 
+ZONE = Name(
+    "zone.test",
+    ORIGIN.ipv4,
+    ORIGIN.ipv6,
+    ttl=300,
+    records=(
+        ("SOA", "ns1.zone.test. hostmaster.zone.test. 2026112201 7200 900 1209600 300"),
+        ("NS", "ns1.zone.test."),
+        ("NS", "ns2.zone.test."),
+        ("MX", "20 backup.zone.test."),
+        ("MX", "10 mail.zone.test."),
+        ("TXT", '"v=spf1 -all"'),
+        ("TXT", '"two " "parts, \\195\\188"'),
+        ("HTTPS", "1 . alpn=h2,h3 port=8443 ipv4hint=203.0.114.10 ipv6hint=2a0e:6a80:114::a ech=AAj+DQAEYWJjZA=="),
+        ("CAA", '0 issue "ca.test"'),
+        ("CAA", '128 issuewild ";"'),
+    ),
+)
+"""A name with records of many types."""
+SERVICE = Name("_sip._tcp.zone.test", records=(("SRV", "10 60 5060 origin.test."), ("SRV", "20 0 5060 http.test.")))
+FOLDED = Name("folded.test", ORIGIN.ipv4, ORIGIN.ipv6)
+"""A name that comes back in lower case, in whatever case it was asked."""
+
+
+def _reverse(host: Name) -> tuple[Name, ...]:
+    pointer = (("PTR", f"{host.name}."),)
+    return tuple(Name(address.reverse_pointer, records=pointer) for address in (*host.ipv4, *host.ipv6))
+
+
 NAMES: tuple[Name, ...] = (
     ORIGIN,
     HTTP,
@@ -59,7 +89,15 @@ NAMES: tuple[Name, ...] = (
     SELF_SIGNED,
     WRONG_NAME,
     EXPIRED,
+    ZONE,
+    SERVICE,
+    FOLDED,
+    *_reverse(ORIGIN),
+    *_reverse(HTTP),
 )
+
+RESOLVER = "dns.test"
+"""What the certificate of the resolvers is for, beside their addresses."""
 
 SERVFAIL = "servfail.test"
 REFUSED = "refused.test"

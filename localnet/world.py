@@ -22,11 +22,11 @@ class World:
 
     def __init__(self, authority: Authority, resolvers: tuple[str, ...]) -> None:
         self.origin = Origin()
-        self.dns = DnsServer(names.NAMES)
+        self.dns = DnsServer(names.NAMES, authority.context([names.RESOLVER, *resolvers]))
         self.echo = EchoServers()
         self.dial_map = names.DialMap()
         self._resolvers = resolvers
-        secure_names = [name.name for name in names.NAMES if name not in (names.WRONG_NAME,)]
+        secure_names = [name.name for name in names.NAMES if name != names.WRONG_NAME and not name.records]
         addresses = [str(a) for name in (names.ORIGIN, names.WEBSOCKET) for a in (*name.ipv4, *name.ipv6)]
         self._tls = authority.context([*secure_names, *addresses])
         self.http = HttpServer(self.origin.handle, name="origin")
@@ -62,6 +62,8 @@ class World:
         for resolver in self._resolvers:
             add("tcp", ip_address(resolver), 53, (host, self.dns.port))
             add("udp", ip_address(resolver), 53, (host, self.dns.udp_port))
+            add("tcp", ip_address(resolver), 853, (host, self.dns.tls_port))
+            add("tcp", ip_address(resolver), 443, (host, self.dns.https.port))
 
     async def close(self) -> None:
         if self._closed_port is not None:
@@ -70,5 +72,10 @@ class World:
         await asyncio.gather(*(server.close() for server in servers), self.dns.close(), self.echo.close())
 
     def table(self) -> dict[str, list[str]]:
-        """Every name with its addresses."""
-        return {name.name: [str(a) for a in (*name.ipv4, *name.ipv6)] or [f"-> {name.alias}"] for name in names.NAMES}
+        """Every name with its addresses, and its other records."""
+        table = {}
+        for name in names.NAMES:
+            records = [str(address) for address in (*name.ipv4, *name.ipv6)]
+            records += [f"-> {name.alias}"] if name.alias else []
+            table[name.name] = records + [f"{kind} {data}" for kind, data in name.records]
+        return table

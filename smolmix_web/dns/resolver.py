@@ -179,13 +179,13 @@ class Resolver:
         chosen = parse_server("server", server) if server is not None else None
         async with Deadline(self._net, timeout, "dns"):
             entry, from_cache = await self._entry(Question(owner, number), chosen, fresh)
-        age = self._net.now() - entry.stored
+        age = self._net.now() - entry.stored if from_cache else 0.0
         return DnsAnswer(
             owner,
             type_name(number),
-            tuple(record.aged(age) for record in entry.records) if from_cache else entry.records,
+            tuple(record.aged(age) for record in entry.records) if age else entry.records,
             entry.canonical,
-            max(0, int(entry.expires - self._net.now())),
+            max(0, round(entry.expires - entry.stored - age)),
             entry.source,
             from_cache,
             entry.authenticated,
