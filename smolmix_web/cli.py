@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .dns.records import TYPES
 from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
 from .http import HttpRequest
@@ -58,9 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     fetch.add_argument("-H", "--header", action="append", default=[], metavar="NAME: VALUE")
     fetch.add_argument("-d", "--data", help="request body")
     fetch.add_argument("-o", "--output", metavar="FILE", help="write the body to a file")
-    dns = commands.add_parser("dns", parents=[common], help="addresses of a name")
-    dns.add_argument("name")
-    dns.add_argument("--family", type=int, choices=(4, 6))
+    dns = commands.add_parser("dns", parents=[common], help="addresses, or records of another type, of a name")
+    dns.add_argument("name", help="with --type PTR also an address")
+    kind = dns.add_mutually_exclusive_group()
+    kind.add_argument("--family", type=int, choices=(4, 6))
+    kind.add_argument("--type", type=str.upper, choices=tuple(TYPES), help="records of this type, one a line")
+    dns.add_argument("--server", help="ADDRESS:PORT, tcp://ADDRESS, tls://ADDRESS#NAME or https://ADDRESS/PATH#NAME")
     ws = commands.add_parser("ws", parents=[common], help="send stdin's lines as text messages and print the answers")
     ws.add_argument("url")
     ws.add_argument("-m", "--message", action="append", help="send this instead of stdin; may be repeated")
@@ -159,10 +163,19 @@ async def run_fetch(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def run_dns(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
-    addresses = [str(address) for address in await tunnel.resolve(args.name, family=args.family)]
+    """Addresses; with a type or a server, records with all they have."""
+    if args.type is None and args.server is None:
+        addresses = [str(address) for address in await tunnel.resolve(args.name, family=args.family)]
+        if not args.json:
+            print("\n".join(addresses))
+        return {"name": args.name, "addresses": addresses}
+    answer = await tunnel.lookup(args.name, args.type or ("AAAA" if args.family == 6 else "A"), server=args.server)
+    result = answer.to_dict()
     if not args.json:
-        print("\n".join(addresses))
-    return {"name": args.name, "addresses": addresses}
+        for record in result["records"]:
+            values = [f"{name}={value}" for name, value in record.items() if name not in ("name", "ttl", "type")]
+            print(record["name"], record["ttl"], record["type"], *values)
+    return result
 
 
 async def run_ws(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:

@@ -63,13 +63,13 @@ class StreamExchange:
         async with self._slots:
             while True:
                 connection = self._connection
-                reused = connection is not None and connection.usable
                 if connection is None or not connection.usable:
                     connection = await self._open()
                 try:
                     return await connection.ask(question)
                 except NetworkError:
-                    if not reused or self._closed is not None:
+                    # One that has answered nothing yet is not worth a second try.
+                    if not connection.has_answered or self._closed is not None:
                         raise
 
     async def _open(self) -> _Connection:
@@ -136,6 +136,7 @@ class _Connection:
         self._waiting: dict[int, tuple[Question, asyncio.Future[Reply]]] = {}
         self._outgoing = bytearray()
         self._over: SmolmixError | None = None
+        self.has_answered = False
         self._timer: TimerHandle | None = None
         self._reader = asyncio.create_task(self._read())
         self._writer: asyncio.Task[None] | None = None
@@ -211,6 +212,7 @@ class _Connection:
         if question is None or answer is None or answer.done():
             self._statistics.ignored += 1
             return
+        self.has_answered = True
         try:
             reply = decode_reply(data, question, {identifier: question.name})
         except SmolmixError as error:

@@ -64,6 +64,22 @@ async def test_a_capture_of_the_tunnel(localnet: Network, tmp_path: Path) -> Non
     assert b"\x04http\x04test" in data.lower() and b"GET /text HTTP/1.1" in data
 
 
+@pytest.mark.feature("DNS", "Command line: dns NAME --type MX --server tls://...")
+async def test_records(localnet: Network) -> None:
+    (code, out, err), mail, secret, wrong = await asyncio.gather(
+        smolmix(localnet, "dns", "zone.test", "--type", "mx"),
+        json_of(localnet, "dns", "203.0.114.10", "--type", "PTR"),
+        json_of(localnet, "dns", "zone.test", "--server", "tls://9.9.9.9#dns.test"),
+        smolmix(localnet, "dns", "zone.test", "--type", "SRV"),
+    )
+    assert code == 0, err
+    lines = [b"preference=10 exchange=mail.zone.test", b"preference=20 exchange=backup.zone.test"]
+    assert out.splitlines() == [b"zone.test 300 MX " + line for line in lines]
+    assert mail["records"][0]["target"] == "origin.test" and mail["server"] == "8.8.8.8:53"
+    assert secret["server"] == "tls://9.9.9.9#dns.test" and secret["records"][0]["address"] == "203.0.114.10"
+    assert wrong[0] == 1 and "dns_no_data [dns]" in wrong[2]
+
+
 async def test_dns_ws_udp_tcp_ping(localnet: Network) -> None:
     answers = await asyncio.gather(
         json_of(localnet, "dns", "origin.test"),
