@@ -121,9 +121,11 @@ export class Channel {
   #finishReading() {
     const reader = this.#reader;
     this.#reader = null;
-    if (reader) {
-      reader.close();
-      if ("byobRequest" in reader) reader.byobRequest?.respond(0); // a buffer that waits is given back
+    try {
+      reader?.close();
+      if (reader && "byobRequest" in reader) reader.byobRequest?.respond(0); // a buffer that waits is given back
+    } catch {
+      // The bytes do not fill an element of the reader's array: the stream has told it, and ends all the same.
     }
     this.#finishPull();
   }

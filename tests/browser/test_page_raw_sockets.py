@@ -90,6 +90,13 @@ async def test_the_ways_in_which_a_tcp_socket_ends(shared: ApiPage) -> None:
         const end = await waiting;
         seen.byob.push(new TextDecoder().decode(rest.value), end.done, end.value.byteLength);
         await three.closed;
+        // an end within an element of the reader's array is the reader's failure, not the connection's
+        const odd = await open();
+        const words = odd.readable.getReader({mode: "byob"}).read(new Uint16Array(4), {min: 4}).catch((error) => error);
+        const bytes = odd.writable.getWriter();
+        await bytes.write(new Uint8Array(3));
+        await bytes.close();
+        seen.odd = [(await words).name, await odd.closed.then(() => "closed")];
         // aborting the writable resets
         const four = await open();
         const reading = four.readable.getReader().read().catch((error) => error);
@@ -115,6 +122,7 @@ async def test_the_ways_in_which_a_tcp_socket_ends(shared: ApiPage) -> None:
         "close": "closed",
         "cancel": "closed",
         "byob": [0, "abcd", False, "ef", True, 0],
+        "odd": ["TypeError", "closed"],
         "abort": ["why not", "why not"],
         "wrong": ["TypeError", "TypeError"],
         "signal": ["enough", "enough"],

@@ -13,7 +13,8 @@ import trustme
 from localnet import Network
 from localnet.origin import body_sha256
 from smolmix_web.errors import HttpError, OptionError, SmolmixError, TlsError
-from smolmix_web.http import HttpRequest
+from smolmix_web.http import HttpRequest, Timeouts
+from smolmix_web.netstack import Endpoint
 from smolmix_web.tls import TlsOptions
 from tests.integration.tunnels import get, open_tunnel, tunnel_to
 
@@ -175,6 +176,59 @@ async def test_aborting_a_download_frees_its_flow(localnet: Network) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await get(tunnel, "http://origin.test/bytes/1000"))[0] == 200
+
+
+@pytest.mark.feature("Sockets", "TCP, UDP and ping over IPv4 and IPv6")
+@pytest.mark.parametrize("family", [4, 6])
+async def test_sockets_of_both_families(localnet: Network, family: int) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        [address] = await tunnel.resolve("echo.test", family=family)
+        assert address.version == family
+        async with await tunnel.connect_tcp("echo.test", 50_007, family=family) as tcp:
+            assert tcp.local is not None and tcp.remote == Endpoint(address, 50_007)
+            assert str(tcp.local.address) in tunnel.snapshot()["addresses"]
+            await tcp.stream.write(b"stream")
+            await tcp.stream.send_eof()
+            assert b"".join([chunk async for chunk in tcp]) == b"stream"
+        with await tunnel.connect_udp("echo.test", 50_007, family=family) as udp:
+            udp.send(b"datagram")
+            assert await udp.receive(20) == (b"datagram", Endpoint(address, 50_007))
+        local = tunnel.snapshot()["addresses"][0 if family == 4 else 1]
+        with tunnel.bind_udp(address=local) as bound:
+            bound.send_to(b"bound", address, 50_007)
+            assert (await bound.receive(20))[0] == b"bound"
+        reply = await tunnel.ping("echo.test", family=family, size=100)
+        assert reply.address == address and 0 < reply.rtt < 20
+
+
+@pytest.mark.feature("Sockets", "typed errors of sockets and ping")
+async def test_sockets_that_fail(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        cases = [
+            (tunnel.connect_tcp("203.0.113.9", 80), "policy_denied", "connect"),
+            (tunnel.connect_tcp("echo.test", 0), "bad_port", "connect"),
+            (tunnel.connect_tcp("192.0.2.1", 80, family=6), "dns_no_data", "dns"),
+            (tunnel.connect_tcp("origin.test", 80, tls=True, timeouts=Timeouts(tls=5.0)), "tls_protocol", "tls"),
+            (tunnel.connect_udp("nowhere.test", 7), "dns_not_found", "dns"),
+            (tunnel.connect_udp("echo.test", 70_000), "bad_port", "udp"),
+            (tunnel.ping("203.0.113.9", timeout=5), "policy_denied", "ping"),
+            (tunnel.ping("203.0.114.250", timeout=1), "ping_timeout", "ping"),
+            (tunnel.ping("origin.test", size=-1), "bad_size", "ping"),
+            (tunnel.ping("origin.test", size=5_000), "message_too_long", "ping"),
+        ]
+        for work, code, phase in cases:
+            with pytest.raises(SmolmixError) as raised:
+                await work
+            assert (raised.value.code, raised.value.phase) == (code, phase)
+        with pytest.raises(SmolmixError) as raised:
+            tunnel.bind_udp(address="192.0.2.1")
+        assert raised.value.code == "bad_address"
+        with pytest.raises(ZeroDivisionError):
+            async with await tunnel.connect_tcp("echo.test", 50_007) as tcp:
+                raise ZeroDivisionError
+        with pytest.raises(SmolmixError) as raised:
+            await tcp.stream.read()
+        assert raised.value.code == "aborted", "an error in the block resets the connection"
 
 
 async def test_a_bad_network_only_costs_time(localnet: Network) -> None:
