@@ -195,7 +195,7 @@ async def run_ws(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
             received.append(answer if isinstance(answer, str) else base64.b64encode(answer).decode())
             if not args.json:
                 print(received[-1], flush=True)
-        closed = await socket.close()
+        closed = await socket.close(1000)
     finally:
         socket.abort()
     return {"url": args.url, "sent": messages, "received": received, "close": [closed.code, closed.reason]}

@@ -181,3 +181,6 @@ async def _websocket_writes(channel: Channel, socket: WebSocketConnection) -> No
                 return
     except SmolmixError as error:
         socket.abort(error)  # the reading side hears of it, after the messages that came before
+    except Exception as error:
+        socket.abort(SmolmixError(f"{type(error).__name__}: {error}"))
+        raise  # the loop reports it with its traceback

@@ -16,6 +16,7 @@ from smolmix_web.errors import HttpError, OptionError, SmolmixError, TlsError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.netstack import Endpoint
 from smolmix_web.tls import TlsOptions
+from smolmix_web.websocket import Close
 from tests.integration.tunnels import get, open_tunnel, tunnel_to
 
 pytestmark = pytest.mark.timeout(90)
@@ -38,12 +39,15 @@ async def test_everything_over_one_tunnel_with_the_standard_traffic(localnet: Ne
         assert hashlib.sha256(body).hexdigest() == body_sha256(200_000)
         assert response.tls is not None and response.tls.version == "TLSv1.3"
 
-        socket = await tunnel.connect_websocket("wss://ws.test/")
-        await socket.send("text")
-        assert await socket.receive() == "text"
-        await socket.send(b"\x00\x01binary")
-        assert await socket.receive() == b"\x00\x01binary"
-        assert (await socket.close()).clean
+        async with await tunnel.connect_websocket("wss://ws.test/", ["chat"], {"X-Own": "1"}) as socket:
+            assert socket.subprotocol == "chat" and socket.extensions.startswith("permessage-deflate")
+            answers = aiter(socket)
+            for message in ("text", b"\x00\x01binary"):
+                await socket.send(message)
+                assert await anext(answers) == message
+            await socket.send("close 4000 bye")
+            assert [message async for message in answers] == []
+        assert socket.closed == Close(4000, "bye", True)
 
         udp = tunnel.bind_udp()
         udp.send_to(b"datagram", IPv4Address("203.0.114.13"), 50_007)
