@@ -452,6 +452,11 @@ class Tunnel:
                     driver = self._net()
         return driver
 
+    async def usable(self) -> None:
+        """Returns when sockets may be opened: at once, unless an exit is being found anew. Errors: `StateError`,
+        `TunnelError`, `TimeoutExpired(phase="tunnel")`."""
+        await self._usable()
+
     async def fetch(self, request: HttpRequest | str, **fields: Any) -> HttpResponse:
         """HTTP over the tunnel, see `HttpClient.fetch`: `fetch(url, method="POST", body=b"...")`.
 

@@ -7,7 +7,7 @@
 /** @typedef {import("./messages.js").ErrorDetail} ErrorDetail */
 
 /** Of the codes that this side makes. */
-const RETRYABLE = new Set(["boot_timeout", "worker_crashed"]);
+const RETRYABLE = new Set(["boot_timeout", "close_timeout", "worker_crashed"]);
 
 /**
  * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one. `code` is stable (docs/errors.md);

@@ -85,6 +85,7 @@ function describe(options) {
 export class MixUdpSocket {
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
+  /** Ends everything, from the wait for the tunnel on. */ #control = new AbortController();
   /** @type {boolean} */ #connected;
   /** @type {Promise<UDPSocketOpenInfo>} */ #opened;
   /** @type {Promise<void>} */ #closed;
@@ -112,14 +113,13 @@ export class MixUdpSocket {
       this.#markClosed = resolve;
       this.#markFailed = reject;
     });
-    this.#closed.catch(ignore);
-    this.#opened = this.#open(connected, request, signal);
+    const own = this.#control.signal;
+    const ending = signal ? AbortSignal.any([signal, own]) : own;
+    const onAbort = () => this.#fail(ending.reason);
+    ending.addEventListener("abort", onAbort);
+    this.#closed.catch(ignore).then(() => ending.removeEventListener("abort", onAbort));
+    this.#opened = this.#open(connected, request, ending);
     this.#opened.catch((error) => this.#end(error));
-    if (signal) {
-      const onAbort = () => this.abort(signal.reason);
-      signal.addEventListener("abort", onAbort, { once: true });
-      void this.#closed.catch(ignore).then(() => signal.removeEventListener("abort", onAbort));
-    }
   }
 
   /** @returns {Promise<UDPSocketOpenInfo>} */
@@ -140,13 +140,11 @@ export class MixUdpSocket {
   /**
    * @param {Promise<WorkerConnection>} connected
    * @param {UdpRequest} request
-   * @param {AbortSignal | null} signal
+   * @param {AbortSignal} signal
    * @returns {Promise<UDPSocketOpenInfo>}
    */
   async #open(connected, request, signal) {
-    const connection = await unlessAborted(connected, signal);
-    if (this.#ended) throw this.#ended.error;
-    this.#connection = connection;
+    const connection = this.#connection = await unlessAborted(connected, signal);
     /** @type {Record<string, any>} */
     const detail = await new Promise((resolve, reject) => {
       this.#failOpening = reject;
@@ -302,7 +300,7 @@ export class MixUdpSocket {
    * @param {unknown} [reason] what is told to everyone who waits, and to `closed`
    */
   abort(reason = mixError("aborted", "aborted by the page")) {
-    this.#fail(reason);
+    this.#control.abort(reason);
   }
 
   /**

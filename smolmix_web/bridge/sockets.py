@@ -159,6 +159,7 @@ async def _udp_socket(tunnel: Tunnel, request: Message) -> UdpSocket:
     host = optional(request, "host", str)
     if host is None:
         address = optional(request, "localAddress", str)
+        await tunnel.usable()
         return tunnel.bind_udp(port, address=address, family=family, receive_buffer=size)
     remote_port = field(request, "remotePort", int)
     return await tunnel.connect_udp(host, remote_port, local_port=port, family=family, receive_buffer=size)

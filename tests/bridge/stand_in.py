@@ -254,6 +254,9 @@ class StandIn:
         facts = TlsInfo("TLSv1.3", "C", "h2") if tls else None
         return Connected(stream, facts, local=LOCAL, remote=REMOTE)
 
+    async def usable(self) -> None:
+        await self._meet("usable")
+
     def bind_udp(self, port: int = 0, **given: Any) -> Any:
         self.asked.append({"port": port, **given})
         what = self.meets.get("udp")

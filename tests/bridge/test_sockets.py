@@ -302,6 +302,18 @@ async def test_a_datagram_without_destination(fields: dict[str, Any]) -> None:
     assert page.posted[-1]["error"]["code"] == ("bad_message" if fields else "not_connected")
 
 
+async def test_a_bound_socket_waits_for_an_address() -> None:
+    address = asyncio.Event()
+    page = Page(usable=address)
+    tunnel = await page.set_up()
+    page.say("udp", request=udp_request())
+    await settle()
+    assert page.take() == [] and tunnel.asked == []
+    address.set()
+    await settle()
+    assert page.kinds() == ["opened"]
+
+
 @pytest.mark.parametrize("port", [-1, 70_000])
 async def test_a_port_that_is_none(port: int) -> None:
     page = Page()

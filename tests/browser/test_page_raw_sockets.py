@@ -286,7 +286,16 @@ async def test_udp_streams(shared: ApiPage) -> None:
         const destination = {data: new Uint8Array(1), remoteAddress: "echo.test", remotePort: 7};
         seen.wrong = (await caught(async () => (await wrong.opened).writable.getWriter().write(destination))).name;
         wrong.abort("over");
-        seen.over = await wrong.closed.catch((error) => error);
+        seen.over = [await wrong.closed.catch((error) => error)];
+        const early = tunnel.udpSocket();
+        early.abort("early");
+        const told = (promise) => promise.catch((error) => error);
+        seen.over.push(await told(early.opened), await told(early.closed), await told(early.receive()));
+        const control = new AbortController();
+        const stopped = tunnel.udpSocket({signal: control.signal});
+        await stopped.opened;
+        control.abort("stop");
+        seen.over.push(await stopped.closed.catch((error) => error));
         // of the only peer it is the end
         const refused = new api.UDPSocket({remoteAddress: "closed.test", remotePort: 7});
         const { readable: hopeless, writable: useless } = await refused.opened;
@@ -308,7 +317,7 @@ async def test_udp_streams(shared: ApiPage) -> None:
         "texts": ["", "a", "c"],
         "both": "closed",
         "wrong": "TypeError",
-        "over": "over",
+        "over": ["over", "early", "early", "early", "stop"],
         "left": 0,
     }
 
@@ -450,7 +459,7 @@ async def test_close_has_a_limit(scripted: ApiPage) -> None:
         await heard("discard");
         document.title = "closing";
         const error = await caught(() => closing);
-        return [error.code, error.phase, (await heard("abort")).id === id, seen.length];"""
+        return [error.code, error.phase, error.retryable, (await heard("abort")).id === id, seen.length];"""
     )
     running = asyncio.create_task(opening)
     await scripted.page.wait_for_function("document.title === 'closing'", polling=50)
@@ -458,7 +467,7 @@ async def test_close_has_a_limit(scripted: ApiPage) -> None:
     await asyncio.sleep(0.1)
     assert not running.done()
     await scripted.page.clock.fast_forward(2_000)
-    assert await running == ["close_timeout", "close", True, 0]
+    assert await running == ["close_timeout", "close", True, True, 0]
 
 
 async def test_what_a_socket_asks_for(scripted: ApiPage) -> None:

@@ -80,6 +80,7 @@ async def test_records(localnet: Network) -> None:
     assert wrong[0] == 1 and "dns_no_data [dns]" in wrong[2]
 
 
+@pytest.mark.feature("Python", "command line: dns, ws, udp, tcp, ping")
 async def test_dns_ws_udp_tcp_ping(localnet: Network) -> None:
     answers = await asyncio.gather(
         json_of(localnet, "dns", "origin.test"),
