@@ -44,10 +44,10 @@ class FrameSplitter:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._buffer += data
+        if self._first and len(self._buffer) > 4 and (self._buffer[3] != SETTINGS or self._buffer[4] & ACK):
+            raise malformed("it does not begin with SETTINGS")
         while len(self._buffer) >= HEADER:
             length = int.from_bytes(self._buffer[:3], "big")
-            if self._first and (self._buffer[3] != SETTINGS or self._buffer[4] & ACK):
-                raise malformed("it does not begin with SETTINGS")
             if length > MAX_FRAME:
                 raise malformed(f"a frame of {length} bytes")
             if len(self._buffer) < HEADER + length:

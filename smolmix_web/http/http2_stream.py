@@ -241,11 +241,11 @@ class Http2Stream:
         if data:
             self._chunks.append(data)
             self._unread += len(data)
+            self._watchdog.touch()  # frames without data are no progress
+            self._changed.set()
         if padding:  # read as soon as it is there
             self._to_return += padding
             self.session.credit(padding)
-        self._watchdog.touch()
-        self._changed.set()
 
     def received_end(self) -> None:
         """Answered in full; of a request that is still being sent the rest is of no use."""
