@@ -12,7 +12,7 @@ import { WRITE_PIECE } from "./channel.js";
 import { mixError } from "./errors.js";
 
 /** Larger bodies are not sent in one message. */
-const WHOLE_BYTES = 1 << 20;
+const WHOLE_BYTES = 1 << 18;
 /** The body of a `Request` is a stream even where it was text: it has this long to come at once, so that its length is known. */
 const COLLECT_MS = 20;
 
@@ -22,6 +22,7 @@ const COLLECT_MS = 20;
  * @property {() => Promise<{done: boolean, value?: unknown}>} read
  * @property {(reason?: unknown) => Promise<void>} cancel
  * @property {boolean} [owned] nobody else holds the pieces: they need not be copied
+ * @property {() => void} [rewind] begin again
  */
 
 /**
@@ -72,6 +73,10 @@ class BlobSource {
     const slice = this.#blob.slice(this.#at, this.#at + WRITE_PIECE);
     this.#at += slice.size;
     return { done: false, value: await bytesOf(slice) };
+  }
+
+  rewind() {
+    this.#at = 0;
   }
 
   async cancel() {

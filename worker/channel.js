@@ -174,6 +174,16 @@ export class Channel {
     });
   }
 
+  /**
+   * What was written is void; a write that waits for its turn is over, and others follow from the beginning.
+   * @param {number} turn the number of the `rewind` that is answered
+   */
+  rewound(turn) {
+    this.#connection.send({ type: "rewound", id: this.#id, turn });
+    this.#writing?.resolve();
+    this.#writing = null;
+  }
+
   /** No more bytes will be written. */
   finish() {
     this.#connection.send({ type: "finish", id: this.#id });

@@ -145,7 +145,7 @@ export class WorkerConnection {
 
   /**
    * Send a message for an id that is open; void when it has ended.
-   * @param {Extract<PageMessage, {type: "pull" | "write" | "finish" | "discard" | "close"}>} message
+   * @param {Extract<PageMessage, {type: "pull" | "write" | "finish" | "rewound" | "discard" | "close"}>} message
    * @param {Transferable[]} [transfer]
    */
   send(message, transfer = []) {

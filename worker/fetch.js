@@ -201,23 +201,37 @@ function toResponse(head, channel, method, record) {
 }
 
 /**
+ * Sends a body piece by piece.
  * @param {Channel} channel
  * @param {Source} source
+ * @returns {(turn: number) => void} sends it once more from the beginning
  */
-async function upload(channel, source) {
+function upload(channel, source) {
   // A response that ends early, an abort or a failure lets the source stop too.
   void channel.closed.then((error) => source.cancel(error ?? undefined)).catch(() => {});
-  try {
-    for (;;) {
-      const { done, value } = await source.read();
-      if (done) break;
-      if (!(value instanceof Uint8Array)) throw refused("a body stream gives Uint8Array chunks");
-      await channel.write(value, source.owned);
+  let latest = 0;
+  const send = async (turn = 0) => {
+    try {
+      for (;;) {
+        const { done, value } = await source.read();
+        if (turn !== latest) return;
+        if (done) break;
+        if (!(value instanceof Uint8Array)) throw refused("a body stream gives Uint8Array chunks");
+        await channel.write(value, source.owned);
+        if (turn !== latest) return;
+      }
+      channel.finish();
+    } catch (error) {
+      if (turn === latest) channel.abort(error ?? undefined);
     }
-    channel.finish();
-  } catch (error) {
-    channel.abort(error ?? undefined);
-  }
+  };
+  void send();
+  return (turn) => {
+    latest = turn;
+    source.rewind?.();
+    channel.rewound(turn);
+    void send(turn);
+  };
 }
 
 /**
@@ -252,6 +266,7 @@ export async function fetchThrough(connected, input, init, report) {
     }
     const waiting = Promise.all([connected, body.ready()]);
     const [connection, { data, source, length }] = await unlessAborted(waiting, signal);
+    let rewind = (/** @type {number} */ _turn) => {};
     const channel = new Channel(
       connection,
       { type: "fetch", request: { ...request, streaming: source !== null, length }, data },
@@ -260,13 +275,14 @@ export async function fetchThrough(connected, input, init, report) {
         transfer: data ? [data.buffer] : [],
         notice: (message) => {
           if (message.type === "progress" && onProgress) tellProgress(onProgress, message);
+          else if (message.type === "rewind") rewind(message.turn);
           else if (message.type === "response") record.answered(message.head);
           else if (message.type === "end" && message.timings) Object.assign(record.timings, message.timings);
         },
       },
     );
     void channel.closed.then((error) => record.finish(error));
-    if (source) void upload(channel, source);
+    if (source) rewind = upload(channel, source);
     const message = await channel.opened;
     if (message.type !== "response") throw mixError("internal", "the worker answered a fetch with something else");
     return toResponse(message.head, channel, request.method, record);

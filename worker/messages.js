@@ -8,6 +8,9 @@
  *
  * Bytes are always the field `data` of a message: they are given away (transferred), never copied on the way.
  *
+ * A redirect may need the body of a request again: to `rewind` the page answers `rewound`, with the same number, and
+ * writes from the beginning; what it wrote before is void and not acknowledged any more.
+ *
  * Flow control: the worker sends one `chunk` for each `pull`; each `write` is answered by `written` once its bytes
  * were taken by the tunnel. Datagrams are pulled in the same way. Of a UDP socket, a single `pull` or `write` may fail
  * (`failed`: an ICMP error, a name that does not resolve) and the socket goes on. The halves of a TCP connection end on
@@ -46,7 +49,7 @@
  * @property {Record<string, number | null> | null} timeouts ms by phase; what is not named is the tunnel's
  * @property {boolean} progress tell how far the bodies are
  * @property {boolean} streaming the body follows in `write` messages, ended by `finish`
- * @property {number | null} length of a streamed body, where it is known
+ * @property {number | null} length of a streamed body that can be had again; null for others
  */
 
 /**
@@ -156,13 +159,14 @@
  *   | {type: "pull", id: number}
  *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number, family?: 4 | 6 | null}
  *   | {type: "finish", id: number}
+ *   | {type: "rewound", id: number, turn: number}
  *   | {type: "discard", id: number}
  *   | {type: "close", id: number, code: number | null, reason: string}
  *   | {type: "abort", id: number}} PageMessage
  */
 
 /**
- * Worker to page. `progress` and the `timings` of `end` belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
+ * Worker to page. `rewind`, `progress` and the `timings` of `end` belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
  * @typedef {{type: "booted"}
  *   | {type: "boot-failed", message: string}
  *   | {type: "crashed", message: string}
@@ -175,6 +179,7 @@
  *   | {type: "eof", id: number}
  *   | {type: "written", id: number, bytes: number}
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
+ *   | {type: "rewind", id: number, turn: number}
  *   | {type: "progress", id: number, phase: "upload" | "download", loaded: number, total: number | null}
  *   | {type: "end", id: number, timings?: FetchTimings}
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean, error: ErrorDetail | null}} WorkerMessage

@@ -16,7 +16,7 @@ from ..errors import Cancelled, SmolmixError, StateError, UsageError
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
 from . import operations, sockets
-from .channel import Channel, Close, Finish, Post, Write, field, optional
+from .channel import Channel, Close, Finish, Post, Rewound, Write, field, optional
 
 MAX_CHANNELS = 1024
 CANCEL_TIMEOUT = 1.0  # s for cancelled operations to free what they hold, at a disconnect
@@ -98,6 +98,8 @@ class Bridge:
             channel.push(Write(data, host, port, optional(message, "family", int)))
         elif kind == "finish":
             channel.push(Finish())
+        elif kind == "rewound":
+            channel.push(Rewound(field(message, "turn", int)))
         elif kind == "discard":
             channel.discard()
         elif kind == "close":

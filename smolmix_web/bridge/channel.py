@@ -53,7 +53,14 @@ class Close:
     reason: str
 
 
-Inbound = Write | Finish | Close
+@dataclass(frozen=True)
+class Rewound:
+    """What was written before is void; the body follows from its beginning. Answers the `rewind` of that number."""
+
+    turn: int
+
+
+Inbound = Write | Finish | Rewound | Close
 
 
 class Channel:

@@ -18,6 +18,7 @@ from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
 from .channel import Channel, Close, Write, field, optional
 from .progress import Progress, milliseconds
+from .upload import BlobUpload, Upload
 
 AHEAD_MESSAGES = 64  # of a WebSocket, on their way to a page that has not taken them yet
 AHEAD_BYTES = 1 << 20
@@ -103,14 +104,17 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 
 
 def _request(tunnel: Tunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
-    streaming = field(given, "streaming", bool)
+    body: bytes | AsyncIterator[bytes] | None = data
+    length = optional(given, "length", int)
+    if field(given, "streaming", bool):
+        body = Upload(channel) if length is None else BlobUpload(channel)
     timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
         url=field(given, "url", str),
         method=field(given, "method", str),
         headers=[_pair(item) for item in field(given, "headers", list, tuple)],
-        body=_uploaded(channel) if streaming else data,
-        content_length=optional(given, "length", int) if streaming else None,
+        body=body,
+        content_length=length,
         redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),
         max_redirects=optional(given, "maxRedirects", int),
         allow_insecure_redirects=field(given, "allowInsecureRedirects", bool) or None,
@@ -124,12 +128,6 @@ def _pair(item: Any) -> tuple[str, str]:
     if isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return item[0], item[1]
     raise UsageError(f"a header must be a pair of texts, not {item!r:.60}", code="bad_message", phase="request")
-
-
-async def _uploaded(channel: Channel) -> AsyncIterator[bytes]:
-    while isinstance(item := await channel.next_inbound(), Write):
-        yield item.octets
-        channel.send("written", bytes=item.size)
 
 
 async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -> None:

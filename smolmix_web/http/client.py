@@ -43,6 +43,7 @@ class HttpRequest:
     """One request. `body` is bytes, text (sent as UTF-8) or an async iterator of bytes.
 
     `content_length` is the length of a body that comes from an iterator, where it is known; else it is sent chunked.
+    A redirect that repeats the request needs such a body to have `rewind()`, which gives it from the beginning.
     `timeout` in seconds is for everything up to the end of the body, in place of `timeouts.total`. `max_decoded` is
     how many bytes a coded body may unpack to. None for `timeouts`, `max_redirects`, `allow_insecure_redirects` and
     `max_decoded`: the client's. `on_upload` and `on_download` are called with the bytes of the body so far and the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..deadline import Clock, Watchdog
 from ..dial import Connected
@@ -20,6 +20,13 @@ Progress = Callable[[int, int | None], None]
 PIECE = 65_536
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
 MAX_INFORMATIONAL = 16  # 1xx responses before the final one
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A body from an iterator that can be had again; what was taken of it before does not matter."""
+
+    def rewind(self) -> AsyncIterator[bytes]: ...
 
 
 @dataclass(frozen=True)

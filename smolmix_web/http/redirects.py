@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import HttpError
-from .exchange import Body, ResponseHead
+from .exchange import Body, ResponseHead, Rewindable
 from .headers import BODY_HEADERS, CREDENTIALS, Headers, get_all, without
 from .url import Url, join_url
 
@@ -46,7 +46,7 @@ def next_request(
         target = replace(target, fragment=url.fragment)
     if url.secure and not target.secure and not allow_insecure:
         raise _refused("insecure_redirect", f"{url} redirects to {target}, which is not secure")
-    if head.status != 303 and body is not None and not isinstance(body, bytes):
+    if head.status != 303 and body is not None and not isinstance(body, (bytes, Rewindable)):
         raise _refused("body_not_replayable", f"{url}: a {head.status} redirect needs the request body a second time")
     if (head.status in (301, 302) and method == "POST") or (head.status == 303 and method not in ("GET", "HEAD")):
         method, body = "GET", None
@@ -57,7 +57,7 @@ def next_request(
         headers = without(headers, CREDENTIALS)
     elif target.authorization is None:
         target = replace(target, authorization=url.authorization)
-    return NextRequest(method, target, headers, body)
+    return NextRequest(method, target, headers, body.rewind() if isinstance(body, Rewindable) else body)
 
 
 def _refused(code: str, message: str) -> HttpError:

@@ -12,6 +12,7 @@ from smolmix_web.bridge.channel import MAX_WAITING, MAX_WAITING_BYTES
 from smolmix_web.bridge.progress import milliseconds
 from smolmix_web.errors import HttpError, WebSocketError
 from smolmix_web.http import HttpRequest, Timeouts
+from smolmix_web.http.exchange import Rewindable
 from smolmix_web.http.timings import Timings
 from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
@@ -253,6 +254,49 @@ async def test_bodies_take_turns() -> None:
     chunks = [message["id"] for message in page.posted if message["type"] == "chunk"]
     assert sorted(chunks) == [1] * 300 + [2] * 300
     assert max(abs(2 * sum(chunks[:n]) - 3 * n) for n in range(1, 601)) <= 4, "neither is ever far ahead"
+
+
+@pytest.mark.feature("Fetch", "a redirect has the body of a Blob or a large buffer again; that of a stream is refused")
+async def test_a_body_from_the_beginning_once_more() -> None:
+    """What the page had written before it heard of it is void, also when a redirect follows on a redirect."""
+    taken: list[list[bytes]] = []
+
+    async def follow(sent: HttpRequest) -> Body:
+        body = sent.body
+        for turn in range(3):
+            if turn:
+                assert isinstance(body, Rewindable)
+                body = body.rewind()
+            taken.append([])
+            async for piece in body:  # type: ignore[union-attr]
+                taken[-1].append(piece)
+                if turn == 1:
+                    break  # the second redirect comes early
+        return Body([])
+
+    page = Page(fetch=follow)
+    await page.set_up()
+    page.say("fetch", request=request(method="PUT", streaming=True, length=4))
+    for data in (b"ab", b"cd"):
+        page.say("write", data=data)
+    page.say("finish")
+    await settle()
+    assert page.take()[-1] == {"type": "rewind", "id": 1, "turn": 1}
+    page.say("write", data=b"old")
+    page.say("rewound", turn=1)
+    page.say("write", data=b"ab")
+    page.say("write", data=b"cd")
+    await settle()
+    assert page.take() == [{"type": "rewind", "id": 1, "turn": 2}]
+    page.say("rewound", turn=2)
+    page.say("write", data=b"ab")
+    page.say("write", data=b"cd")
+    page.say("finish")
+    await settle()
+    assert taken == [[b"ab", b"cd"], [b"ab"], [b"ab", b"cd"]] and page.kinds() == ["written"] * 2 + ["response", "end"]
+    page.say("fetch", request=request(method="PUT", streaming=True))
+    await settle()
+    assert page.tunnel is not None and not isinstance(page.tunnel.requests[-1].body, Rewindable), "a stream"
 
 
 @pytest.mark.feature("Worker", "bounded queues: a page that does not wait ends its own channel, no other")

@@ -273,3 +273,148 @@ async def test_without_the_network_s_roots_its_certificates_are_refused(fresh: A
     with pytest.raises(PageFailure) as failure:
         await fresh.run("""await api.mixFetch("https://origin.test/text")""")
     assert (failure.value.code, failure.value.phase) == ("tls_certificate", "tls")
+
+
+@pytest.mark.feature("Fetch", "timeouts by phase for one call: response, idle, total; Infinity for none")
+async def test_time_outs_of_a_call(shared: ApiPage) -> None:
+    got = await shared.run(
+        """const failed = async (path, timeouts, read) => {
+          const began = performance.now();
+          const error = await caught(async () => {
+            const response = await api.mixFetch(`https://origin.test/${path}`, {timeouts});
+            if (read) await response.text();
+          });
+          return [error.code, error.phase, error.retryable, performance.now() - began < 8000];
+        };
+        const all = [await failed("delay/30", {response: 300}),
+          await failed("delay/30", {total: 700, response: Infinity}),
+          await failed("slow?chunks=9&interval=9", {idle: 300}, true),
+          await failed("slow?chunks=90&interval=0.2", {total: 900}, true)];
+        const unknown = await caught(() => api.mixFetch("https://origin.test/text", {timeouts: {nonsense: 1}}));
+        return [all, unknown.code, unknown.name, await idle(await api.getMixTunnel())];"""
+    )
+    phases = ("response", "total", "idle", "total")
+    assert got == [[[f"{phase}_timeout", phase, True, True] for phase in phases], "bad_option", "MixError", 0]
+
+
+@pytest.mark.feature("Fetch", "timeouts, maxRedirects as options of the tunnel; a call's own go over them")
+async def test_defaults_of_a_tunnel(fresh: ApiPage) -> None:
+    await fresh.set_up(timeouts={"response": 400}, maxRedirects=1)
+    got = await fresh.run(
+        """const late = await caught(() => api.mixFetch("http://origin.test/delay/9"));
+        const own = await (await api.mixFetch("http://origin.test/delay/0.8", {timeouts: {response: 9000}})).text();
+        const many = await caught(() => api.mixFetch("http://origin.test/redirect/2"));
+        const more = await (await api.mixFetch("http://origin.test/redirect/2", {maxRedirects: 2})).text();
+        return [late.code, own, many.code, more];"""
+    )
+    assert got == ["response_timeout", "late\n", "too_many_redirects", "Hello from the origin.\n"]
+
+
+@pytest.mark.feature("Fetch", "redirects: 307 repeats method and body, 303 does not; https to http only when allowed")
+async def test_redirects_by_status(shared: ApiPage) -> None:
+    got = await shared.run(
+        """const path = "https://origin.test/redirect/1?to=/echo&status=";
+        const post = (status, body) => api.mixFetch(path + status, {method: "POST", body});
+        const all = [];
+        for (const status of [301, 302, 303, 307, 308]) {
+          const { method, text } = await (await post(status, "body")).json();
+          all.push([status, method, text]);
+        }
+        const large = new Blob([new Uint8Array(300_000).fill(65)]);
+        const to = "https://origin.test/redirect/2?to=/upload&status=308";
+        const repeated = await (await api.mixFetch(to, {method: "PUT", body: large})).json();
+        const stream = new Response("x").body;
+        const once = await caught(() => post(307, stream));
+        const down = "https://origin.test/redirect/1?to=http://origin.test/text";
+        const refused = await caught(() => api.mixFetch(down));
+        const allowed = await api.mixFetch(down, {allowInsecureRedirects: true});
+        return [all, repeated, once.code, refused.code, allowed.url, await allowed.text()];"""
+    )
+    assert got[0] == [
+        [301, "GET", ""],
+        [302, "GET", ""],
+        [303, "GET", ""],
+        [307, "POST", "body"],
+        [308, "POST", "body"],
+    ]
+    assert got[1:4] == [
+        {"length": 300_000, "sha256": hashlib.sha256(b"A" * 300_000).hexdigest()},
+        "body_not_replayable",
+        "insecure_redirect",
+    ]
+    assert got[4:] == ["http://origin.test/text", "Hello from the origin.\n"]
+
+
+@pytest.mark.feature("Fetch", "cookies, integrity and credentials of a URL through the page")
+async def test_what_goes_beyond_headers(shared: ApiPage) -> None:
+    body = b"Hello from the origin.\n"
+    digest = b64encode(hashlib.sha384(body).digest()).decode()
+    got = await shared.run(
+        """const ask = (init) => api.mixFetch("https://origin.test/cookies", init).then((response) => response.json());
+        const sent = async (init) => (await ask(init)).cookies;
+        const tunnel = await api.getMixTunnel();
+        const cookies = [await sent({cookies: "jar"}), await sent({}), await sent({credentials: "include"}),
+          (await tunnel.cookies.export()).length];
+        await tunnel.cookies.clear();
+        const check = async (integrity) => (await api.mixFetch("https://origin.test/text", {integrity})).text();
+        const right = await check(`sha384-${args.digest}`);
+        const wrong = await caught(() => check("sha384-" + "A".repeat(64)));
+        const basic = await api.mixFetch("https://me:p%40ss@origin.test/echo");
+        const { headers } = await basic.json();
+        const authorization = headers.find(([name]) => name.toLowerCase() === "authorization")?.[1];
+        return [cookies, right, wrong.code, basic.url, authorization];""",
+        digest=digest,
+    )
+    both = {"flavour": "oat", "size": "large"}
+    authorization = "Basic " + b64encode(b"me:p@ss").decode()
+    assert got == [
+        [{}, {}, both, 2],
+        body.decode(),
+        "integrity_mismatch",
+        "https://origin.test/echo",
+        authorization,
+    ]
+
+
+@pytest.mark.feature("Fetch", "progress and timings of real requests; a large Blob is streamed with its length")
+async def test_progress_and_timings(shared: ApiPage) -> None:
+    size = 300_000
+    sums, told, first, again, events, exit = await shared.run(
+        """const tunnel = await api.getMixTunnel();
+        const entries = [];
+        const keep = ({detail}) => entries.push(detail);
+        tunnel.addEventListener("timing", keep);
+        const told = {upload: [], download: []};
+        const onProgress = ({phase, loaded, total}) => told[phase].push([loaded, total]);
+        const body = new Blob([new Uint8Array(args.size).fill(7)]);
+        const up = await api.mixFetch("https://origin.test/upload", {method: "PUT", body, onProgress});
+        const sums = await up.json();
+        const down = await api.mixFetch("https://origin.test/bytes/300000", {onProgress});
+        await down.arrayBuffer();
+        const fresh = await api.mixFetch("https://www.test/text");
+        const first = {...fresh.timings};
+        await fresh.text();
+        first.end = fresh.timings.end;
+        const next = await api.mixFetch("https://www.test/text");
+        await next.text();
+        tunnel.removeEventListener("timing", keep);
+        const last = entries.at(-1);
+        const events = [entries.map(({name, responseStatus, error}) => [name, responseStatus, error]), last.duration,
+          last.end, last.startTime > entries[0].startTime];
+        return [sums, told, first, next.timings, events, (await api.getTunnelState()).exit];""",
+        size=size,
+    )
+    assert sums == {"length": size, "sha256": hashlib.sha256(b"\x07" * size).hexdigest()}
+    for phase, total in (("upload", size), ("download", 300_000)):
+        steps = [loaded for loaded, of in told[phase] if of == total]
+        assert steps == sorted(set(steps)) and steps[-1] == total and len(steps) >= 2, (phase, told[phase])
+    assert first["protocol"] in ("http/1.1", "h2") and not first["reused"] and first["exit"] == exit
+    assert min(first["dns"], first["connect"], first["tls"]) > 0, first
+    assert first["requestSent"] <= first["ttfb"] <= first["end"] and first["remoteAddress"]
+    assert again["reused"] and again["dns"] is again["connect"] is again["tls"] is None
+    names = [("upload", 200), ("bytes/300000", 200), ("text", 200), ("text", 200)]
+    hosts = ["origin.test"] * 2 + ["www.test"] * 2
+    assert events[0] == [
+        [f"https://{host}/{name}", status, None] for host, (name, status) in zip(hosts, names, strict=True)
+    ]
+    assert events[1] >= events[2] > 0 and events[3]

@@ -176,6 +176,44 @@ async def test_large_bodies(scripted: ApiPage) -> None:
     assert streaming and length == size > 1_500_000 and kind.startswith("multipart/form-data; boundary=")
 
 
+@pytest.mark.feature("Fetch", "a redirect has the body of a Blob or a large buffer again; that of a stream is refused")
+async def test_a_body_from_the_beginning_once_more(scripted: ApiPage) -> None:
+    """Also while a piece waits for its turn, and after the end."""
+    got = await scripted.run(
+        HEAD
+        + """const bytes = new Uint8Array(300_000).map((_, n) => n >> 10);
+        const fetching = api.mixFetch("http://o/", {method: "PUT", body: new Blob([bytes])});
+        const { id, request } = await heard("fetch");
+        const first = await heard("write");
+        say({type: "rewind", id, turn: 1});
+        const turns = [(await heard("rewound")).turn];
+        const all = [];
+        for (let round = 0; round < 2; round++) {
+          const parts = [];
+          for (let size = 0; size < 300_000;) {
+            const { data } = await heard("write");
+            parts.push(data);
+            size += data.length;
+            say({type: "written", id, bytes: data.length});
+          }
+          await heard("finish");
+          all.push(await sha256(await new Blob(parts).arrayBuffer()));
+          if (round === 0) {
+            say({type: "rewind", id, turn: 2});
+            turns.push((await heard("rewound")).turn);
+          }
+        }
+        answer(id);
+        ended(id);
+        await (await fetching).text();
+        return [request.length, first.data.length, turns, all, await sha256(bytes),
+          seen.filter(({type}) => type !== "pull").length];"""
+    )
+    length, first, turns, sent, digest, rest = got
+    assert (length, first, turns, rest) == (300_000, 65536, [1, 2], 0)
+    assert sent == [digest, digest]
+
+
 @pytest.mark.feature("Fetch", "FormData with files, under its own boundary")
 async def test_form_data(scripted: ApiPage) -> None:
     got = await scripted.run(

@@ -459,6 +459,31 @@ async def test_redirects_are_followed_on_one_connection() -> None:
     assert client.statistics.redirects == 5
 
 
+class Again(AsyncIterator[bytes]):
+    """A body that can be had again."""
+
+    def __init__(self) -> None:
+        self.pieces = [b"da", b"ta"]
+
+    async def __anext__(self) -> bytes:
+        if not self.pieces:
+            raise StopAsyncIteration
+        return self.pieces.pop(0)
+
+    def rewind(self) -> Again:
+        return Again()
+
+
+@pytest.mark.feature("Fetch", "redirects: a streamed body that can be had again is sent again, with its length")
+@virtual
+async def test_a_body_is_rewound_for_each_hop() -> None:
+    server = HttpServer(hops)
+    client, _ = client_for(server)
+    request = HttpRequest("http://a.test/2", method="PUT", body=Again(), content_length=4)
+    assert await (await client.fetch(request)).read() == b"PUT data"
+    assert [sent.headers["content-length"] for sent in server.requests] == ["4"] * 3
+
+
 @virtual
 async def test_too_many_redirects() -> None:
     client, connector = client_for(HttpServer(hops), max_redirects=5)
