@@ -1,7 +1,8 @@
-"""A small HTTP/1.1 server on asyncio and h11: enough for the directory, the control interface and the origin.
+"""A small HTTP server on asyncio and h11: enough for the directory, the control interface and the origin.
 
 Keep-alive, bounded request bodies, streamed responses, exact errors. A handler answers with a `Response`; what it
-raises becomes a 500 and is remembered in `errors`, so that a test can see it.
+raises becomes a 500 and is remembered in `errors`, so that a test can see it. With a TLS context that offers `h2` it
+speaks HTTP/2 as well (`http2_server.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
+
+from .http2_server import Http2Counters, Http2ServerConnection
 
 MAX_BODY = 64 * 1024 * 1024
 IDLE_TIMEOUT = 120.0
@@ -88,6 +91,27 @@ def text_response(text: str, status: int = 200, content_type: str = "text/plain;
     return Response(status, [("content-type", content_type)], text.encode())
 
 
+def make_request(
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    http_version: str,
+    writer: asyncio.StreamWriter,
+    *,
+    secure: bool,
+) -> Request:
+    """A request with its target taken apart; `BadRequest` where that cannot be done."""
+    try:
+        split = urlsplit(target if target.startswith("/") else "/" + target)
+        query = {name: values[-1] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
+    except ValueError as error:
+        raise BadRequest(f"request target: {error}") from None
+    peer = writer.get_extra_info("peername") or ("", 0)
+    path, client = unquote(split.path), (peer[0], peer[1])
+    return Request(method, target, path, query, headers, body, http_version, client, secure)
+
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -104,6 +128,7 @@ class HttpServer:
         self.requests = 0
         self.connections = 0
         self.errors: list[str] = []
+        self.http2 = Http2Counters()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._server = await asyncio.start_server(self._accept, host, port, ssl=self._tls, backlog=256)
@@ -128,7 +153,11 @@ class HttpServer:
         self._tasks.add(task)
         self.connections += 1
         try:
-            await _Connection(self, reader, writer).run()
+            tls = writer.get_extra_info("ssl_object")
+            if tls is not None and tls.selected_alpn_protocol() == "h2":
+                await Http2ServerConnection(self, reader, writer).run()
+            else:
+                await _Connection(self, reader, writer).run()
         except (ConnectionError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
             # No waiting for a polite end of TLS from a peer that is gone, or when the server closes.
             writer.transport.abort()
@@ -143,9 +172,13 @@ class HttpServer:
         except BadRequest as error:
             return text_response(f"{error}\n", 400)
         except Exception as error:
-            if len(self.errors) < MAX_ERRORS:
-                self.errors.append(f"{request.method} {request.target}: {error!r}")
+            self.note(f"{request.method} {request.target}: {error!r}")
             return text_response("internal error\n", 500)
+
+    def note(self, error: str) -> None:
+        """Remember what went wrong."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(error)
 
     @property
     def secure(self) -> bool:
@@ -160,8 +193,6 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
-        peer = writer.get_extra_info("peername") or ("", 0)
-        self._peer: tuple[str, int] = (peer[0], peer[1])
 
     async def run(self) -> None:
         while True:
@@ -205,23 +236,18 @@ class _Connection:
             if size > MAX_BODY:
                 raise h11.RemoteProtocolError("the body is too large", error_status_hint=413)
             parts.append(bytes(event.data))
-        target = head.target.decode("ascii", "replace")
         try:
-            split = urlsplit(target if target.startswith("/") else "/" + target)
-            query = {name: values[-1] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
-        except ValueError as error:
-            raise h11.RemoteProtocolError(f"request target: {error}", error_status_hint=400) from None
-        return Request(
-            method=head.method.decode("ascii"),
-            target=target,
-            path=unquote(split.path),
-            query=query,
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items()],
-            body=b"".join(parts),
-            http_version=head.http_version.decode("ascii"),
-            client=self._peer,
-            secure=self._server.secure,
-        )
+            return make_request(
+                head.method.decode("ascii"),
+                head.target.decode("ascii", "replace"),
+                [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items()],
+                b"".join(parts),
+                head.http_version.decode("ascii"),
+                self._writer,
+                secure=self._server.secure,
+            )
+        except BadRequest as error:
+            raise h11.RemoteProtocolError(str(error), error_status_hint=400) from None
 
     async def _write(self, data: bytes | None) -> None:
         if data:

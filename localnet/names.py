@@ -45,6 +45,7 @@ MANY = Name(
 SELF_SIGNED = _host("self-signed.test", 15)
 WRONG_NAME = _host("wrong-name.test", 16)
 EXPIRED = _host("expired.test", 17)
+HTTP2 = _host("h2.test", 18)
 
 ZONE = Name(
     "zone.test",
@@ -89,6 +90,7 @@ NAMES: tuple[Name, ...] = (
     SELF_SIGNED,
     WRONG_NAME,
     EXPIRED,
+    HTTP2,
     ZONE,
     SERVICE,
     FOLDED,

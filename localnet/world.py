@@ -7,7 +7,7 @@ import socket
 from ipaddress import ip_address
 
 from . import names
-from .certificates import Authority, self_signed_context
+from .certificates import HTTP2, Authority, self_signed_context
 from .dns_server import DnsServer
 from .echo import EchoServers
 from .http_server import HttpServer
@@ -31,6 +31,9 @@ class World:
         self._tls = authority.context([*secure_names, *addresses])
         self.http = HttpServer(self.origin.handle, name="origin")
         self.https = HttpServer(self.origin.handle, tls=self._tls, name="origin")
+        self.http2 = HttpServer(
+            self.origin.handle, tls=authority.context([names.HTTP2.name], alpn=HTTP2), name="origin"
+        )
         self._odd = {
             names.SELF_SIGNED: HttpServer(self.origin.handle, tls=self_signed_context([names.SELF_SIGNED.name])),
             names.WRONG_NAME: HttpServer(self.origin.handle, tls=authority.context(["other.test"])),
@@ -39,7 +42,7 @@ class World:
         self._closed_port: socket.socket | None = None
 
     async def start(self, host: str) -> None:
-        servers = [self.http, self.https, *self._odd.values()]
+        servers = [self.http, self.https, self.http2, *self._odd.values()]
         await asyncio.gather(*(server.start(host) for server in servers))
         await self.dns.start(host)
         await self.echo.start(host, self._tls)
@@ -50,6 +53,7 @@ class World:
         for name in (names.ORIGIN, names.HTTP, names.MANY):
             for port, server in ((80, self.http), (ALT_HTTP, self.http), (443, self.https), (ALT_HTTPS, self.https)):
                 add_name(name, "tcp", port, (host, server.port))
+        add_name(names.HTTP2, "tcp", 443, (host, self.http2.port))
         for name, server in self._odd.items():
             add_name(name, "tcp", 443, (host, server.port))
         add_name(names.WEBSOCKET, "tcp", 80, (host, self.echo.ws_port))
@@ -68,7 +72,7 @@ class World:
     async def close(self) -> None:
         if self._closed_port is not None:
             self._closed_port.close()
-        servers = [self.http, self.https, *self._odd.values()]
+        servers = [self.http, self.https, self.http2, *self._odd.values()]
         await asyncio.gather(*(server.close() for server in servers), self.dns.close(), self.echo.close())
 
     def table(self) -> dict[str, list[str]]:
