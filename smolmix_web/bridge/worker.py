@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import js
+import pyodide_js  # type: ignore[import-not-found, unused-ignore]
 import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsBuffer, create_proxy, jsnull, to_js
 
@@ -33,7 +34,11 @@ def start(scope: Any) -> Any:
         host = BrowserHost(options.directory_urls, verbose=options.debug)
         return Tunnel(options, host, on_change=on_change)
 
-    bridge = Bridge(post, make_tunnel, lambda: {"requests_blocked": int(guard.stopped())})
+    def worker_statistics() -> dict[str, Any]:
+        """`memory_bytes`: all of Python's memory; it never shrinks."""
+        return {"requests_blocked": int(guard.stopped()), "memory_bytes": int(pyodide_js._module.HEAPU8.length)}
+
+    bridge = Bridge(post, make_tunnel, worker_statistics)
 
     def receive(message: Any) -> None:
         bridge.receive(message_to_python(message))
