@@ -19,25 +19,48 @@ from tests.browser.page_session import ApiPage, Session
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 ROUND_TRIP = 0.4
+BUSY = 1.5  # s for 24 bodies without any delay
 HOPS = 10  # links there and back: gateway, three mix nodes, exit
 MIXING = 6 * 0.015  # mean delay in the mix nodes, there and back
 
 
+PARALLEL = """const load = async (index) => {
+    const response = await api.mixFetch(`https://h2.test/bytes/20000?seed=${index}`);
+    return [response.mix.httpVersion, await sha256(await response.arrayBuffer())];
+  };
+  const timed = async (work) => {
+    const begin = performance.now();
+    const result = await work();
+    return [(performance.now() - begin) / 1000, result];
+  };
+  for (let index = 0; index < 3; index++) await load(-1 - index);
+  const [one] = await timed(() => load(-10));
+  const [all, results] = await timed(() => Promise.all(Array.from({ length: 24 }, (_, index) => load(index))));
+  return { one, all, results };"""
+
+
 @dataclass
 class Far:
-    """A page whose tunnel is up, far away from everything."""
+    """A page whose tunnel is up."""
 
+    session: Session
     page: ApiPage
     origin: Http2Counters
+
+    async def away(self) -> None:
+        """Everything is far away."""
+        await self.session.net.set_links("*", latency=(ROUND_TRIP - MIXING) / HOPS)
+
+    async def near(self) -> None:
+        await self.session.net.reset_links("*")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def far(session: Session) -> AsyncIterator[Far]:
     opened = await session.open()
     await opened.set_up()
-    await session.net.set_links("*", latency=(ROUND_TRIP - MIXING) / HOPS)
     try:
-        yield Far(opened, session.net.world.http2.http2)
+        yield Far(session, opened, session.net.world.http2.http2)
     finally:
         await session.net.reset_links("*")
         await opened.page.context.close()
@@ -45,26 +68,16 @@ async def far(session: Session) -> AsyncIterator[Far]:
 
 @pytest.mark.feature("HTTP", "HTTP/2: 24 parallel requests take at most four round trips more than one")
 async def test_24_parallel_requests(far: Far) -> None:
-    got = await far.page.run(
-        """const load = async (index) => {
-          const response = await api.mixFetch(`https://h2.test/bytes/20000?seed=${index}`);
-          return [response.mix.httpVersion, await sha256(await response.arrayBuffer())];
-        };
-        const timed = async (work) => {
-          const begin = performance.now();
-          const result = await work();
-          return [(performance.now() - begin) / 1000, result];
-        };
-        const [first] = await timed(() => load(-1));
-        const singles = [];
-        for (let index = 0; index < 3; index++) singles.push((await timed(() => load(-2 - index)))[0]);
-        const [all, results] = await timed(() => Promise.all(Array.from({ length: 24 }, (_, index) => load(index))));
-        return { first, singles, all, results };"""
-    )
-    one = sorted(got["singles"])[1]
-    print(f"first {got['first']:.2f} s, one {one:.2f} s, 24 together {got['all']:.2f} s")
-    assert got["results"] == [["2", body_sha256(20_000, str(index))] for index in range(24)]
-    assert got["all"] <= one + 4 * ROUND_TRIP
+    near = await far.page.run(PARALLEL)
+    await far.away()
+    got = await far.page.run(PARALLEL)
+    for where, times in (("without delay", near), (f"at {ROUND_TRIP} s", got)):
+        print(f"{where}: one {times['one']:.2f} s, 24 together {times['all']:.2f} s")
+    for times in (near, got):
+        assert times["results"] == [["2", body_sha256(20_000, str(index))] for index in range(24)]
+    # A machine that is busy with other things needs long even where there is no delay.
+    computing = near["all"] - near["one"] if near["all"] > BUSY else 0.0
+    assert got["all"] <= got["one"] + 4 * ROUND_TRIP + computing
     assert far.origin.connections == 1
 
 
@@ -72,6 +85,7 @@ async def test_24_parallel_requests(far: Far) -> None:
 async def test_aborts(far: Far) -> None:
     """Of a download, where the origin hears of it and stops, and of an upload, of which no more arrives."""
     clock = asyncio.get_running_loop().time
+    await far.away()
     before = far.origin.connections
     resets = len(far.origin.resets)
     await far.page.run(
@@ -117,10 +131,12 @@ async def test_aborts(far: Far) -> None:
     assert far.origin.connections == before
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.feature("HTTP", "A streamed download with a slow reader keeps memory bounded")
-async def test_memory_of_a_slow_reader(far: Far, session: Session) -> None:
+async def test_memory_of_a_slow_reader(far: Far) -> None:
     """20 MB; the reader pauses again and again while the origin would send on."""
-    await session.net.reset_links("*")
+    await far.near()
     got = await far.page.run(
         """const tunnel = await api.getMixTunnel();
         const memory = async () => (await tunnel.statistics()).memory_bytes;
@@ -136,7 +152,7 @@ async def test_memory_of_a_slow_reader(far: Far, session: Session) -> None:
           if (size > (pauses + 1) * 2000000) { pauses += 1; await sleep(1000); }
         }
         return [size, pauses, (await memory() - before) / 1e6];""",
-        timeout=170,
+        timeout=590,
     )
     print(f"memory grew by {got[2]:.1f} MB")
     assert got[0] == 20_000_000 and got[1] >= 9
