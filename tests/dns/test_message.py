@@ -48,6 +48,7 @@ def decode(data: bytes, name: str = "a.test", rdtype: int = A, identifier: int =
     return reply and replace(reply, size=0)
 
 
+@pytest.mark.feature("DNS", "EDNS(0) over UDP, 1232 bytes")
 def test_query_bytes() -> None:
     data = encode_query("origin.test", A, 0x1234)
     assert data[:12] == struct.pack(">6H", 0x1234, 0x0120, 1, 0, 0, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.dns.names import check_public, parse_address, to_ascii
+from smolmix_web.dns.names import check_public, parse_address, to_ascii, to_owner
 from smolmix_web.errors import DnsError
 
 
@@ -84,3 +84,55 @@ def test_any_text(text: str) -> None:
         return
     assert to_ascii(name) == name
     assert name.isascii() and 0 < len(name) <= 253
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("Example.COM.", "example.com"),
+        (".", "."),
+        ("_25._TCP.mail.test", "_25._tcp.mail.test"),
+        ("*.wild.test", "*.wild.test"),
+        ("0/25.2.0.192.in-addr.arpa", "0/25.2.0.192.in-addr.arpa"),
+        ("-odd-.test", "-odd-.test"),
+        ("A\\.b.test", "a\\.b.test"),
+        ("\\065b.test.", "ab.test"),
+        ("bücher.test", "xn--bcher-kva.test"),
+    ],
+)
+def test_owners_of_records(name: str, owner: str) -> None:
+    assert to_owner(name) == owner == to_owner(owner)
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "a b", "a\x7fb", f"{'x' * 64}.test", "a\\", "a\\256", "a." * 128, ".a"])
+def test_what_is_no_owner(name: str) -> None:
+    with pytest.raises(DnsError) as caught:
+        to_owner(name)
+    assert caught.value.code == "bad_name"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x.internal",
+        "home.arpa",
+        "nas.home.arpa",
+        "x.alt",
+        "1.0.0.127.in-addr.arpa",
+        "0.10.in-addr.arpa",
+        "c.f.ip6.arpa",
+    ],
+)
+def test_more_names_that_never_leave(name: str) -> None:
+    with pytest.raises(DnsError) as caught:
+        check_public(name)
+    assert caught.value.code == "special_name"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["8.8.8.8.in-addr.arpa", "8.in-addr.arpa", "in-addr.arpa", "arpa", "0/25.2.0.203.in-addr.arpa", "x.8.in-addr.arpa",
+     "999.8.in-addr.arpa", "1.2.ip6.arpa", "12.3.ip6.arpa", "printer.test", "internal.test", "."],
+)  # fmt: skip
+def test_odd_names_that_may_leave(name: str) -> None:
+    check_public(name)

@@ -25,6 +25,7 @@ async def code_of(resolver: Resolver, name: str, family: int | None = None) -> s
 
 
 @virtual
+@pytest.mark.feature("DNS", "Answers are cached for their TTL")
 async def test_an_address_then_from_the_cache_until_it_expires() -> None:
     wire, server, resolver = set_up()
     assert await resolver.resolve("Origin.TEST.") == [Answer(IPv4Address("192.0.2.80"), 60)]
@@ -103,6 +104,7 @@ async def test_cname_chains_within_and_across_answers() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "One query in flight per question")
 async def test_one_query_for_many_askers() -> None:
     _, server, resolver = set_up()
     server.delay = 3
@@ -129,6 +131,7 @@ async def test_the_last_asker_to_leave_ends_the_query() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "Lost queries are repeated")
 async def test_a_lost_datagram_is_repeated_soon() -> None:
     wire, server, resolver = set_up()
     server.deaf_for = 1
@@ -139,6 +142,7 @@ async def test_a_lost_datagram_is_repeated_soon() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "The fallback resolver is asked when the primary fails or is silent")
 async def test_the_fallback_is_asked_when_the_primary_is_silent() -> None:
     wire, server, resolver = set_up()
     server.silent.add(PRIMARY)
@@ -198,6 +202,7 @@ async def test_unreachable_server() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "A truncated answer is asked for again over TCP")
 async def test_truncated_answers_come_over_tcp() -> None:
     wire, server, resolver = set_up()
     server.records["big.test.", "A"] = [f"192.0.2.{n}" for n in range(1, 100)]
@@ -216,6 +221,7 @@ async def test_truncated_answers_come_over_tcp() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "Answers that fit no question are ignored and counted")
 async def test_answers_that_do_not_fit_are_ignored_and_the_right_one_counts() -> None:
     wire, server, resolver = set_up()
 
@@ -248,6 +254,7 @@ async def test_nonsense_of_one_server_leads_to_the_other() -> None:
 
 
 @virtual
+@pytest.mark.feature("DNS", "Queries have random ids, random source ports and names in random case")
 async def test_ids_and_ports_are_random() -> None:
     _, server, resolver = set_up()
     for index in range(40):
