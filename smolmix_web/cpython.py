@@ -14,7 +14,7 @@ from .options import TunnelOptions
 from .sockets import TcpOptions, UdpSocket
 from .tls import TlsOptions
 from .tunnel import PingReply, Tunnel
-from .websocket import WebSocketConnection
+from .websocket import WebSocketConnection, WebSocketTimeouts
 
 
 @asynccontextmanager
@@ -54,5 +54,6 @@ __all__ = [
     "TunnelOptions",
     "UdpSocket",
     "WebSocketConnection",
+    "WebSocketTimeouts",
     "open_tunnel",
 ]

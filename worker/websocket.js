@@ -46,6 +46,7 @@ const textOf = (error) => (error instanceof Error || error instanceof DOMExcepti
  * @property {(error: unknown) => void} lost
  */
 /** @typedef {Message | {code: number | null, reason: string}} Outgoing */
+/** @typedef {{open: Event, message: MessageEvent, error: MixErrorEvent, close: CloseEvent}} MixWebSocketEvents */
 
 export class MixWebSocket extends EventTarget {
   /** @type {0} */ static CONNECTING;
@@ -149,6 +150,54 @@ export class MixWebSocket extends EventTarget {
       this.#handlers.set(type, entry);
       this.addEventListener(type, entry.listener);
     }
+  }
+
+  /**
+   * @template {keyof MixWebSocketEvents} K
+   * @overload
+   * @param {K} type
+   * @param {(this: MixWebSocket, event: MixWebSocketEvents[K]) => unknown} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @param {string} type
+   * @param {any} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, listener, options);
+  }
+
+  /**
+   * @template {keyof MixWebSocketEvents} K
+   * @overload
+   * @param {K} type
+   * @param {(this: MixWebSocket, event: MixWebSocketEvents[K]) => unknown} listener
+   * @param {boolean | EventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | EventListenerOptions} [options]
+   * @returns {void}
+   */
+  /**
+   * @param {string} type
+   * @param {any} listener
+   * @param {boolean | EventListenerOptions} [options]
+   */
+  removeEventListener(type, listener, options) {
+    super.removeEventListener(type, listener, options);
   }
 
   /** @param {AbortSignal} signal */

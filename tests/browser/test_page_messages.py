@@ -122,6 +122,7 @@ async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
     assert got == ["worker_crashed", "worker", "Python stopped", "failed"]
 
 
+@pytest.mark.feature("WebSocket", "bufferedAmount, and a bound for what waits")
 async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> None:
     """At most 64 are in the worker; a close comes after all of them."""
     got = await scripted.run(
@@ -144,6 +145,58 @@ async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> No
         return [first, rest, close.code, close.reason];"""
     )
     assert got == [[64, 0, 1002], [101, 2], 4000, "bye"]
+
+
+@pytest.mark.feature("WebSocket", "bufferedAmount, and a bound for what waits")
+async def test_more_than_a_page_may_have_waiting(scripted: ApiPage) -> None:
+    """Beyond 256 MiB the connection ends; what waited is reported to whoever waits for it."""
+    got = await scripted.run(
+        HEAD
+        + """const socket = new api.MixWebSocket("ws://o/");
+        const { id } = await heard("websocket");
+        say({type: "opened", id, detail: {protocol: "", extensions: ""}});
+        await socket.opened();
+        const events = [];
+        for (const type of ["error", "close"]) socket.addEventListener(type, (event) => events.push(event));
+        const big = new Blob(Array(64).fill(new Uint8Array(1 << 20)));
+        const sends = [socket.send(new Uint8Array(2 << 20)), ...Array.from({length: 4}, () => socket.send(big))];
+        const outcomes = await Promise.all(sends.map((one) => one.catch((error) => error.code)));
+        await heard("abort");
+        return [outcomes, events.map(({type}) => type), events[0].error.code, events[1].code, socket.readyState,
+          socket.bufferedAmount === (258 << 20)];"""
+    )
+    assert got == [["buffer_full"] * 5, ["error", "close"], "buffer_full", 1006, 3, True]
+
+
+@pytest.mark.feature("WebSocket", "backpressure: messages that nobody takes hold the server back")
+async def test_a_message_of_a_websocket_is_pulled_once_the_page_has_taken_it(scripted: ApiPage) -> None:
+    """Each by its own, after its listeners; also what comes while the page closes, which it does not see."""
+    got = await scripted.run(
+        HEAD
+        + """const socket = new api.MixWebSocket("ws://o/");
+        const { id } = await heard("websocket");
+        say({type: "opened", id, detail: {protocol: "", extensions: ""}});
+        await socket.opened();
+        const count = () => seen.filter(({type}) => type === "pull").length;
+        const counts = [];
+        socket.onmessage = () => { counts.push(count()); throw new Error("of a listener"); };
+        window.addEventListener("error", (event) => event.preventDefault());
+        for (let n = 0; n < 3; n++) {
+          say({type: "chunk", id, data: "text"});
+          while (counts.length <= n) await sleep(1);
+          await sleep(20);
+        }
+        counts.push(count());
+        socket.close();
+        const { code } = await heard("close");
+        say({type: "chunk", id, data: "unseen"});
+        await sleep(50);
+        say({type: "closed", id, code: 1006, reason: "broken", clean: false,
+          error: {name: "WebSocketError", code: "websocket_protocol", phase: "receive", message: "broken"}});
+        const failure = await new Promise((resolve) => { socket.onerror = resolve; });
+        return [counts, count(), code, failure.error.code, failure.error instanceof api.MixError];"""
+    )
+    assert got == [[0, 1, 2, 3], 4, None, "websocket_protocol", True]
 
 
 async def test_half_close_of_tcp(scripted: ApiPage) -> None:

@@ -365,6 +365,7 @@ async def test_frames_that_are_fine(page: ApiPage, session: Session) -> None:
         "client_no_context_takeover",
         "server_max_window_bits=9",
         "client_max_window_bits=9",
+        "client_max_window_bits=8",
     ]
     got = await same(
         page,
@@ -392,8 +393,8 @@ async def test_frames_that_are_fine(page: ApiPage, session: Session) -> None:
           });""",
         deflate=deflate,
     )
-    assert [entry[1:] for entry in got["agreed"]] == [[3, True]] * 4
-    assert [parameter in entry[0] for parameter, entry in zip(deflate, got["agreed"], strict=True)] == [True] * 4
+    assert [entry[1:] for entry in got["agreed"]] == [[3, True]] * 5
+    assert [parameter in entry[0] for parameter, entry in zip(deflate, got["agreed"], strict=True)] == [True] * 5
 
 
 # -- what it has besides -------------------------------------------------------------------------------------

@@ -5,7 +5,11 @@ import type { MixWebSocketOptions } from "smolmix";
 import { exactly } from "./exactly.js";
 
 export async function sockets(tunnel: MixTunnel): Promise<void> {
-  const options: MixWebSocketOptions = { signal: null };
+  const options: MixWebSocketOptions = {
+    headers: { Authorization: "x" },
+    signal: new AbortController().signal,
+    timeouts: { dns: 1, connect: 1, tls: 1, response: 1, total: 1, idle: Infinity, close: 1 },
+  };
   const socket = new MixWebSocket(new URL("wss://example.com/"), ["chat"], options);
   new MixWebSocket("wss://example.com/");
   new MixWebSocket("wss://example.com/", "chat");
@@ -18,10 +22,13 @@ export async function sockets(tunnel: MixTunnel): Promise<void> {
   exactly<BinaryType>()(socket.binaryType);
   exactly<Promise<void>>()(socket.opened());
   socket.binaryType = "blob";
-  socket.send("text");
+  exactly<Promise<void>>()(socket.send("text"));
   socket.send(new Blob(["x"]));
   socket.send(new Uint8Array(1));
-  socket.close(1000, "reason");
+  socket.send(new ArrayBuffer(1));
+  exactly<Promise<CloseEvent>>()(socket.close(1000, "reason"));
+  socket.close();
+  new MixWebSocket("wss://example.com/", new Set(["a"]), {});
   socket.onopen = (event) => exactly<Event>()(event);
   socket.onmessage = (event) => exactly<MessageEvent>()(event);
   socket.onclose = (event) => exactly<CloseEvent>()(event);
@@ -31,6 +38,11 @@ export async function sockets(tunnel: MixTunnel): Promise<void> {
     exactly<string>()(event.message);
   };
   socket.onopen = null;
+  socket.addEventListener("message", (event) => exactly<MessageEvent>()(event), { once: true });
+  socket.addEventListener("close", (event) => exactly<CloseEvent>()(event));
+  socket.addEventListener("error", (event) => exactly<MixErrorEvent>()(event));
+  socket.addEventListener("open", { handleEvent: (event) => exactly<Event>()(event) });
+  socket.removeEventListener("message", (event: MessageEvent) => event.data);
   const listener: EventTarget = socket;
   void listener;
   const own = tunnel.webSocket("wss://example.com/", [], options);
@@ -42,6 +54,10 @@ export function misuse(socket: MixWebSocket): void {
   new MixWebSocket();
   // @ts-expect-error one of two
   socket.binaryType = "nodebuffer";
+  // @ts-expect-error no such phase
+  new MixWebSocket("wss://example.com/", [], { timeouts: { body: 1 } });
+  // @ts-expect-error a number
+  socket.close("1000");
   // @ts-expect-error read only
   socket.readyState = 1;
   // @ts-expect-error no object
