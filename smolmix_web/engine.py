@@ -31,6 +31,8 @@ from .rand import RandomSource
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
 MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
+# SURBs of ours that the exit holds. It asks by itself below 60: this is for a request that does not arrive.
+SURBS_LOW, SURBS_HIGH, SURBS_PATIENCE = 30, 54, 2.0
 STALL_LIMIT = 30.0  # s that it may stay so
 LATE = 5.0  # s; a poll this late means that the machine slept
 
@@ -123,18 +125,9 @@ class Engine:
                 self.exit.receive(message.data, now)
             else:
                 self.strangers += 1
-        self._mirror_surbs()
+        if self.exit.session is not None:
+            self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
-
-    def _mirror_surbs(self) -> None:
-        """The mixnet client answers the exit's SURB requests by itself; the session's account must know."""
-        account = self.mixnet.surb_account(self.exit.recipient)
-        session = self.exit.session
-        if account is not None and session is not None:
-            unseen = account.given + account.queued - session.surbs.given
-            if unseen > 0:
-                session.surbs_requested()
-                session.surbs_given(unseen)
 
     def note_buffered(self, size: int, now: float) -> bool:
         """Bytes that the socket has taken but not sent. A slow gateway slows the main stream; beyond a bound nothing
@@ -206,6 +199,7 @@ class Engine:
                 self.exit.recipient,
                 message.data,
                 surbs=message.surbs,
+                fill=True,
                 lane=_lane(message),
                 max_retransmissions=message.max_retransmissions,
                 lifetime=lifetime,
@@ -286,6 +280,7 @@ class Engine:
             match event:
                 case ExitConnected(ipv4, ipv6, mtu):
                     self.addresses = (ipv4, ipv6)
+                    self.mixnet.keep_stock(self.exit.recipient, SURBS_LOW, SURBS_HIGH, now, patience=SURBS_PATIENCE)
                     self._stack = Stack(
                         self.addresses, mtu, self._rng, config=self._stack_config, observer=self._observer
                     )
@@ -326,10 +321,11 @@ class Engine:
         """Counters of all rooms by name; numbers only at the top level."""
         mixnet = self.mixnet.statistics
         session = self.exit.session
+        account = self.mixnet.surb_account(self.exit.recipient)
         return {
             **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
             "queue_length": self.mixnet.queue_length,
-            "surb_balance": session.surbs.balance if session is not None else 0,
+            "surb_balance": account.held if account is not None else 0,
             "bandwidth": self.gateway.bandwidth,
             "gateway_losses": self.gateway.losses,
             "registrations": self.exit.registrations,

@@ -28,30 +28,30 @@ class Downlink:
         self._newest = 0
         self._seen = 0  # bit n: number `_newest - n` has arrived
         self.duplicates = 0
+        self.missing = 0  # numbers passed over, and not arrived since
         self.late = 0
         self.skipped = 0
 
-    def receive(self, sequence: int, payload: bytes, now: float) -> tuple[list[bytes], int]:
-        """Payloads that may be delivered, and by how many numbers the newest advanced (replies the exit has sent)."""
-        advance = self._advance(sequence)
-        if advance is None:
+    def receive(self, sequence: int, payload: bytes, now: float) -> list[bytes]:
+        """Payloads that may be delivered now."""
+        if not self._note(sequence):
             self.duplicates += 1
-            return [], 0
+            return []
         if self._window == 0:
-            return [payload], advance
+            return [payload]
         ahead = (sequence - self._expected) % MODULUS
         if ahead >= MODULUS // 2:
             self.late += 1  # given up on before; IP does not mind the order
-            return [payload], advance
+            return [payload]
         if ahead >= _RESYNC:
             out = self._release(len(self._held))
             self._expected = _next(sequence)
-            return [*out, payload], advance
+            return [*out, payload]
         self._held[sequence] = (payload, now)
         out = self._run()
         while len(self._held) > self._window:
             out += self._release(1) + self._run()
-        return out, advance
+        return out
 
     def poll(self, now: float) -> list[bytes]:
         """What has waited long enough."""
@@ -84,21 +84,24 @@ class Downlink:
             self._expected = _next(sequence)
         return out
 
-    def _advance(self, sequence: int) -> int | None:
-        """Note the number in the history; None for a duplicate."""
+    def _note(self, sequence: int) -> bool:
+        """Enter the number into the history; False for a duplicate."""
         ahead = (sequence - self._newest) % MODULUS
         if 0 < ahead < MODULUS // 2:
             self._seen = (self._seen << ahead | 1) & ((1 << _HISTORY) - 1) if ahead < _HISTORY else 1
             self._newest = sequence
-            return ahead if ahead < _RESYNC else 1
+            if ahead < _RESYNC:
+                self.missing += ahead - 1
+            return True
         behind = (self._newest - sequence) % MODULUS
         if behind >= _HISTORY:
-            return 0  # older than the history; let it pass
+            return True  # older than the history; let it pass
         bit = 1 << behind
         if self._seen & bit:
-            return None
+            return False
         self._seen |= bit
-        return 0
+        self.missing = max(0, self.missing - 1)
+        return True
 
 
 def _next(sequence: int) -> int:

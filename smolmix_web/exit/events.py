@@ -18,7 +18,7 @@ Lane: TypeAlias = Literal["control", "data"]
 class OutgoingMessage:
     """One mixnet message to the exit.
 
-    `surbs` is the exact number to attach, unless `fill` leaves the free room of the last packet to the mixnet client.
+    `surbs` is the least number to attach; the free room of the last packet carries more.
     `max_retransmissions` None means until acknowledged; after `deadline` it is not worth sending at all.
     """
 
@@ -27,7 +27,6 @@ class OutgoingMessage:
     lane: Lane
     max_retransmissions: int | None
     deadline: float | None = None
-    fill: bool = False
 
     @property
     def is_small(self) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from ..errors import ExitError, StateError, TimeoutExpired, UsageError
 from ..rand import RandomSource
-from . import budget, liveness, messages
+from . import liveness, messages
 from .bincode import EPOCH, Timestamp, malformed
 from .bundles import join, split
 from .downlink import MODULUS, Downlink
@@ -32,7 +32,6 @@ from .events import (
     ExitEvent,
     ExitNotice,
     Health,
-    Lane,
     OutgoingMessage,
     PolicyDenied,
     Pong,
@@ -41,7 +40,6 @@ from .events import (
 from .liveness import EXIT_ADDRESS, Liveness, Verdict, echo_request, is_echo_reply
 from .lp_frame import DATA, OPEN, LpFrame
 from .statistics import ExitStatistics
-from .surbs import SurbAccount
 from .uplink import Uplink
 
 ATTEMPT_TIMEOUT = 15.0  # s for a version that has a successor
@@ -84,12 +82,11 @@ class ExitSession:
     """One session with one exit; a new one is needed to connect again.
 
     `versions`: of 9 and 10, in order of preference. `open_surbs`: on the Open and on the connect message each; together
-    they must exceed the 10 that the exit keeps in reserve. `data_surbs`: at least so many on small data messages; free
-    room is filled anyway. `connect_timeout`: s, over all versions. `buffer_timeout`: ms the exit may wait to fill a
-    bundle. `bundle_delay`: s that a packet of ours waits for company. `reorder_window` (frames) and `reorder_hold` (s):
-    see downlink.py. `client_fills`: the mixnet client keeps the SURB account (`MixnetClient.keep_stock`), so messages
-    ask it to fill them and nothing is topped up here. `max_queued`: packets that wait for `poll`. The last four: see
-    liveness.py.
+    they must exceed the 10 that the exit keeps in reserve. `data_surbs`: at least so many on small data messages; the
+    owner fills the free room of every message with more, and keeps the account of them. `connect_timeout`: s, over all
+    versions. `buffer_timeout`: ms the exit may wait to fill a bundle. `bundle_delay`: s that a packet of ours waits for
+    company. `reorder_window` (frames) and `reorder_hold` (s): see downlink.py. `max_queued`: packets that wait for
+    `poll`. The last four: see liveness.py.
     """
 
     def __init__(
@@ -106,7 +103,6 @@ class ExitSession:
         reorder_window: int = 0,
         reorder_hold: float = 0.1,
         data_retransmissions: int = 1,
-        client_fills: bool = False,
         max_queued: int = 256,
         keepalive: float = liveness.KEEPALIVE,
         suspicion: float = liveness.SUSPICION,
@@ -121,7 +117,6 @@ class ExitSession:
             raise UsageError("the reorder window is at most 32 frames and 0.25 s")
         self.state = State.IDLE
         self.statistics = ExitStatistics()
-        self.surbs = SurbAccount()
         self.error: ExitError | TimeoutExpired | None = None
         self._rng = rng
         self._versions = tuple(versions)
@@ -132,7 +127,6 @@ class ExitSession:
         self._buffer_timeout = buffer_timeout
         self._reorder = (reorder_window, reorder_hold)
         self._data_retransmissions = data_retransmissions
-        self._client_fills = client_fills
         self._new_liveness = functools.partial(
             Liveness, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
         )
@@ -221,14 +215,10 @@ class ExitSession:
     def link_up(self, now: float) -> None:
         self.probe(now)
 
-    def surbs_given(self, count: int) -> None:
-        """The mixnet client answered a SURB request of this exit by itself with `count` SURBs."""
-        self.surbs.give(count)
-        self.statistics.surbs_given += count
-
-    def surbs_requested(self) -> None:
-        """A SURB request of this exit arrived."""
-        self.surbs.requested()
+    @property
+    def replies_missing(self) -> int:
+        """Data replies that have not arrived although later ones have: each took a SURB of ours."""
+        return self._downlink.missing
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -254,12 +244,7 @@ class ExitSession:
         bundles = self._uplink.take(now)
         if bundles and self._liveness is not None:
             self._liveness.data_sent(now)
-        for message in out:
-            self.surbs_given(message.surbs)
-        for bundle in bundles:
-            message = self._data_message(bundle)
-            self.surbs_given(message.surbs)
-            out.append(message)
+        out += [self._data_message(bundle) for bundle in bundles]
         self.statistics.messages_sent += len(out)
         return out
 
@@ -267,7 +252,7 @@ class ExitSession:
         """When `poll` has something to do; -inf when it has already."""
         if self._control:
             return float("-inf")
-        times = [pending.deadline for pending in self._pending.values()]
+        times: list[float | None] = [pending.deadline for pending in self._pending.values()]
         if self.state is State.CONNECTING:
             assert self._attempt is not None
             times.append(min(self._attempt.deadline, self._connect_deadline))
@@ -275,14 +260,9 @@ class ExitSession:
             times.append(self._close_deadline)
         elif self.state is State.CONNECTED:
             assert self._liveness is not None
-            top_up = None if self._client_fills else self.surbs.next_deadline()
-            for due in (self._liveness.next_deadline(), top_up):
-                if due is not None:
-                    times.append(due)
-        for due in (self._uplink.next_deadline(), self._downlink.next_deadline()):
-            if due is not None:
-                times.append(due)
-        return min(times, default=None)
+            times.append(self._liveness.next_deadline())
+        times += [self._uplink.next_deadline(), self._downlink.next_deadline()]
+        return min((time for time in times if time is not None), default=None)
 
     # -- what came in -------------------------------------------------------------------------------------------------
 
@@ -292,23 +272,19 @@ class ExitSession:
             self.statistics.unexpected += 1
             return
         assert self._attempt is not None
-        packets = budget.reply_packets(len(message))
         try:
             frame = LpFrame.from_bytes(message)
             if frame.stream_id != self._attempt.stream_id:
-                self.surbs.spend(packets)
                 self.statistics.foreign += 1
                 return
             version, response = messages.decode_response(frame.payload)
         except ExitError as error:
-            self.surbs.spend(packets)
             self._malformed(error)
             return
         if isinstance(response, messages.DataResponse) and frame.sequence and version == self._attempt.version:
-            self._receive_data(frame.sequence, response.bundle, packets, now)
+            self._receive_data(frame.sequence, response.bundle, now)
             return
         # Everything else is out of band: the exit sends it with sequence 0, at any time (ipr.md 4.3).
-        self.surbs.spend(packets)
         mismatch = isinstance(response, messages.InfoResponse) and isinstance(response.reply, messages.VersionMismatch)
         if version == self._attempt.version or mismatch:
             self._receive_control(response, now)
@@ -372,7 +348,6 @@ class ExitSession:
             mtu = DEFAULT_MTU
         self.state = State.CONNECTED
         self._liveness = self._new_liveness(now)
-        self.surbs.start(now)
         self._probe_id = self._rng.below(1 << 16)
         self._connected = ExitConnected(response.ipv4, response.ipv6, mtu, self._attempt.version)
         self._emit(self._connected)
@@ -399,26 +374,16 @@ class ExitSession:
                 surbs=max(2, self._data_surbs),
                 deadline=self._liveness.next_deadline(),
             )
-        if not self._client_fills and (count := self.surbs.top_up(now)):
-            # An Open of the present stream is no request: the exit stores its SURBs and answers nothing.
-            self._queue_open(count, None)
 
     def _data_message(self, bundle: bytes) -> OutgoingMessage:
         data = self._frame(messages.DataRequest(bundle))
-        small = len(bundle) <= SMALL_BUNDLE
-        if self._client_fills:
-            surbs = self._data_surbs if small else 0
-            return OutgoingMessage(data, surbs, "data", self._data_retransmissions, fill=True)
-        surbs = 0
-        if self.surbs.wants_fill:
-            surbs = budget.surbs_for_free(len(data), self._data_surbs if small else 0)
+        surbs = self._data_surbs if len(bundle) <= SMALL_BUNDLE else 0
         return OutgoingMessage(data, surbs, "data", self._data_retransmissions)
 
-    def _receive_data(self, sequence: int, bundle: bytes, packets: int, now: float) -> None:
+    def _receive_data(self, sequence: int, bundle: bytes, now: float) -> None:
         before = self._downlink.duplicates
-        bundles, advance = self._downlink.receive(sequence, bundle, now)
+        bundles = self._downlink.receive(sequence, bundle, now)
         self.statistics.duplicates += self._downlink.duplicates - before
-        self.surbs.spend(advance - 1 + packets if advance else 0)
         self._alive()
         self._deliver(bundles)
 
@@ -571,10 +536,7 @@ class ExitSession:
         self._queue_control(self._frame(request), surbs, deadline)
 
     def _queue_control(self, data: bytes, surbs: int, deadline: float | None) -> None:
-        lane: Lane = "control"
-        if surbs and not self._client_fills and self.surbs.wants_fill:
-            surbs = budget.surbs_for_free(len(data), surbs)
-        self._control.append(OutgoingMessage(data, surbs, lane, None, deadline, fill=self._client_fills))
+        self._control.append(OutgoingMessage(data, surbs, "control", None, deadline))
 
     def _alive(self) -> None:
         if self._liveness is not None:

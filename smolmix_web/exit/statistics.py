@@ -12,7 +12,6 @@ class ExitStatistics:
     messages_sent: int = 0
     packets_sent: int = 0
     packets_received: int = 0
-    surbs_given: int = 0
     probes: int = 0
     malformed: int = 0  # frames, responses, bundle tails
     foreign: int = 0  # of another stream or version

@@ -155,7 +155,7 @@ class MixnetClient:
             self._outdate_surbs()
         self._replies.rotate(self.address, topology, now)
         for account in self._accounts:
-            self._giver.top_up(account)
+            self._giver.top_up(account, now)
 
     def move_to_gateway(self, gateway_identity: bytes, now: float, *, new_tags: bool = False) -> None:
         """Our gateway, and so our address, is another one now: replies by the SURBs given so far are lost.
@@ -247,7 +247,7 @@ class MixnetClient:
             )
         )
         # A pile that ran dry gives no replies that would show it.
-        self._giver.top_up(account)
+        self._giver.top_up(account, now)
 
     def send_reply(
         self,
@@ -275,16 +275,29 @@ class MixnetClient:
         """SURBs we hold of a sender tag."""
         return self._replies.available(sender_tag)
 
-    def keep_stock(self, recipient: Recipient, low: int, high: int, now: float) -> None:
-        """From now on give SURBs unasked: up to `high` whenever the peer should hold fewer than `low`; 0, 0 ends it."""
+    def keep_stock(self, recipient: Recipient, low: int, high: int, now: float, *, patience: float = 0.0) -> None:
+        """From now on give SURBs unasked: up to `high` when the peer should hold fewer than `low` for `patience`
+        seconds, in which a peer that asks by itself has asked. 0, 0 ends it."""
         self._now = now
         account = self._accounts.get(recipient)
-        account.low, account.high = low, high
-        self._giver.top_up(account)
+        account.low, account.high, account.patience = low, high, patience
+        self._giver.top_up(account, now)
+
+    def note_missing(self, recipient: Recipient, count: int, now: float) -> None:
+        """`count` replies of this peer in all have left and not arrived: the SURBs they took are not there any more,
+        although nothing that arrived says so."""
+        self._now = now
+        account = self._accounts.find(recipient)
+        if account is not None and count != account.missing:
+            account.held = max(0, account.held - (count - account.missing))
+            account.missing = count
+            self._giver.top_up(account, now)
 
     def forget_recipient(self, recipient: Recipient) -> None:
         """The next message to it comes from a new sender tag, and nothing is known of the SURBs it holds."""
-        self._accounts.forget(recipient)
+        account = self._accounts.forget(recipient)
+        if account is not None:
+            self._giver.forget(account)
 
     def take_failures(self) -> list[DeliveryFailure]:
         """Messages given up since the last call."""
@@ -405,7 +418,7 @@ class MixnetClient:
         return min(times, default=None)
 
     def _deadlines(self) -> list[float]:
-        times = [self._outbox.acks.next_deadline(), self._replies.next_deadline()]
+        times = [self._outbox.acks.next_deadline(), self._replies.next_deadline(), self._giver.next_deadline()]
         if self._usable:
             times.append(self._main.deadline if self.config.main_stream else None)
             times.append(self._cover.deadline if self.config.cover_stream else None)
@@ -425,6 +438,7 @@ class MixnetClient:
         self._replies.starved(self.address, starved, now)
         self._replies.inspect(self.address, now)
         self._reply_keys.expire(now)
+        self._giver.run_timers(now)
 
     # -- bodies in --------------------------------------------------------------------------------------------
 
@@ -473,7 +487,7 @@ class MixnetClient:
         account = opened.source if isinstance(opened.source, SurbAccount) else None
         if account is not None:
             self.statistics.surbs_used += 1
-            self._giver.reply_came(account)
+            self._giver.reply_came(account, now)
         duplicates = self._reassembler.statistics.duplicates
         whole = self._reassembler.insert(opened.source, opened.data, now)
         self.statistics.duplicates += self._reassembler.statistics.duplicates - duplicates

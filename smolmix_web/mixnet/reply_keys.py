@@ -1,8 +1,8 @@
 """Reply SURBs as the side that gives them: keys of the replies to come, and what each peer holds (client-behaviour 5).
 
 A key is stored before its SURB leaves and is spent by the first reply. Accounts mirror the peer's pile: SURBs given
-less replies seen. Lost packets make the mirror too high; a SURB request, which a peer sends only when its pile is low,
-sets it right.
+less replies seen, less replies known to be missing. What is lost unnoticed makes the mirror too high; a SURB request,
+which a peer sends only when its pile is low, sets it right.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ class SurbAccount:
     queued: int = 0  # in messages that have not begun to leave
     given: int = 0
     used: int = 0
+    missing: int = 0  # replies that are known to be lost or late
     low: int = 0  # see `MixnetClient.keep_stock`
     high: int = 0
+    patience: float = 0.0
 
     @property
     def expected(self) -> int:
@@ -63,8 +65,8 @@ class Accounts:
     def find(self, recipient: Recipient) -> SurbAccount | None:
         return self._accounts.get(recipient)
 
-    def forget(self, recipient: Recipient) -> None:
-        self._accounts.pop(recipient, None)
+    def forget(self, recipient: Recipient) -> SurbAccount | None:
+        return self._accounts.pop(recipient, None)
 
     def __iter__(self) -> Iterator[SurbAccount]:
         return iter(self._accounts.values())

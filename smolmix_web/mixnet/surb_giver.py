@@ -23,6 +23,7 @@ class SurbGiver:
         self._config = config
         self._outbox = outbox
         self._statistics = statistics
+        self._low_since: dict[SurbAccount, float] = {}  # accounts below their mark
         self._tokens = TokenBucket(config.surb_answer_rate, config.surb_answer_max, now)
 
     def answer(self, request: SurbRequest, account: SurbAccount | None, now: float) -> None:
@@ -41,15 +42,28 @@ class SurbGiver:
         if wanted > 0 and self.give(account, granted) == 0:
             self._statistics.surb_requests_refused += 1
 
-    def reply_came(self, account: SurbAccount) -> None:
+    def reply_came(self, account: SurbAccount, now: float) -> None:
         """A SURB of this account was used."""
         self._tokens.earn(EARNED_PER_REPLY)
-        self.top_up(account)
+        self.top_up(account, now)
 
-    def top_up(self, account: SurbAccount) -> None:
+    def top_up(self, account: SurbAccount, now: float) -> None:
         """Give unasked what keeps the pile between the marks of `MixnetClient.keep_stock`."""
-        if account.expected < account.low:
+        if account.expected >= account.low:
+            self._low_since.pop(account, None)
+        elif now >= self._low_since.setdefault(account, now) + account.patience:
+            del self._low_since[account]
             self.give(account, account.high - account.expected)
+
+    def run_timers(self, now: float) -> None:
+        for account in list(self._low_since):
+            self.top_up(account, now)
+
+    def next_deadline(self) -> float | None:
+        return min((since + account.patience for account, since in self._low_since.items()), default=None)
+
+    def forget(self, account: SurbAccount) -> None:
+        self._low_since.pop(account, None)
 
     def give(self, account: SurbAccount, count: int) -> int:
         """Queue `count` SURBs in small messages, so that the work of building them is spread; returns how many."""

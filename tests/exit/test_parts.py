@@ -1,4 +1,4 @@
-"""The small parts of a session: packet budget, SURB account, uplink bundles, downlink order, liveness."""
+"""The small parts of a session: packet budget, uplink bundles, downlink order, liveness."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.exit import budget, surbs
+from smolmix_web.exit import budget
 from smolmix_web.exit.bundles import split
 from smolmix_web.exit.downlink import MODULUS, Downlink
 from smolmix_web.exit.liveness import Liveness, Verdict, echo_request, is_echo_reply
-from smolmix_web.exit.surbs import SurbAccount
 from smolmix_web.exit.uplink import Uplink
+from smolmix_web.mixnet.fragments import packets_needed
+from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD
 
 
 def frame_size(packet: int) -> int:
@@ -23,56 +24,10 @@ def frame_size(packet: int) -> int:
     return 16 + 3 + (3 if bundle >= 251 else 1) + bundle
 
 
-@pytest.mark.parametrize(("packet", "free"), [(1557, 0), (1097, 1), (637, 2), (181, 2), (179, 3), (40, 3)])
-def test_worked_budget(packet: int, free: int) -> None:
-    # 177 in the document counts the long length field, which a bundle that small does not need.
-    assert budget.request_packets(frame_size(packet), 0) == 1
-    assert budget.surbs_for_free(frame_size(packet)) == free
-    assert budget.request_packets(frame_size(packet), free) == 1
-    assert budget.request_packets(frame_size(packet), free + 1) == 2
-
-
-def test_the_boundary_itself() -> None:
+def test_the_boundary_of_a_bundle() -> None:
     assert budget.BUNDLE_ROOM == 1559
-    assert budget.request_packets(frame_size(1558), 0) == 2
-    assert budget.reply_packets(16 + 5 + 1580) == 1
-    assert budget.reply_packets(16 + 5 + 1581) == 2
-    assert budget.request_packets(frame_size(40), 10) == 3
-    assert budget.request_packets(frame_size(40), 50) == 15
-
-
-@given(st.integers(0, 6000), st.integers(0, 60))
-def test_free_surbs_cost_no_packet(length: int, at_least: int) -> None:
-    free = budget.surbs_for_free(length, at_least)
-    assert free >= at_least
-    assert budget.request_packets(length, free) == budget.request_packets(length, at_least)
-    assert budget.request_packets(length, free + 1) > budget.request_packets(length, free)
-
-
-def test_surb_account() -> None:
-    account = SurbAccount()
-    account.give(40)
-    account.start(100.0)
-    account.spend(10)
-    assert (account.balance, account.top_up(100.0)) == (30, 0)
-    assert account.next_deadline() is None
-    account.spend(1)
-    assert account.next_deadline() == 102.0
-    assert account.top_up(101.9) == 0
-    assert account.top_up(102.0) == surbs.TOP_UP
-    account.give(0)  # lost on the way, as it were
-    assert account.top_up(103.9) == 0, "a wrong mirror must not flood"
-    assert account.top_up(104.0) == surbs.TOP_UP
-    account.spend(1000)
-    assert account.balance == 0
-    account.give(surbs.CEILING - 1)
-    assert account.wants_fill
-    account.give(1)
-    assert not account.wants_fill
-    account.requested()
-    assert account.balance == surbs.REQUEST_MARK, "the exit asks only below its mark"
-    assert budget.request_packets(16, surbs.TOP_UP) == 7
-    assert budget.surbs_for_free(16, surbs.TOP_UP) == surbs.TOP_UP, "no room is wasted"
+    assert packets_needed(REPLIABLE_OVERHEAD + frame_size(1557)) == 1
+    assert packets_needed(REPLIABLE_OVERHEAD + frame_size(1558)) == 2
 
 
 def test_uplink_bundles_within_its_delay() -> None:
@@ -128,76 +83,73 @@ def test_uplink_loses_nothing_and_fits_one_packet(sizes: list[int], chunk: int) 
 
 def test_downlink_without_window_passes_everything_but_duplicates() -> None:
     downlink = Downlink(0, 0.1)
-    assert downlink.receive(1, b"1", 0.0) == ([b"1"], 1)
-    assert downlink.receive(3, b"3", 0.0) == ([b"3"], 2)
-    assert downlink.receive(2, b"2", 0.0) == ([b"2"], 0)
+    for sequence, missing in ((1, 0), (3, 1), (6, 3), (2, 2)):
+        payload = b"%d" % sequence
+        assert downlink.receive(sequence, payload, 0.0) == [payload] and downlink.missing == missing
     for sequence in (1, 2, 3):
-        assert downlink.receive(sequence, b"again", 0.0) == ([], 0)
-    assert downlink.duplicates == 3
+        assert downlink.receive(sequence, b"again", 0.0) == []
+    assert downlink.duplicates == 3 and downlink.missing == 2
     assert downlink.next_deadline() is None
 
 
 def test_downlink_waits_for_what_was_overtaken() -> None:
     downlink = Downlink(8, 0.1)
-    assert downlink.receive(2, b"2", 1.0)[0] == []
-    assert downlink.receive(3, b"3", 1.05)[0] == []
+    assert downlink.receive(2, b"2", 1.0) == []
+    assert downlink.receive(3, b"3", 1.05) == []
     assert downlink.next_deadline() == 1.1
-    assert downlink.receive(1, b"1", 1.09)[0] == [b"1", b"2", b"3"]
+    assert downlink.receive(1, b"1", 1.09) == [b"1", b"2", b"3"]
     assert downlink.next_deadline() is None
 
 
 def test_a_lost_frame_holds_back_no_longer_than_the_hold() -> None:
     downlink = Downlink(8, 0.1)
     downlink.receive(1, b"1", 1.0)
-    assert downlink.receive(3, b"3", 1.0)[0] == []
-    assert downlink.receive(6, b"6", 1.05)[0] == []
+    assert downlink.receive(3, b"3", 1.0) == []
+    assert downlink.receive(6, b"6", 1.05) == []
     assert downlink.poll(1.09) == []
     assert downlink.poll(1.1) == [b"3"]
     assert downlink.next_deadline() == pytest.approx(1.15)
     assert downlink.poll(1.2) == [b"6"]
     assert downlink.skipped == 3
-    assert downlink.receive(2, b"2", 1.3)[0] == [b"2"], "late, but good"
+    assert downlink.receive(2, b"2", 1.3) == [b"2"], "late, but good"
     assert downlink.late == 1
 
 
 def test_a_full_window_gives_up_on_the_gap() -> None:
     downlink = Downlink(4, 0.1)
     for sequence in (2, 3, 4, 5):
-        assert downlink.receive(sequence, bytes((sequence,)), 1.0)[0] == []
-    assert downlink.receive(6, b"\x06", 1.0)[0] == [b"\x02", b"\x03", b"\x04", b"\x05", b"\x06"]
+        assert downlink.receive(sequence, bytes((sequence,)), 1.0) == []
+    assert downlink.receive(6, b"\x06", 1.0) == [b"\x02", b"\x03", b"\x04", b"\x05", b"\x06"]
 
 
 def test_a_wild_number_blocks_nothing() -> None:
     downlink = Downlink(8, 0.1)
     downlink.receive(1, b"1", 1.0)
-    out, advance = downlink.receive(1 << 30, b"wild", 1.0)
-    assert (out, advance) == ([b"wild"], 1)
-    assert downlink.receive(2, b"2", 1.0)[0] == [b"2"]
+    assert downlink.receive(1 << 30, b"wild", 1.0) == [b"wild"] and downlink.missing == 0
+    assert downlink.receive(2, b"2", 1.0) == [b"2"]
 
 
 def test_numbers_wrap_over_zero() -> None:
     downlink = Downlink(8, 0.1)
     downlink._expected = downlink._newest = MODULUS - 2
-    assert downlink.receive(MODULUS - 1, b"b", 1.0)[0] == []
-    assert downlink.receive(1, b"c", 1.0)[0] == []
+    assert downlink.receive(MODULUS - 1, b"b", 1.0) == []
+    assert downlink.receive(1, b"c", 1.0) == []
     assert downlink.poll(1.1) == [b"b", b"c"]
-    assert downlink.receive(2, b"d", 1.2)[0] == [b"d"]
+    assert downlink.receive(2, b"d", 1.2) == [b"d"]
 
 
 @given(st.permutations(range(1, 30)), st.integers(0, 32), st.data())
 def test_downlink_delivers_each_frame_once_in_any_order(order: list[int], window: int, data: st.DataObject) -> None:
     downlink = Downlink(window, 0.1)
-    out, now, advanced = [], 0.0, 0
+    out, now = [], 0.0
     for sequence in order:
         for _ in range(data.draw(st.integers(1, 2))):
-            frames, advance = downlink.receive(sequence, bytes((sequence,)), now)
-            out += frames
-            advanced += advance
+            out += downlink.receive(sequence, bytes((sequence,)), now)
         now += 0.02
         out += downlink.poll(now)
     out += downlink.poll(now + 1)
     assert sorted(out) == [bytes((n,)) for n in range(1, 30)]
-    assert advanced == 29, "as many SURBs as replies"
+    assert downlink.missing == 0
     assert downlink.next_deadline() is None
 
 

@@ -22,12 +22,13 @@ from smolmix_web.exit import (
     Pong,
     RequestFailed,
     State,
-    budget,
 )
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import EPOCH, Timestamp
 from smolmix_web.exit.bundles import join, split
 from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
+from smolmix_web.mixnet.fragments import packets_needed
+from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, surb_length
 from smolmix_web.rand import SeededRandom
 
 IPV4, IPV6 = IPv4Address("10.0.171.205"), IPv6Address("fc00::abcd")
@@ -121,7 +122,6 @@ def test_open_and_connect_leave_together() -> None:
     for message in (opened, connect):
         assert (message.lane, message.max_retransmissions, message.surbs) == ("control", None, 10)
         assert message.deadline == script.now + 15
-    assert script.session.surbs.balance == 20, "more than the 10 the exit keeps in reserve"
     script.success(request.request_id, 1380)
     assert script.events() == [ExitConnected(IPV4, IPV6, 1380, 10)]
     assert script.session.connection == ExitConnected(IPV4, IPV6, 1380, 10)
@@ -256,23 +256,16 @@ def test_packets_leave_bundled_with_free_surbs(script: Script) -> None:
     ((message, frame, request),) = script.run(0.01)
     assert isinstance(request, m.DataRequest)
     assert split(request.bundle) == ([b"a" * 40, b"b" * 60], True)
-    assert (message.lane, message.max_retransmissions, message.surbs) == ("data", 1, 3)
+    assert (message.lane, message.max_retransmissions, message.surbs) == ("data", 1, 2)
     assert (frame.message_type, frame.stream_id, frame.sequence) == (DATA, script.stream, 1)
 
 
-@pytest.mark.parametrize(("size", "surbs"), [(1420, 0), (1000, 1), (600, 2), (100, 3)])
-def test_surbs_never_cost_a_packet(script: Script, size: int, surbs: int) -> None:
+@pytest.mark.parametrize(("size", "surbs"), [(1420, 0), (640, 0), (630, 2), (40, 2)])
+def test_small_messages_bring_surbs_that_cost_no_packet(script: Script, size: int, surbs: int) -> None:
     script.session.send_packets([b"x" * size], script.now)
     ((message, *_),) = script.run(0.01)
-    assert message.surbs == surbs
-    assert budget.request_packets(len(message.data), message.surbs) == 1
-
-
-def test_a_rich_exit_gets_no_more_surbs(script: Script) -> None:
-    script.session.surbs_given(200)
-    script.session.send_packets([b"x" * 40], script.now)
-    ((message, *_),) = script.run(0.01)
-    assert message.surbs == 0
+    assert (message.surbs, message.is_small) == (surbs, surbs > 0)
+    assert packets_needed(REPLIABLE_OVERHEAD + message.surbs * surb_length() + len(message.data)) == 1
 
 
 def test_the_owner_may_ask_for_more_surbs_on_small_messages() -> None:
@@ -312,23 +305,12 @@ def test_a_bad_bundle_costs_only_its_tail(script: Script) -> None:
     assert script.session.statistics.malformed == 2
 
 
-def test_lost_replies_are_still_counted_as_spent_surbs(script: Script) -> None:
-    before = script.session.surbs.spent
-    script.reply(m.DataResponse(join((b"p",))), sequence=1)
-    script.reply(m.DataResponse(join((b"p",))), sequence=10)
-    script.reply(m.DataResponse(join((b"p",))), sequence=7)
-    script.reply(m.PongResponse(1))
-    assert script.session.surbs.spent - before == 11
-
-
-def test_a_low_account_is_topped_up_out_of_band(script: Script) -> None:
-    script.session.surbs_given(100)
-    for sequence in range(1, 92):
+def test_replies_that_do_not_come_are_counted(script: Script) -> None:
+    for sequence, missing in ((1, 0), (10, 8), (7, 7), (7, 7)):
         script.reply(m.DataResponse(join((b"p",))), sequence=sequence)
-    out = script.run(3.0)
-    assert [(frame.message_type, message.surbs) for message, frame, _ in out] == [(OPEN, 24)]
-    assert out[0][0].lane == "control"
-    assert script.session.surbs.balance >= 30
+        assert script.session.replies_missing == missing
+    script.reply(m.PongResponse(1))
+    assert script.session.replies_missing == 7
 
 
 def test_not_connected_takes_no_packets() -> None:
@@ -600,18 +582,3 @@ def test_a_flood_of_packets_is_bounded(script: Script) -> None:
     for _ in range(50):
         script.reply(m.DataResponse(join((b"p",) * 100)))
     assert len(script.session.take_packets()) == 4096
-
-
-def test_the_mixnet_client_may_keep_the_account() -> None:
-    script = Script(client_fills=True)
-    opened, connect = script.start()
-    assert [(message.surbs, message.fill) for message, *_ in (opened, connect)] == [(10, True), (10, True)]
-    assert isinstance(connect[2], m.ConnectRequest)
-    script.success(connect[2].request_id)
-    for size, surbs, small in ((40, 2, True), (630, 2, True), (1400, 0, False)):
-        script.session.send_packets([b"x" * size], script.now)
-        ((message, *_),) = script.run(0.01)
-        assert (message.surbs, message.fill, message.is_small) == (surbs, True, small)
-    for sequence in range(1, 60):
-        script.reply(m.DataResponse(join((b"p",))), sequence=sequence)
-    assert script.run(10.0) == [], "no top-up of our own"

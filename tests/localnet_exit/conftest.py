@@ -13,7 +13,9 @@ import pytest
 from localnet.exit.clients import ConnectedClient
 from localnet.exit.config import ExitConfig, ExitFaults
 from localnet.exit.router import ExitRouter
-from smolmix_web.exit import ExitSession, OutgoingMessage, budget
+from smolmix_web.exit import ExitSession, OutgoingMessage
+from smolmix_web.mixnet.fragments import packets_needed, plan_fragments
+from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, REPLY_OVERHEAD, surb_length
 from smolmix_web.rand import SeededRandom
 
 RESERVE, BUFFER, REQUEST, STOP = 10, 50, 50, 200
@@ -36,8 +38,6 @@ class Channel:
         self.uplink_packets = 0
         self.to_exit: Callable[[bytes, bytes], None] = lambda data, tag: None
         self.to_client: Callable[[bytes], None] = lambda data: None
-        self.on_surbs_given: Callable[[int], None] = lambda count: None
-        self.on_surbs_requested: Callable[[], None] = lambda: None
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -62,12 +62,15 @@ class Channel:
 
     # client side
     def send(self, message: OutgoingMessage) -> None:
-        assert not message.fill
-        self.uplink_packets += budget.request_packets(len(message.data), message.surbs)
+        plan = plan_fragments(REPLIABLE_OVERHEAD + message.surbs * surb_length() + len(message.data) + 1)
+        surbs = message.surbs
+        if self.pile < STOP:
+            surbs += plan.unused // surb_length()  # as the mixnet client fills messages
+        self.uplink_packets += plan.fragments
         retries = 30 if message.max_retransmissions is None else message.max_retransmissions
 
         def arrive() -> None:
-            self.stock(message.surbs)
+            self.stock(surbs)
             self.to_exit(message.data, self.tag)
 
         self._carry(arrive, retries)
@@ -88,7 +91,7 @@ class Channel:
         self._ask()
 
     def _spend(self, data: bytes, retransmissions: int) -> None:
-        self.pile -= budget.reply_packets(len(data))
+        self.pile -= packets_needed(REPLY_OVERHEAD + len(data))
         self.lowest_pile = min(self.lowest_pile, self.pile)
         self._carry(lambda: self.to_client(data), retransmissions)
 
@@ -99,9 +102,7 @@ class Channel:
             self.requested += REQUEST
 
             def asked() -> None:
-                self.on_surbs_requested()
-                self.on_surbs_given(REQUEST)
-                self.uplink_packets += budget.request_packets(0, REQUEST)
+                self.uplink_packets += packets_needed(REPLIABLE_OVERHEAD + REQUEST * surb_length())
                 self._carry(answered, 30)
 
             def answered() -> None:
@@ -145,8 +146,6 @@ class Pair:
         self.session = ExitSession(SeededRandom(seed + " client"), **(session or {}))
         self.channel.to_exit = lambda data, tag: self.router.receive(data, tag, self.now)
         self.channel.to_client = lambda data: self.session.receive(data, self.now)
-        self.channel.on_surbs_given = self.session.surbs_given
-        self.channel.on_surbs_requested = self.session.surbs_requested
 
     @property
     def now(self) -> float:
@@ -155,8 +154,6 @@ class Pair:
     def new_session(self, **arguments: Any) -> None:
         """The client starts again, under the same sender tag."""
         self.session = ExitSession(SeededRandom(f"again {self.now}"), **arguments)
-        self.channel.on_surbs_given = self.session.surbs_given
-        self.channel.on_surbs_requested = self.session.surbs_requested
 
     def settle(self) -> None:
         for message in self.session.poll(self.now):

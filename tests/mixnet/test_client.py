@@ -399,3 +399,26 @@ def test_a_dry_pile_is_topped_up_with_the_next_message(network: Any, quiet: Traf
     account.held = 2
     a.client.send(b.client.address, b"x", now=network.now)
     assert account.queued == 18
+
+
+def test_a_low_pile_gets_the_peer_s_own_request_time(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", replace(EXIT, surb_buffer=0), gateway=1)
+    a.client.send(b.client.address, b"x", surbs=20, now=network.now)
+    network.run(3.0)
+    account, given = a.client.surb_account(b.client.address), a.client.statistics.surbs_given
+    a.client.keep_stock(b.client.address, 10, 30, network.now, patience=2.0)
+    a.client.note_missing(b.client.address, 12, network.now)
+    assert account.held == 8 and account.queued == 0
+    network.run(1.9)
+    assert a.client.statistics.surbs_given == given
+    # Two of those thought lost were only late.
+    a.client.note_missing(b.client.address, 10, network.now)
+    network.run(3.0)
+    assert a.client.statistics.surbs_given == given and account.held == 10
+    a.client.note_missing(b.client.address, 15, network.now)
+    network.run(2.1)
+    assert a.client.statistics.surbs_given == given + 25 and account.held == 30
+    a.client.note_missing(b.client.address, 1_000, network.now)
+    a.client.forget_recipient(b.client.address)
+    network.run(5.0)
+    assert a.client.statistics.surbs_given == given + 25
