@@ -18,6 +18,7 @@ def lower(headers: list[list[str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
+@pytest.mark.feature("Fetch", "http and https with the response's facts")
 @pytest.mark.parametrize("scheme", ["https", "http"])
 async def test_a_body_of_100_kb(shared: ApiPage, scheme: str) -> None:
     got = await shared.run(
@@ -45,6 +46,7 @@ BODIES: dict[str, tuple[str, str | None, bytes | None]] = {
 }
 
 
+@pytest.mark.feature("Fetch", "bodies: string, ArrayBuffer and views, Blob, File, URLSearchParams, with their type")
 @pytest.mark.parametrize("name", BODIES)
 async def test_post_echo(shared: ApiPage, name: str) -> None:
     source, content_type, octets = BODIES[name]
@@ -58,6 +60,7 @@ async def test_post_echo(shared: ApiPage, name: str) -> None:
     assert headers["content-length"] == str(len(octets or b""))
 
 
+@pytest.mark.feature("Fetch", "FormData with files, under its own boundary")
 async def test_form_data_has_its_boundary(shared: ApiPage) -> None:
     echo = await shared.run(
         """const form = new FormData();
@@ -71,6 +74,7 @@ async def test_form_data_has_its_boundary(shared: ApiPage) -> None:
     assert 'name="file"; filename="name.txt"' in echo["text"]
 
 
+@pytest.mark.feature("Fetch", "input: string, URL, Request; init goes over a Request")
 async def test_request_objects_and_headers(shared: ApiPage) -> None:
     """init overrides the request; headers that pages may not set in `fetch` may be set here."""
     first, second = await shared.run(
@@ -93,6 +97,7 @@ async def test_request_objects_and_headers(shared: ApiPage) -> None:
     )
 
 
+@pytest.mark.feature("Fetch", "redirect: follow, error, manual; a limit")
 async def test_redirects(shared: ApiPage) -> None:
     got = await shared.run(
         """const followed = await api.mixFetch("https://origin.test/redirect/2");
@@ -108,6 +113,7 @@ async def test_redirects(shared: ApiPage) -> None:
     assert got[3:] == [302, "/text", False, "redirect_refused", "too_many_redirects", "redirect"]
 
 
+@pytest.mark.feature("Fetch", "content decoding: gzip, deflate, zstd")
 async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
     got = await shared.run(
         """const codings = [];
@@ -132,6 +138,7 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
     ]
 
 
+@pytest.mark.feature("Fetch", "HEAD, 204, 205 and 304 have no body")
 async def test_responses_without_a_body(shared: ApiPage) -> None:
     got = await shared.run(
         """const seen = [];
@@ -144,6 +151,7 @@ async def test_responses_without_a_body(shared: ApiPage) -> None:
     assert got == [[[200, True, 0], [204, True, 0], [304, True, 0], [404, False, 11]], 0]
 
 
+@pytest.mark.feature("Fetch", "the response streams")
 async def test_chunks_arrive_before_the_end(shared: ApiPage) -> None:
     times = await shared.run(
         """const response = await api.mixFetch("http://origin.test/slow?chunks=6&interval=0.3&size=500");
@@ -155,24 +163,33 @@ async def test_chunks_arrive_before_the_end(shared: ApiPage) -> None:
     assert len(times) >= 4 and times[-1][0] - times[0][0] > 900
 
 
+@pytest.mark.feature("Fetch", "backpressure down to the TCP window, in bounded memory")
 async def test_a_body_that_nobody_reads_does_not_flow(shared: ApiPage) -> None:
-    before, held, later, left = await shared.run(
+    """Neither does one that is read slowly, except for what its reader takes."""
+    before, held, later, taken, slow, grown, left = await shared.run(
         """const tunnel = await api.getMixTunnel();
         const received = async () => (await tunnel.statistics()).bytes_received;
-        const before = await received();
+        const memory = async () => (await tunnel.statistics()).memory_bytes;
+        const [before, first] = [await received(), await memory()];
         const response = await api.mixFetch("https://origin.test/bytes/30000000");
         let [held, last] = [0, -1];
         for (let n = 0; n < 40 && held !== last; n++) { last = held; await sleep(700); held = await received(); }
         await sleep(1000);
         const later = await received();
-        await response.body.cancel();
-        return [before, held, later, await idle(tunnel)];"""
+        const reader = response.body.getReader();
+        let taken = 0;
+        for (let n = 0; n < 8; n++) { taken += (await reader.read()).value.length; await sleep(100); }
+        const slow = await received();
+        await reader.cancel();
+        return [before, held, later, taken, slow, await memory() - first, await idle(tunnel)];"""
     )
     assert held - before < 4_000_000, "the windows filled and then nothing moved"
     assert later - held < 20_000
-    assert left == 0
+    assert slow - later < 2 * taken + 500_000
+    assert grown < 16_000_000 and left == 0
 
 
+@pytest.mark.feature("Fetch", "streams as bodies, with or without duplex; a Request's body")
 async def test_streaming_upload(shared: ApiPage) -> None:
     got = await shared.run(
         """let n = 0;
@@ -186,6 +203,7 @@ async def test_streaming_upload(shared: ApiPage) -> None:
     assert got == {"length": len(sent), "sha256": hashlib.sha256(sent).hexdigest()}
 
 
+@pytest.mark.feature("Fetch", "a stream that breaks, or gives no bytes, ends the request with its error")
 async def test_an_upload_that_breaks(shared: ApiPage) -> None:
     """The stream's own error comes back; an abort reaches a stream that is not giving anything."""
     got = await shared.run(
@@ -206,6 +224,7 @@ async def test_an_upload_that_breaks(shared: ApiPage) -> None:
     assert got == [True, "TypeError", "enough", "enough", 0]
 
 
+@pytest.mark.feature("Fetch", "signal: already aborted, before the head, in the body; the signal's own reason")
 async def test_abort_before_during_and_after_the_head(shared: ApiPage, session: Session) -> None:
     """Each rejects with the signal's very reason, and nothing stays behind in the worker."""
     got = await shared.run(
@@ -235,6 +254,7 @@ async def test_abort_before_during_and_after_the_head(shared: ApiPage, session: 
     assert got == [True, True, "TimeoutError", 100, True, 0, "Hello from the origin.\n"]
 
 
+@pytest.mark.feature("Fetch", "a failure is a MixError: a TypeError with code, phase, reason, retryable and cause")
 @pytest.mark.parametrize(
     ("url", "code", "phase"),
     [
@@ -254,12 +274,14 @@ async def test_failures_have_a_code_and_a_phase(shared: ApiPage, url: str, code:
     assert failure.value.kind and failure.value.message
 
 
+@pytest.mark.feature("Fetch", "a truncated body is an error")
 async def test_a_truncated_body_is_an_error(shared: ApiPage) -> None:
     with pytest.raises(PageFailure) as failure:
         await shared.run("""await (await api.mixFetch("http://origin.test/truncated/4000")).text()""")
     assert failure.value.name == "MixError" and failure.value.phase == "body"
 
 
+@pytest.mark.feature("Fetch", "many requests at once, each with its own body")
 async def test_many_at_once(shared: ApiPage) -> None:
     digests: Any = await shared.run(
         """const one = async (n) => sha256(await (await api.mixFetch(`https://origin.test/bytes/10000?seed=${n}`)).arrayBuffer());

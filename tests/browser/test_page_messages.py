@@ -10,6 +10,7 @@ from tests.browser.scripted_worker import HEAD
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
+@pytest.mark.feature("Fetch", "backpressure: a chunk for each pull, one read ahead")
 async def test_one_chunk_for_each_pull_and_none_before(scripted: ApiPage) -> None:
     got = await scripted.run(
         HEAD
@@ -34,6 +35,7 @@ async def test_one_chunk_for_each_pull_and_none_before(scripted: ApiPage) -> Non
     assert got == ["GET", False, None, 0, [1], 0, True]
 
 
+@pytest.mark.feature("Fetch", "cancelling a body frees its flow")
 async def test_cancelling_a_body_aborts_its_id(scripted: ApiPage) -> None:
     got = await scripted.run(
         HEAD
@@ -51,6 +53,7 @@ async def test_cancelling_a_body_aborts_its_id(scripted: ApiPage) -> None:
     assert scripted.console == []
 
 
+@pytest.mark.feature("Worker", "backpressure upward: a write is acknowledged when the tunnel has taken it")
 async def test_upload_waits_for_written(scripted: ApiPage) -> None:
     got = await scripted.run(
         HEAD
@@ -74,6 +77,7 @@ async def test_upload_waits_for_written(scripted: ApiPage) -> None:
     assert got == [True, [1, 0], 65536, 100_000 - 65536, 413, 1, 0]
 
 
+@pytest.mark.feature("Fetch", "a status that is none is an error")
 @pytest.mark.parametrize("status", [99, 700])
 async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> None:
     got = await scripted.run(
@@ -88,6 +92,7 @@ async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> Non
     assert got == ["MixError", "http_protocol", "response", True]
 
 
+@pytest.mark.feature("Worker", "a tunnel that fails ends everything with one error; set-up works again")
 async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -> None:
     """One error for all; the worker is gone; a new set-up gets a new one."""
     got = await scripted.run(
@@ -110,6 +115,9 @@ async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -
     assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_down", "gateway", state, "ready"]
 
 
+@pytest.mark.feature(
+    "Worker", "a crash rejects everything pending at once, also what is on its way up; set-up works again"
+)
 async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
     got = await scripted.run(
         HEAD
