@@ -86,11 +86,24 @@ function copyOptions(options) {
   return copy;
 }
 
+/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>}} MixTunnelEvents */
+
+/**
+ * `EventTarget` that knows the events of a tunnel by name.
+ * @typedef {object} MixTunnelListening
+ * @property {<K extends keyof MixTunnelEvents>(type: K, listener: ((event: MixTunnelEvents[K]) => void) | null,
+ *   options?: boolean | AddEventListenerOptions) => void} addEventListener
+ * @property {<K extends keyof MixTunnelEvents>(type: K, listener: ((event: MixTunnelEvents[K]) => void) | null,
+ *   options?: boolean | EventListenerOptions) => void} removeEventListener
+ */
+
+const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventTarget);
+
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
  * (`event.detail` is a `MixFetchEntry`).
  */
-export class MixTunnel extends EventTarget {
+export class MixTunnel extends Target {
   /** @type {Record<string, unknown>} */ #options;
   /** @type {WorkerConnection | null} */ #connection = null;
   /** @type {Promise<WorkerConnection> | null} */ #ready = null;

@@ -103,3 +103,34 @@ def test_the_options_of_a_tunnel_are_those_of_the_worker() -> None:
     _, _, table = page.partition("## Options")
     table, _, _ = table.partition("\n## ")
     assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)))) == names
+
+
+# What an example of the documentation takes for granted.
+GIVEN = {
+    "signal": "AbortSignal",
+    "controller": "AbortController",
+    "tunnel": "MixTunnel",
+    "url": "string",
+    "body": "FormData",
+    "again": "() => void",
+}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/javascript.md"])
+def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Path, page: str) -> None:
+    """Each as a module of its own, with every export at hand that it does not import by itself."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    examples = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert examples
+    names = exported((ROOT / "worker" / "index.js").read_text())
+    for number, example in enumerate(examples):
+        code = re.sub(r'from "[^"]*/index.js"', 'from "smolmix"', example)
+        code = code.replace("catch (error)", "catch (error: any)")  # in JavaScript it is any
+        missing = names - set(re.findall(r"\w+", "".join(re.findall(r"import \{([^}]*)\}", code))))
+        given = "".join(
+            f"declare const {name}: {type};\n" for name, type in GIVEN.items() if f"const {name} =" not in code
+        )
+        head = f'import {{ {", ".join(sorted(missing))} }} from "smolmix";\n{given}'
+        (tmp_path / f"example{number}.ts").write_text(f"{head}{code}\nexport {{}};\n")
+    status, output = compile_cases(declared, tmp_path, tmp_path)
+    assert status == 0, output

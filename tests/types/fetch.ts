@@ -31,8 +31,8 @@ export async function fetching(tunnel: MixTunnel): Promise<void> {
   exactly<{ tls: string | null; httpVersion: string }>()(response.mix);
   exactly<FetchTimings>()(response.timings);
   exactly<number | null>()(response.timings.ttfb);
-  tunnel.addEventListener("timing", (event) => {
-    const { detail } = event as CustomEvent<MixFetchEntry>;
+  tunnel.addEventListener("timing", ({ detail }) => {
+    exactly<MixFetchEntry>()(detail);
     exactly<"mixnet-fetch">()(detail.entryType);
     exactly<number>()(detail.duration);
   });

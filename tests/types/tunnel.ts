@@ -39,6 +39,12 @@ export async function life(): Promise<void> {
   exactly<string | null>()(gateway);
   exactly<string | null>()(exit);
   exactly<string[]>()(addresses);
+  const onState = (event: CustomEvent<TunnelSnapshot>): void => exactly<TunnelSnapshot>()(event.detail);
+  tunnel.addEventListener("state", onState, { once: true });
+  tunnel.removeEventListener("state", onState);
+  tunnel.addEventListener("other", (event) => exactly<Event>()(event));
+  const target: EventTarget = tunnel;
+  void target;
 }
 
 export function errors(error: unknown): void {
