@@ -5,6 +5,8 @@ Where raw sockets, HTTP and WebSocket meet the tunnel. Each step has its own lim
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -18,6 +20,7 @@ from .sockets import Address, ByteStream, Net, TcpOptions, TcpStream
 from .tls import TlsOptions, TlsStream
 
 MAX_ADDRESSES = 4
+ATTEMPT_DELAY = 3.0  # s; a round trip takes about one to three
 LONGEST = 3600.0  # s, for what has no limit of its own
 
 
@@ -64,6 +67,14 @@ class Connected:
             yield chunk
 
 
+def _by_turns(addresses: Sequence[Address]) -> list[Address]:
+    """The same order in each family, beginning with the first address."""
+    first = [address for address in addresses if address.version == addresses[0].version]
+    other = [address for address in addresses if address.version != addresses[0].version]
+    turns = [address for pair in zip(first, other, strict=False) for address in pair]
+    return turns + first[len(other) :] + other[len(first) :]
+
+
 class Dialer:
     """Connects through the tunnel. `extra_roots` and `default_roots` are what TLS trusts unless a call says more;
     `keepalive` seconds between TCP probes, None: none."""
@@ -103,20 +114,51 @@ class Dialer:
     async def tcp(
         self, addresses: Sequence[Address], port: int, timeout: float | None, options: TcpOptions | None = None
     ) -> TcpStream:
-        """The first address that answers. Each gets its share of the time that is left."""
+        """The first address that answers (RFC 8305 with the patience of a slow network).
+
+        The families take turns. Whenever one attempt has failed, or not succeeded in `ATTEMPT_DELAY` seconds, the next
+        begins beside it; all end with the first connection, or when the time is up.
+        """
         options = options or TcpOptions()
         if options.keepalive is None:
             options = replace(options, keepalive=self._keepalive)
-        until = self._net.now() + (timeout if timeout is not None else LONGEST)
+        net, until = self._net, self._net.now() + (timeout if timeout is not None else LONGEST)
+        if len(addresses) == 1:
+            return await TcpStream.connect(net, addresses[0], port, timeout=until - net.now(), options=options)
+        waiting = deque(_by_turns(addresses))
+        attempts: set[asyncio.Task[TcpStream]] = set()
+        changed = asyncio.Event()
         error: SmolmixError | None = None
-        for index, address in enumerate(addresses):
-            share = (until - self._net.now()) / (len(addresses) - index)
-            try:
-                return await TcpStream.connect(self._net, address, port, timeout=max(0.0, share), options=options)
-            except (NetworkError, TimeoutExpired) as failed:
-                error = failed
-        assert error is not None
-        raise error
+        try:
+            while waiting or attempts:
+                changed.clear()
+                if waiting:
+                    left = max(0.0, until - net.now())
+                    attempt = asyncio.create_task(
+                        TcpStream.connect(net, waiting.popleft(), port, timeout=left, options=options)
+                    )
+                    attempt.add_done_callback(lambda _: changed.set())
+                    attempts.add(attempt)
+                timer = net.call_later(ATTEMPT_DELAY, changed.set) if waiting else None
+                try:
+                    await changed.wait()
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+                for attempt in [attempt for attempt in attempts if attempt.done()]:
+                    attempts.discard(attempt)
+                    try:
+                        return attempt.result()
+                    except (NetworkError, TimeoutExpired) as failed:
+                        error = failed
+            assert error is not None
+            raise error
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+            for late in await asyncio.gather(*attempts, return_exceptions=True):
+                if isinstance(late, TcpStream):
+                    late.abort()
 
     async def tls(
         self, stream: TcpStream, host: str, timeout: float | None, options: TlsOptions | None = None

@@ -545,6 +545,7 @@ async def deaf(stream: ByteStream) -> None:
 TIMEOUTS = Timeouts(queue=9, request=5, response=7, idle=11, total=100)
 
 
+@pytest.mark.feature("HTTP", "Deadlines of each phase")
 @pytest.mark.parametrize(
     ("serve", "phase", "seconds", "body"),
     [(silent, "response", 7, None), (stalls, "idle", 11, None), (deaf, "request", 5, bytes(1_000_000))],
@@ -557,7 +558,7 @@ def test_deadlines_by_phase(serve: Any, phase: str, seconds: float, body: bytes 
         before = clock.now()
         with pytest.raises(TimeoutExpired) as caught:
             await get(client, method="POST" if body else "GET", body=body)
-        assert caught.value.phase == phase
+        assert (caught.value.phase, caught.value.code) == (phase, f"{phase}_timeout")
         assert clock.now() - before == pytest.approx(seconds)
         assert client.connection_count == 0 and connector.open_count == 0
 
@@ -571,7 +572,7 @@ async def test_deadline_of_the_queue() -> None:
     await asyncio.sleep(1)
     with pytest.raises(TimeoutExpired) as caught:
         await get(client)
-    assert caught.value.phase == "queue"
+    assert (caught.value.phase, caught.value.code) == ("queue", "queue_timeout")
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -587,7 +588,7 @@ def test_the_total_deadline_covers_everything(serve: Any) -> None:
         before = clock.now()
         with pytest.raises(TimeoutExpired) as caught:
             await get(client, timeout=3)
-        assert caught.value.phase == "total"
+        assert (caught.value.phase, caught.value.code) == ("total", "total_timeout")
         assert clock.now() - before == pytest.approx(3)
         assert client.connection_count == 0 and connector.open_count == 0
 
