@@ -20,6 +20,7 @@ from typing import Any
 from .errors import DirectoryError, NetworkError, SmolmixError, StateError
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
+from .mixnet.base58 import base58_encode
 from .mixnet.client import MixnetClient
 from .mixnet.gateway.link import Command, GatewayLink, LinkState
 from .mixnet.lanes import Lane
@@ -318,14 +319,34 @@ class Engine:
         return self.exit.disconnected or not self.gateway.can_forward
 
     def statistics(self) -> dict[str, Any]:
-        """Counters of all rooms by name; numbers only at the top level."""
+        """What docs/javascript.md lists, then counters of all rooms by name."""
         mixnet = self.mixnet.statistics
         session = self.exit.session
         account = self.mixnet.surb_account(self.exit.recipient)
+        connection = session.connection if session is not None else None
+        topology, trip = self.mixnet.topology, self.mixnet.round_trip
         return {
+            **mixnet.traffic(),
+            "queues": {**self.mixnet.queues(), "ip": self.exit.waiting},
+            "surbs": {
+                "held": account.held if account is not None else 0,
+                "queued": account.queued if account is not None else 0,
+                "missing": account.missing if account is not None else 0,
+            },
+            "round_trip_ms": None if trip is None else round(trip * 1000),
+            "loss": None if self.mixnet.loss is None else round(self.mixnet.loss, 3),
+            "path": {
+                "gateway": self.gateway.endpoint.name,
+                "route": [base58_encode(identity) for identity in self.mixnet.last_route()],
+                "exit": str(self.exit.recipient),
+                "exit_version": connection.version if connection is not None else None,
+                "addresses": [str(address) for address in self.addresses],
+                "mtu": connection.mtu if connection is not None else None,
+                "epoch": topology.epoch_id if topology is not None else None,
+                "key_rotation": topology.rotation_id if topology is not None else None,
+            },
             **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
             "queue_length": self.mixnet.queue_length,
-            "surb_balance": account.held if account is not None else 0,
             "bandwidth": self.gateway.bandwidth,
             "gateway_losses": self.gateway.losses,
             "registrations": self.exit.registrations,

@@ -360,7 +360,7 @@ export class MixTunnel extends Target {
     return /** @type {Promise<PingReply>} */ (connection.call(request, signal));
   }
 
-  /** Packet and byte counters of the tunnel. @returns {Promise<Record<string, unknown>>} */
+  /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */
   async statistics() {
     const connection = await this.connected();
     return /** @type {Promise<Record<string, unknown>>} */ (connection.call({ type: "statistics" }));

@@ -143,6 +143,11 @@ class ExitLink:
     def send_space(self) -> int:
         return self._session.send_space if self._session is not None else 0
 
+    @property
+    def waiting(self) -> int:
+        """IP packets that wait for company in a bundle, or for `poll`."""
+        return self._session.waiting if self._session is not None else 0
+
     def send_packets(self, packets: Sequence[bytes], now: float) -> int:
         return self._session.send_packets(packets, now) if self._session is not None else 0
 

@@ -172,6 +172,11 @@ class ExitSession:
         """Packets that `send_packets` takes right now."""
         return self._uplink.space if self.state is State.CONNECTED else 0
 
+    @property
+    def waiting(self) -> int:
+        """IP packets taken that no message carries yet."""
+        return self._uplink.waiting
+
     def send_packets(self, packets: Sequence[bytes], now: float) -> int:
         """IP packets to the exit; returns how many were taken, see `send_space`. The rest is the caller's."""
         if self.state is not State.CONNECTED:

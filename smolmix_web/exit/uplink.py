@@ -26,7 +26,12 @@ class Uplink:
     @property
     def space(self) -> int:
         """Packets that `append` takes right now."""
-        return max(0, self._limit - self._ready_packets - self._encoder.packets)
+        return max(0, self._limit - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Packets taken that `take` has not given."""
+        return self._ready_packets + self._encoder.packets
 
     def append(self, packets: Sequence[bytes], now: float) -> int:
         """Take as many packets as there is space for; returns how many."""

@@ -131,6 +131,26 @@ class MixnetClient:
         """Smoothed seconds that acks take beyond the delays in the mix nodes; None before the first one."""
         return self._outbox.acks.clock.excess
 
+    @property
+    def round_trip(self) -> float | None:
+        """Smoothed seconds from a packet's leaving to its ack; None before the first one."""
+        return self._outbox.acks.clock.round_trip
+
+    @property
+    def loss(self) -> float | None:
+        """Smoothed share of packets whose ack was not there in time; None before the first one."""
+        return self._outbox.acks.clock.loss
+
+    def queues(self) -> dict[str, int]:
+        """Packets that wait: by lane, `ready` for their tick, and `in_flight` for their ack."""
+        return {**self._outbox.lengths(), "ready": len(self._ready), "in_flight": self.in_flight}
+
+    def last_route(self) -> list[bytes]:
+        """Identities of the nodes that the newest packet with data goes through, as far as they are still listed."""
+        nodes = self._topology.nodes.values() if self._topology is not None else ()
+        by_address = {node.hop.address: node.identity for node in nodes}
+        return [by_address[hop.address] for hop in self._factory.last_route if hop.address in by_address]
+
     def room(self, lane: Lane) -> int:
         """Packets that `send` still takes on this lane."""
         return self._outbox.room(lane)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..crypto.provider import Crypto
 from ..rand import RandomSource
+from ..sphinx.packet import Hop
 from ..sphinx.surb import ReplySurb, build_surb
 from .acks import AckPath
 from .addresses import Recipient
@@ -29,6 +30,7 @@ class PacketFactory:
         self._keys = keys
         self._config = config
         self.address = address
+        self.last_route: list[Hop] = []  # of the newest packet with data
         self.older: Topology | None = None  # the last one of the key rotation before
 
     def _ack_path(self, topology: Topology) -> AckPath:
@@ -38,7 +40,7 @@ class PacketFactory:
 
     def data(self, topology: Topology, recipient: Recipient, fragment: Fragment) -> PreparedPacket:
         """Raises `DirectoryError` `gateway_unknown`; `MessageError` for an unusable recipient key."""
-        route = topology.random_route(self._rng, recipient.gateway)
+        self.last_route = route = topology.random_route(self._rng, recipient.gateway)
         return build_fragment_packet(
             self._crypto,
             self._rng,

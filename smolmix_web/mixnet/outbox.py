@@ -17,7 +17,7 @@ from .factory import PacketFactory
 from .fragments import Fragment, FragmentIdentifier, split_message
 from .jobs import OutgoingJob, OutgoingMessage, Owner, ReplyFragment, Retransmission
 from .lanes import Lane, LaneQueue
-from .messages import encode_repliable
+from .messages import ContentKind, encode_repliable
 from .preparer import PreparedPacket
 from .reply_keys import ReplyKeys
 from .reply_stock import PeerStock
@@ -80,6 +80,10 @@ class Outbox:
     def __len__(self) -> int:
         """Packets queued."""
         return len(self._lanes)
+
+    def lengths(self) -> dict[str, int]:
+        """Packets queued, by lane."""
+        return {lane.value: self._lanes.length(lane) for lane in Lane}
 
     def room(self, lane: Lane) -> int:
         return max(0, self._config.lane_limit - self._lanes.length(lane))
@@ -166,6 +170,7 @@ class Outbox:
             assert job.fragments is not None
             fragment = job.fragments.popleft()
             prepared = self._factory.data(topology, job.account.recipient, fragment)
+            self._statistics.surb_packets_sent += job.kind is ContentKind.ADDITIONAL_SURBS
         pending: PendingFragment[Owner] = PendingFragment(fragment, job, job.max_retransmissions, now + job.lifetime)
         self.acks.enter(pending)
         self._statistics.real_sent += 1

@@ -19,6 +19,7 @@ from .fragments import Fragment, FragmentIdentifier
 from .traffic import TrafficConfig
 
 _GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
+_SLOW_GAIN = 1 / 32
 _BACKOFF_MAX = 6  # steps that new fragments take over
 _EXPONENT_MAX = 16  # far beyond any cap; keeps the power finite
 
@@ -29,11 +30,17 @@ class AckClock:
     def __init__(self, config: TrafficConfig) -> None:
         self._config = config
         self.excess: float | None = None  # smoothed seconds that acks take beyond their delays
+        self.round_trip: float | None = None  # smoothed seconds from leaving to the ack
+        self.loss: float | None = None  # smoothed share of packets whose ack was not there in time
         self._deviation = 0.0
         self._backoff = 0
 
-    def measure(self, excess: float) -> None:
+    def measure(self, excess: float, expected_delay: float = 0.0) -> None:
+        """An ack came, `excess` seconds after the delays in the nodes."""
         self._backoff = 0
+        trip = max(0.0, excess + expected_delay)
+        self.round_trip = trip if self.round_trip is None else self.round_trip + _GAIN * (trip - self.round_trip)
+        self._note_loss(0.0)
         # No network takes longer than the cap; a machine that stood still might seem to.
         excess = min(max(0.0, excess), self._config.ack_wait_max)
         if self.excess is None:
@@ -42,8 +49,12 @@ class AckClock:
             self._deviation += _DEVIATION_GAIN * (abs(excess - self.excess) - self._deviation)
             self.excess += _GAIN * (excess - self.excess)
 
+    def _note_loss(self, lost: float) -> None:
+        self.loss = lost if self.loss is None else self.loss + _SLOW_GAIN * (lost - self.loss)
+
     def overdue(self, exponent: int) -> None:
         """A packet that was given this much back-off waited in vain."""
+        self._note_loss(1.0)
         self._backoff = max(self._backoff, min(exponent + 1, _BACKOFF_MAX))
 
     def exponent(self, retransmissions: int) -> int:
@@ -118,7 +129,7 @@ class AckController(Generic[Owner]):
             return None
         pending.acknowledged = True
         if pending.measurable:
-            self.clock.measure(now - pending.sent_at - pending.expected_delay)
+            self.clock.measure(now - pending.sent_at - pending.expected_delay, pending.expected_delay)
         pending.deadline = None
         return pending
 

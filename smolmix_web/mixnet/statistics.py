@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from ..sphinx.constants import ACK, REGULAR
+
 
 @dataclass
 class MixnetStatistics:
@@ -12,6 +14,7 @@ class MixnetStatistics:
     # up
     packets_sent: int = 0  # all of them
     real_sent: int = 0  # first transmissions of fragments
+    surb_packets_sent: int = 0  # of those, packets that bring a peer nothing but SURBs
     retransmitted: int = 0
     main_cover_sent: int = 0  # the main stream had nothing to send
     loop_cover_sent: int = 0  # of the cover stream
@@ -47,3 +50,26 @@ class MixnetStatistics:
 
     def to_dict(self) -> dict[str, int]:
         return asdict(self)
+
+    def traffic(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The packets by kind: `up` and `down`, each with `packets` and `bytes`. All have one size: up that of a
+        packet, down that of its payload, or of an ack. Nobody sends acks: the gateway that delivers does."""
+        up = {
+            "real": self.real_sent - self.surb_packets_sent,
+            "cover": self.main_cover_sent + self.loop_cover_sent,
+            "retransmitted": self.retransmitted,
+            "surb": self.surb_packets_sent,
+        }
+        acks = self.acks_received + self.acks_for_cover + self.acks_unknown
+        down = {
+            "real": self.fragments_received - self.surb_requests_received,
+            "cover": self.cover_received,
+            "ack": acks,
+            "surb": self.surb_requests_received,
+        }
+        down["other"] = max(0, self.bodies_received - sum(down.values()))  # repeated, malformed
+        sizes = {kind: ACK.plaintext if kind == "ack" else REGULAR.body for kind in down}
+        return {
+            "up": {"packets": up, "bytes": {kind: count * REGULAR.wire for kind, count in up.items()}},
+            "down": {"packets": down, "bytes": {kind: count * sizes[kind] for kind, count in down.items()}},
+        }
