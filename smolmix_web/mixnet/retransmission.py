@@ -40,7 +40,6 @@ class AckClock:
         self._backoff = 0
         trip = max(0.0, excess + expected_delay)
         self.round_trip = trip if self.round_trip is None else self.round_trip + _GAIN * (trip - self.round_trip)
-        self._note_loss(0.0)
         # No network takes longer than the cap; a machine that stood still might seem to.
         excess = min(max(0.0, excess), self._config.ack_wait_max)
         if self.excess is None:
@@ -49,12 +48,13 @@ class AckClock:
             self._deviation += _DEVIATION_GAIN * (abs(excess - self.excess) - self._deviation)
             self.excess += _GAIN * (excess - self.excess)
 
-    def _note_loss(self, lost: float) -> None:
+    def note_loss(self, lost: float) -> None:
+        """1.0 for a packet whose ack was not there in time, 0.0 for one whose ack was."""
         self.loss = lost if self.loss is None else self.loss + _SLOW_GAIN * (lost - self.loss)
 
     def overdue(self, exponent: int) -> None:
         """A packet that was given this much back-off waited in vain."""
-        self._note_loss(1.0)
+        self.note_loss(1.0)
         self._backoff = max(self._backoff, min(exponent + 1, _BACKOFF_MAX))
 
     def exponent(self, retransmissions: int) -> int:
@@ -128,6 +128,8 @@ class AckController(Generic[Owner]):
         if pending is None:
             return None
         pending.acknowledged = True
+        if pending.deadline is not None:
+            self.clock.note_loss(0.0)
         if pending.measurable:
             self.clock.measure(now - pending.sent_at - pending.expected_delay, pending.expected_delay)
         pending.deadline = None
