@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import dns.message
@@ -9,11 +10,12 @@ import dns.rrset
 import pytest
 import trustme
 
-from smolmix_web.dns import Resolver, ServerAddress, parse_server
+from smolmix_web.dns import Resolver, parse_server
 from smolmix_web.errors import DnsError
 from smolmix_web.http.doh import MAX_SERVERS, DnsOverHttps
 from smolmix_web.rand import SeededRandom
 from smolmix_web.sockets import TcpStream
+from tests.http2_server import Http2Server
 from tests.http_server import Answer, HttpServer, Request
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import virtual
@@ -34,12 +36,11 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def set_up(
-    authority: trustme.CA, handler: Callable[[Request], Answer], server: ServerAddress = SERVER
-) -> tuple[Wire, HttpServer, Resolver]:
-    wire = Wire()
-    http = HttpServer(handler)
-    context = server_context(authority.issue_cert("dns.test"))
+Handler = Callable[[Request], Answer]
+
+
+def listen(wire: Wire, authority: trustme.CA, http: HttpServer | Http2Server, alpn: str) -> None:
+    context = server_context(authority.issue_cert("dns.test"), alpn=(alpn,))
 
     async def serve(stream: TcpStream) -> None:
         tls = TlsServer(stream, context)
@@ -47,8 +48,18 @@ def set_up(
         await http.serve(tls)  # type: ignore[arg-type]
 
     wire.listen(443, serve)
+
+
+def set_up(authority: trustme.CA, handler: Handler) -> tuple[Wire, HttpServer, Resolver]:
+    wire = Wire()
+    http = HttpServer(handler)
+    listen(wire, authority, http, "http/1.1")
+    return wire, http, client(wire, authority)
+
+
+def client(wire: Wire, authority: trustme.CA) -> Resolver:
     doh = DnsOverHttps(wire.client, extra_roots=[authority.cert_pem.bytes().decode()])
-    return wire, http, Resolver(wire.client, server, None, 30, SeededRandom("doh"), https=doh)
+    return Resolver(wire.client, SERVER, None, 30, SeededRandom("doh"), https=doh)
 
 
 @pytest.mark.feature("DNS", "DNS over HTTPS: POST, id 0, padded, minimal headers, the address of the server is given")
@@ -65,6 +76,22 @@ def test_what_is_posted(authority: trustme.CA) -> None:
         assert "cookie" not in first.headers and "referer" not in first.headers
         assert first.body[:2] == second.body[:2] == b"\0\0" and len(first.body) == len(second.body) == 128
         assert http.connections == 1  # kept for the next question
+
+    run()
+
+
+@pytest.mark.feature("DNS", "DNS over HTTPS: many questions at once on one HTTP/2 connection")
+def test_http2(authority: trustme.CA) -> None:
+    @virtual
+    async def run() -> None:
+        wire = Wire()
+        http = Http2Server(lambda request: Answer(headers=[TYPE], body=answer_to(request.body)))
+        listen(wire, authority, http, "h2")
+        resolver = client(wire, authority)
+        answers = await asyncio.gather(*(resolver.lookup(f"n{index}.test") for index in range(20)))
+        assert all(answer.records for answer in answers)
+        assert len(http.sessions) == 1 and len(http.requests) == 20
+        assert {len(request.body) for request in http.requests} == {128}
 
     run()
 
