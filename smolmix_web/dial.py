@@ -51,6 +51,11 @@ class Connected:
     connect_seconds: float | None = None
     tls_seconds: float | None = None
 
+    @property
+    def truncated(self) -> bool:
+        """The peer, or somebody on the way, ended TLS without saying so: what came may not be all."""
+        return bool(getattr(self.stream, "truncated", False))
+
     async def __aenter__(self) -> Connected:
         return self
 

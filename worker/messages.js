@@ -176,7 +176,7 @@
  *   | {type: "response", id: number, head: ResponseHead}
  *   | {type: "opened", id: number, detail: Record<string, unknown>}
  *   | {type: "chunk", id: number, data: Uint8Array<ArrayBuffer> | string, host?: string, port?: number}
- *   | {type: "eof", id: number}
+ *   | {type: "eof", id: number, truncated: boolean}
  *   | {type: "written", id: number, bytes: number}
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
  *   | {type: "rewind", id: number, turn: number}

@@ -86,6 +86,7 @@ export class MixTcpSocket {
   /** @type {TCPSocketOpenInfo | null} */ #info = null;
   /** Ends everything, from the wait for the tunnel on. */ #control = new AbortController();
   #settled = false;
+  #truncated = false;
   #closing = false;
 
   /**
@@ -123,6 +124,9 @@ export class MixTcpSocket {
   /** Of an open socket, as in `opened`. @returns {TCPSocketOpenInfo["writable"]} */
   get writable() { return this.#opening().writable; }
 
+  /** Once `readable` has ended: TLS was cut off without its closing message, so what came may not be all. */
+  get truncated() { return this.#truncated; }
+
   /** @returns {TCPSocketOpenInfo} */
   #opening() {
     if (this.#info) return this.#info;
@@ -136,7 +140,10 @@ export class MixTcpSocket {
    * @returns {Promise<TCPSocketOpenInfo>}
    */
   async #open(connected, request, signal) {
-    const channel = new Channel(await unlessAborted(connected, signal), { type: "tcp", request }, { signal });
+    const connection = await unlessAborted(connected, signal);
+    /** @param {import("./messages.js").WorkerMessage} message */
+    const notice = (message) => { if (message.type === "eof") this.#truncated = message.truncated; };
+    const channel = new Channel(connection, { type: "tcp", request }, { signal, notice });
     channel.halves = true;
     void channel.closed.then((error) => this.#end(error));
     const message = await channel.opened;

@@ -61,7 +61,7 @@ async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     try:
         channel.send("opened", detail=_tcp_detail(connected))
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(_tcp_reads(channel, stream))
+            reading = group.create_task(_tcp_reads(channel, connected))
             await _tcp_writes(channel, stream)
             discarded = group.create_task(channel.discarded.wait())
             await asyncio.wait((reading, discarded), return_when=asyncio.FIRST_COMPLETED)
@@ -111,14 +111,14 @@ def _tcp_detail(connected: Connected) -> dict[str, Any]:
     }
 
 
-async def _tcp_reads(channel: Channel, stream: ByteStream) -> None:
+async def _tcp_reads(channel: Channel, connected: Connected) -> None:
     """One chunk for each pull. What comes when the page reads no more is dropped, so that the end is noticed."""
-    while data := await stream.read(READ_PIECE):
+    while data := await connected.stream.read(READ_PIECE):
         if not channel.discarded.is_set():
             await channel.pulled()
         if not channel.discarded.is_set():
             channel.send("chunk", data=data)
-    channel.send("eof")
+    channel.send("eof", truncated=connected.truncated)
 
 
 async def _tcp_writes(channel: Channel, stream: ByteStream) -> None:

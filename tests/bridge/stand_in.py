@@ -79,9 +79,10 @@ class Body:
 
 
 class Stream:
-    """A TCP connection whose peer sends what is put into `incoming`; `b""` is its end."""
+    """A TCP connection whose peer sends what is put into `incoming`; `b""` is its end, in TLS perhaps cut off."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, truncated: bool = False) -> None:
+        self.truncated = truncated
         self.incoming: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.sent: list[bytes] = []
         self.calls: list[str] = []

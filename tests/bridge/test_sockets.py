@@ -123,6 +123,18 @@ async def test_a_page_that_reads_no_more_may_go_on_writing(waiting: str) -> None
     assert stream.calls == ["send_eof", "close"] and page.kinds()[-1] == "end" and page.open == 0
 
 
+@pytest.mark.feature("Sockets", "TCP over TLS: an end that was cut off is told")
+@pytest.mark.parametrize("truncated", [False, True])
+async def test_an_end_that_was_cut_off(truncated: bool) -> None:
+    stream = Stream(truncated=truncated)
+    page = Page(tcp=stream)
+    await page.set_up()
+    await opened(page)
+    stream.incoming.put_nowait(b"")
+    await settle()
+    assert page.posted[-1] == {"type": "eof", "id": 1, "truncated": truncated}
+
+
 async def test_a_page_that_reads_no_more_hears_of_a_reset() -> None:
     stream = Stream()
     page = Page(tcp=stream)

@@ -470,6 +470,25 @@ async def test_close_has_a_limit(scripted: ApiPage) -> None:
     assert await running == ["close_timeout", "close", True, True, 0]
 
 
+async def test_an_end_that_was_cut_off(scripted: ApiPage) -> None:
+    got: Any = await scripted.run(
+        HEAD
+        + """const seen_truncated = [];
+        for (const truncated of [false, true]) {
+          const socket = new api.TCPSocket("h", 443, {tls: true});
+          const { id } = await heard("tcp");
+          say({type: "opened", id, detail: {tls: null}});
+          const { readable } = await socket.opened;
+          say({type: "eof", id, truncated});
+          const before = socket.truncated;
+          const { done } = await readable.getReader().read();
+          seen_truncated.push([before, done, socket.truncated]);
+        }
+        return seen_truncated;"""
+    )
+    assert got == [[False, True, False], [False, True, True]]
+
+
 async def test_what_a_socket_asks_for(scripted: ApiPage) -> None:
     got: Any = await scripted.run(
         HEAD

@@ -159,6 +159,25 @@ async def test_roots_and_alpn(server: ssl.SSLContext, root: str, own: str) -> No
     assert plain.tls is not None and plain.tls.alpn is None
 
 
+@pytest.mark.feature("Sockets", "TCP over TLS: an end that was cut off is told")
+@pytest.mark.parametrize("end", ["close", "cut"])
+@virtual
+async def test_an_end_that_was_cut_off(server: ssl.SSLContext, root: str, end: str) -> None:
+    wire = Wire()
+
+    async def serve(stream: TcpStream) -> None:
+        tls = TlsServer(stream, server)
+        await tls.handshake()
+        await tls.write(b"part")
+        await getattr(tls, end)()
+
+    wire.listen(443, serve)
+    dialer = Dialer(wire.client, None, extra_roots=(root,))
+    connected = await dialer.tls(await dialer.tcp([SERVER], 443, 30), "origin.test", 30)
+    assert [chunk async for chunk in connected] == [b"part"]
+    assert connected.truncated == (end == "cut")
+
+
 @pytest.mark.feature("Sockets", "TCP over TLS: certificates are always checked")
 @virtual
 async def test_whom_not_to_trust(server: ssl.SSLContext, root: str) -> None:

@@ -23,6 +23,7 @@ export async function tcp(tunnel: MixTunnel): Promise<void> {
   exactly<Promise<void>>()(socket.closed);
   exactly<Promise<void>>()(socket.close());
   exactly<void>()(socket.abort("reason"));
+  exactly<boolean>()(socket.truncated);
   const info = await socket.opened;
   exactly<ReadableStream<Uint8Array<ArrayBuffer>>>()(info.readable);
   exactly<WritableStream<ArrayBuffer | ArrayBufferView>>()(info.writable);
