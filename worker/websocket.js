@@ -93,9 +93,12 @@ export class MixWebSocket extends EventTarget {
     });
     this.#opened.catch(() => {});
     this.#closed = new Promise((resolve) => { this.#markClosed = resolve; });
-    const connected = connect();
+    if (signal?.aborted) {
+      setTimeout(() => this.#abort(signal.reason)); // events find their listeners; nothing is sent
+      return;
+    }
     if (signal) this.#heed(signal);
-    connected
+    connect()
       .then((connection) => this.#start(connection, { type: "websocket", url: this.url, protocols: names, headers, timeouts }))
       .catch((error) => this.#fail(error));
   }
@@ -203,10 +206,6 @@ export class MixWebSocket extends EventTarget {
   /** @param {AbortSignal} signal */
   #heed(signal) {
     const abort = () => this.#abort(signal.reason);
-    if (signal.aborted) {
-      setTimeout(abort);
-      return;
-    }
     signal.addEventListener("abort", abort, { once: true });
     this.#forgetSignal = () => signal.removeEventListener("abort", abort);
   }

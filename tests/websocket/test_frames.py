@@ -6,6 +6,9 @@ import asyncio
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 
@@ -172,6 +175,26 @@ def test_bad_frames(name: str) -> None:
             await asyncio.sleep(31)
             assert [frame and frame.code for frame in told] == [told_code]
             assert open_count(socket) == 0
+
+    run()
+
+
+@pytest.mark.feature("WebSocket", "malformed frames end the connection: 1002, 1007, 1009")
+@given(st.binary(max_size=60), st.booleans())
+def test_any_bytes_of_a_server_end_with_a_typed_reason(data: bytes, compression: bool) -> None:
+    """Nothing hangs, and no defect shows: `internal` would be one."""
+
+    async def script(server: Server) -> None:
+        await server.accept()
+        await server.stream.write(data)
+        await server.stream.close()
+
+    @virtual
+    async def run() -> None:
+        offer = {"extensions": [ServerPerMessageDeflateFactory()]} if compression else {}
+        _, end = await everything(await open_socket(script, offer, max_size=1000))
+        known = {"connection_closed", "websocket_protocol", "bad_text", "message_too_big"}
+        assert end.clean or (end.error is not None and end.error.code in known)
 
     run()
 

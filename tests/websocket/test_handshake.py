@@ -9,6 +9,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import HttpError, OptionError, SmolmixError, TimeoutExpired, WebSocketError
@@ -145,6 +147,31 @@ def test_refused_handshakes(name: str, step: int) -> None:
         assert (caught.value.code, caught.value.reason, caught.value.phase) == (code, reason, "open")
         assert LoopClock().now() < 1010
         assert connector.open_count == 0
+
+    run()
+
+
+@pytest.mark.feature("WebSocket", "refused handshakes: status, accept, subprotocol, extensions")
+@given(st.integers(0, 170), st.integers(0, 5), st.binary(max_size=5))
+def test_a_damaged_answer_gives_a_typed_error_or_none(at: int, cut: int, put: bytes) -> None:
+    """Bytes taken away and put in anywhere; then the server ends the connection."""
+
+    async def serve(stream: ByteStream) -> None:
+        accept = accept_value(await stream.read())
+        answer = f"{UPGRADE}Sec-WebSocket-Accept: {accept}\r\nX: y\r\n\r\n".encode()
+        await stream.write(answer[:at] + put + answer[at + cut :])
+        await stream.close()
+
+    @virtual
+    async def run() -> None:
+        connector = PipeConnector(serve)
+        try:
+            socket = await connect(LoopClock(), None, "ws://a.test/", connector=connector)
+        except WebSocketError as error:
+            assert error.code in ("websocket_handshake", "bad_status") and error.phase == "open"
+            assert connector.open_count == 0
+        else:
+            assert not isinstance(await socket.receive(), str)
 
     run()
 
