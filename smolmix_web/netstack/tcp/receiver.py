@@ -197,9 +197,15 @@ class Receiver:
             end = seq + len(payload)
             fin = False
             self.ack_now = True
-        if fin and self.fin_at is None:
-            self.fin_at = end
-        elif self.fin_at is not None and end > self.fin_at:  # text behind the FIN
+        if fin and end != self.fin_at:
+            # One in order counts, as RFC 9293 reads segments in order. Elsewhere the text cannot end at two places, nor
+            # before text that has arrived: not believed, but answered (RFC 5961 in spirit).
+            if seq <= self.rcv_nxt <= end or (self.fin_at is None and end >= self._highest):
+                self.fin_at = end
+            else:
+                fin = False
+                self._acknowledge_at_once()
+        if self.fin_at is not None and end > self.fin_at:  # text behind the FIN
             payload = payload[: max(0, self.fin_at - seq)]
             end = seq + len(payload)
         if payload and len(payload) > self.mss:
@@ -219,6 +225,9 @@ class Receiver:
                     self._buffer += payload
                 self.rcv_nxt = end
                 if self._ranges:
+                    first = self._ranges[0]
+                    if first.start < end and seq == rcv_nxt:
+                        self._dsack = (first.start, min(end, first.end))
                     self._absorb()
                     self._acknowledge_gap(now)  # a hole was filled: tell at once (RFC 5681 4.2)
                 else:
@@ -238,6 +247,11 @@ class Receiver:
             self._acknowledge_at_once()
         return False
 
+    @property
+    def _highest(self) -> int:
+        """Where the text ends that has arrived, holes or not."""
+        return self._ranges[-1].end if self._ranges else self.rcv_nxt
+
     def _finish(self) -> bool:
         if self.fin_at == self.rcv_nxt and not self.fin_received:
             self.fin_received = True
@@ -250,6 +264,7 @@ class Receiver:
 
     def _insert(self, seq: int, payload: bytes) -> None:
         ranges = self._ranges
+        repeated: tuple[int, int] | None = None  # the first part of it (RFC 2883 4.2.3)
         self._arrivals += 1
         end = seq + len(payload)
         at = bisect_right(ranges, seq, key=_start)
@@ -263,7 +278,7 @@ class Receiver:
                 self._dsack = (seq, end)
                 return
             if seq < into.end:
-                self._dsack = (seq, into.end)
+                repeated = (seq, into.end)
             into.data += payload[into.end - seq :]
         else:
             self._unreported += 1
@@ -272,12 +287,14 @@ class Receiver:
         following = at + 1
         while following < len(ranges) and ranges[following].start <= into.end:
             other = ranges[following]
-            if other.start < end:
-                self._dsack = (other.start, min(end, other.end))
+            if other.start < end and repeated is None:
+                repeated = (other.start, min(end, other.end))
             if other.end > into.end:
                 into.data += other.data[into.end - other.start :]
             following += 1
         del ranges[at + 1 : following]
+        if repeated is not None:
+            self._dsack = repeated
 
     def _absorb(self) -> None:
         """The hole in front of the first ranges was filled."""
