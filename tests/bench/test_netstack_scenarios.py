@@ -8,7 +8,14 @@ import tracemalloc
 
 import pytest
 
-from bench.netstack_scenarios import ack_economy, fairness, first_bytes, smoltcp_setting, steady_fraction
+from bench.netstack_scenarios import (
+    ack_economy,
+    fairness,
+    first_bytes,
+    smoltcp_setting,
+    standing_queue,
+    steady_fraction,
+)
 from smolmix_web.errors import ConnectionRefused, HostUnreachable, TimeoutExpired
 from smolmix_web.netstack import ErrorKind, Stack, State, TcpConnection
 from smolmix_web.rand import SeededRandom
@@ -21,7 +28,7 @@ GOODPUT = {0.0: 322_945, 0.01: 1.2 * 219_671, 0.05: 2 * 76_626, 0.1: 2 * 37_775,
 
 @pytest.mark.parametrize("loss", GOODPUT)
 def test_goodput_with_small_buffers(loss: float) -> None:
-    assert smoltcp_setting(loss) >= GOODPUT[loss]
+    assert smoltcp_setting(loss, runs=3 if loss >= 0.2 else 1) >= GOODPUT[loss]
 
 
 @pytest.mark.parametrize(("rtt", "loss", "least"), [(0.3, 0.05, 0.7), (1.0, 0.01, 0.85)])
@@ -31,11 +38,24 @@ def test_a_mix_network_is_filled(rtt: float, loss: float, least: float) -> None:
 
 @pytest.mark.parametrize("rtt", [0.3, 1.0, 2.0])
 def test_the_first_200_kilobytes_take_five_round_trips(rtt: float) -> None:
-    assert first_bytes(rtt)[1] <= 5.0
+    assert first_bytes(rtt)[0] <= 5.0  # since the call, handshake included
 
 
-def test_flows_share_fairly() -> None:
-    index, rates = fairness(seconds=30.0)
+@pytest.mark.parametrize(("rtt", "rate"), [(0.2, 200_000), (0.5, 100_000), (1.0, 250_000)])
+def test_a_link_is_kept_busy_with_a_short_queue(rtt: float, rate: int) -> None:
+    longer, used = standing_queue(rtt, rate)
+    assert longer < 1.4 and used > 0.93
+
+
+def test_jitter_as_long_as_the_path_is_not_taken_for_a_queue() -> None:
+    """Each packet of a mix network waits by itself at each hop: the mean round trip may be twice the shortest."""
+    longer, used = standing_queue(0.2, 250_000, hops=0.1)
+    assert longer < 1.5 and used > 0.85
+
+
+@pytest.mark.parametrize("rtt", [0.3, 1.0])
+def test_flows_share_fairly(rtt: float) -> None:
+    index, rates = fairness(rtt=rtt, seconds=30.0)
     assert index >= 0.95 and sum(rates) > 0.85 * 250_000
 
 

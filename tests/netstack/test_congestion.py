@@ -98,7 +98,7 @@ def test_the_model_keeps_the_product_in_flight_and_ignores_losses() -> None:
         delivered(model, 100_000.0, 0.5, now)
         now += 0.05
     assert not model.startup
-    expected = 1.35 * 100_000 * 0.5 + 12 * MSS
+    expected = 1.25 * 100_000 * 0.5 + 5 * MSS
     assert model.cwnd == pytest.approx(expected, rel=0.01)
     model.on_loss(model.cwnd, now)
     model.on_recovery_exit(model.cwnd, now)
@@ -112,13 +112,32 @@ def test_the_model_keeps_the_product_in_flight_and_ignores_losses() -> None:
 def test_a_window_that_is_not_used_does_not_grow_and_app_limited_samples_do_not_count() -> None:
     model = PathModel(MSS, 10 * MSS)
     delivered(model, 10_000.0, 0.5, 1.0, in_flight=2 * MSS)
-    assert model.cwnd == 10 * MSS
+    assert model.cwnd == 20 * MSS
     before = model.bandwidth
     sample = RateSample()
     sample.delivered, sample.rate, sample.app_limited, sample.round_started = MSS, before / 2, True, True
     for _ in range(20):
         model.on_delivered(sample, 2.0)
     assert model.bandwidth == before
+
+
+def test_a_flow_with_less_than_its_share_of_the_path_grows_faster() -> None:
+    path = SharedPath()
+    models = [PathModel(MSS, 10 * MSS) for _ in range(2)]
+    now = 100.0
+    for model in models:
+        model.join(path)
+    for _ in range(200):
+        for model, rate in zip(models, (300_000.0, 100_000.0), strict=True):
+            delivered(model, rate, 0.5, now)
+        now += 0.05
+    assert path.fair_share == pytest.approx(200_000)
+    assert models[0].cwnd == pytest.approx(1.25 * 300_000 * 0.5 + 5 * MSS, rel=0.01)
+    assert models[1].cwnd == pytest.approx(1.5 * 1.25 * 100_000 * 0.5 + 5 * MSS, rel=0.01)
+    models[0].leave()
+    assert path.fair_share == pytest.approx(100_000)
+    models[1].on_idle(now)
+    assert path.fair_share == 0.0
 
 
 def test_the_shared_minimum_is_looked_for_again_by_all_at_once() -> None:

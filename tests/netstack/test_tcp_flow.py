@@ -8,6 +8,7 @@ import pytest
 
 from smolmix_web.errors import TimeoutExpired
 from smolmix_web.netstack import State, TcpConnection
+from smolmix_web.netstack.tcp.congestion import CongestionFactory, NewReno, PathModel
 from tests.netsim.raw import ACK, FIN, PSH, RST, Raw
 from tests.netsim.simulator import Peer, Session, Simulator, Wire, endpoint, void
 
@@ -17,11 +18,12 @@ def opened(*, window: int = 65_535, mss: int = 1380, **tcp: object) -> tuple[Raw
     return raw, raw.connect(window=window, mss=mss)
 
 
-def test_the_first_window_is_ten_segments() -> None:
-    """RFC 6928."""
-    raw, c = opened()
+@pytest.mark.parametrize(("congestion", "segments"), [(NewReno, 10), (PathModel, 20)])
+def test_the_first_window(congestion: CongestionFactory, segments: int) -> None:
+    """RFC 6928; the path model relies on the tunnel's pace."""
+    raw, c = opened(congestion=congestion)
     c.send(bytes(100_000), raw.now)
-    assert [len(segment.payload) for segment in raw.take()] == [1380] * 10
+    assert [len(segment.payload) for segment in raw.take()] == [1380] * segments
 
 
 def test_the_peers_window_is_a_hard_limit() -> None:

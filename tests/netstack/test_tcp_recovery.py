@@ -345,7 +345,7 @@ def test_a_long_outage_is_survived() -> None:
 def test_a_path_that_dies_fails_both_ends() -> None:
     sim = Simulator()
     session = Session(sim, bytes(500_000), bytes(500_000))
-    sim.run(0.5)
+    sim.run(0.3)
     sim.there.down = sim.back.down = True
     assert sim.run(1000)
     for peer in (session.client, session.server):

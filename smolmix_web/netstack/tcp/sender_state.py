@@ -149,6 +149,7 @@ class SenderState:
     def discard(self) -> None:
         """Forget everything; the connection is over."""
         self.buffer.discard(self.snd_nxt)
+        self.congestion.leave()
         self.board = Scoreboard()
         self.rack = Rack()
         self.timer_at = self.reorder_at = INFINITY

@@ -18,7 +18,7 @@ class SharedPath:
     time when they all send less, to see it without their queue. Alone, a newcomer would take the queue of the others
     for the path (the trouble of BBR that RFC 9040 sharing cures)."""
 
-    __slots__ = ("_candidate", "_drain_from", "_drain_until", "_seen_at", "min_rtt")
+    __slots__ = ("_bandwidth", "_candidate", "_drain_from", "_drain_until", "_flows", "_seen_at", "min_rtt")
 
     LIFETIME = 40.0  # seconds without a round trip as short
     NEAR = 1.05
@@ -30,6 +30,18 @@ class SharedPath:
         self._candidate = float("inf")
         self._drain_from = 0.0  # from then on the drain has had its effect
         self._drain_until = 0.0
+        self._bandwidth = 0.0  # of all flows together, bytes per second
+        self._flows = 0
+
+    def count(self, bandwidth: float, flows: int) -> None:
+        """So much is to be added to what the flows of this path have, and to their number."""
+        self._bandwidth += bandwidth
+        self._flows += flows
+
+    @property
+    def fair_share(self) -> float:
+        """Bytes per second, of those flows that are not limited by their applications."""
+        return self._bandwidth / self._flows if self._flows else 0.0
 
     def sample(self, rtt: float, now: float) -> None:
         if rtt <= self.min_rtt * self.NEAR:
@@ -68,6 +80,10 @@ class CongestionControl(Protocol):
 
     def join(self, path: SharedPath) -> None:
         """Before anything is sent: the path that this connection shares with others."""
+        ...
+
+    def leave(self) -> None:
+        """The connection is over."""
         ...
 
     def on_sent(self, size: int) -> None:

@@ -4,14 +4,17 @@ A mix network loses and reorders packets at random, and its round trips are long
 at each loss never fills it. This one asks what the path delivered (rate.py) and how long it takes when nothing queues,
 and keeps their product in flight, times a gain, plus a few segments:
 
-    cwnd = GAIN * bandwidth * (min_rtt + jitter) + EXTRA segments
+    cwnd = gain * bandwidth * (min_rtt + jitter) + EXTRA segments
 
-The gain is what finds more bandwidth and what carries over random loss. The constant makes flows fair: of flows with
-one bottleneck the smaller gets relatively more. A loss says nothing by itself. Losses that come with a queue, in rounds
-that lose more than LOSS_LIMIT, pull the window down to what is delivered: there is a short queue that overflows.
+The gain is what finds more bandwidth and what carries over random loss. It falls as a queue stands: as the shortest
+round trip of a round exceeds the shortest of all by more than the jitter explains. So a link is kept busy with little
+that waits before it. The constant makes flows fair: of flows with one bottleneck the smaller gets relatively more. A
+loss says nothing by itself. Losses that come with a queue, in rounds that lose more than LOSS_LIMIT, pull the window
+down to what is delivered: there is a short queue that overflows.
 
-There is no pacing here. Packets are cut when the tunnel asks for them (`Stack.poll` with a limit), so the local queue
-is no part of the round trip, and the tunnel's own rate shows in the delivery rate.
+There is no pacing here. Packets are cut when the tunnel asks for them (`Stack.poll` with a limit) and leave at the
+tunnel's own pace, so no burst reaches the network, the local queue is no part of the round trip, and the tunnel's rate
+shows in the delivery rate. For the same reason twice the initial window of RFC 6928 is sent.
 """
 
 from __future__ import annotations
@@ -24,8 +27,14 @@ from .base import SharedPath
 INFINITY = float("inf")
 STARTUP_GAIN = 2.9  # of the measured rate, which is that of a round trip ago: lets the window double
 QUICK_BYTES = 64 * 1024  # up to here the window triples in a round trip
-GAIN = 1.35
-EXTRA = 12  # segments
+GAIN = 1.25  # while nothing queues; less by the queue, as a part of the round trip
+MIN_GAIN = 0.8
+JITTER = 1.5  # times the mean step between round trips: how much longer than the shortest they are in the mean
+EXTRA = 5  # segments
+STEP = 1.5  # that a flow with less than its share may grow by at once
+STARTUP_EXTRA = 12
+INITIAL = 2  # times the initial window of others
+QUEUE = 0.25  # of the shortest round trip: there is one
 FULL_ROUNDS = 3  # without FULL_GROWTH more bandwidth the pipe is full
 FULL_GROWTH = 1.25
 BANDWIDTH_ROUNDS = 6  # the maximum of so many rounds counts
@@ -37,16 +46,20 @@ LOSS_LIMIT = 0.1
 class PathModel:
     __slots__ = (
         "_before",
+        "_best",
         "_full_bandwidth",
         "_full_count",
         "_initial",
         "_jitter",
+        "_latest",
         "_mean",
         "_path",
+        "_queue",
         "_round",
         "_round_delivered",
         "_round_lost",
         "_rounds",
+        "_share",
         "bandwidth",
         "cwnd",
         "mss",
@@ -56,14 +69,17 @@ class PathModel:
 
     def __init__(self, mss: int, initial_window: int) -> None:
         self.mss = mss
-        self.cwnd = initial_window
+        self.cwnd = self._initial = initial_window * (INITIAL if initial_window > mss else 1)
         self.ssthresh = 1 << 62  # this controller has none
         self.bandwidth = 0.0  # bytes per second
         self.startup = True
-        self._initial = initial_window
-        self._mean = 0.0  # of round trips, and their mean deviation
-        self._jitter = 0.0
+        self._mean = 0.0  # of round trips
+        self._latest = 0.0
+        self._jitter = 0.0  # mean step from one to the next: of the path, for a queue changes slowly
+        self._best = INFINITY  # of this round
+        self._queue = 0.0  # that stood in the round before, as a part of the round trip
         self._path = SharedPath()
+        self._share = 0.0  # what we have told it of our bandwidth
         self._round = 0
         self._rounds: deque[tuple[int, float]] = deque()  # (round, its best rate), falling
         self._full_bandwidth = 0.0
@@ -78,14 +94,24 @@ class PathModel:
     def min_rtt(self) -> float:
         return self._path.min_rtt
 
+    def leave(self) -> None:
+        self._tell(0.0)
+
     # -- the model
+
+    def _tell(self, bandwidth: float) -> None:
+        self._path.count(bandwidth - self._share, (bandwidth > 0.0) - (self._share > 0.0))
+        self._share = bandwidth
 
     def _on_rtt(self, rtt: float, now: float) -> None:
         if self._mean:
-            self._jitter += (abs(rtt - self._mean) - self._jitter) / 8
+            self._jitter += (abs(rtt - self._latest) - self._jitter) / 16
             self._mean += (rtt - self._mean) / 8
         else:
             self._mean = rtt
+        self._latest = rtt
+        if rtt < self._best:
+            self._best = rtt
         self._path.sample(rtt, now)
 
     def _on_rate(self, rate: float) -> None:
@@ -96,35 +122,36 @@ class PathModel:
             rounds.append((self._round, rate))
         self.bandwidth = rounds[0][1]
 
-    def _on_round(self) -> None:
+    def _on_round(self, app_limited: bool) -> None:
         self._round += 1
         rounds = self._rounds
         while len(rounds) > 1 and rounds[0][0] <= self._round - BANDWIDTH_ROUNDS:
             rounds.popleft()
         if rounds:
             self.bandwidth = rounds[0][1]
+        self._tell(0.0 if app_limited or self.startup else self.bandwidth)
+        if self._best != INFINITY:
+            usual = self.min_rtt + self._jitter
+            self._queue = self._best / usual - 1.0 if self._best > usual > 0.0 else 0.0
+            self._best = INFINITY
         if self.startup:
             if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
                 self._full_bandwidth = self.bandwidth
                 self._full_count = 0
             else:
                 self._full_count += 1
-                self.startup = self._full_count < FULL_ROUNDS and not self._queueing
+                self.startup = self._full_count < FULL_ROUNDS and self._queue <= QUEUE
         total = self._round_delivered + self._round_lost
-        if self._round_lost > LOSS_LIMIT * total and self._queueing:
+        if self._round_lost > LOSS_LIMIT * total and self._queue > QUEUE:
             self.startup = False
             self.cwnd = max(min(self.cwnd, self._product(1.0)), self.mss * MIN_SEGMENTS)
         self._round_delivered = self._round_lost = 0
-
-    @property
-    def _queueing(self) -> bool:
-        return self._mean > 1.25 * self.min_rtt + 2 * self._jitter
 
     def _product(self, gain: float) -> int:
         """What fills the path, in bytes; 0 while nothing is known."""
         if self.min_rtt == INFINITY:
             return 0
-        return int(gain * self.bandwidth * (self.min_rtt + min(2 * self._jitter, self.min_rtt)))
+        return int(gain * self.bandwidth * (self.min_rtt + min(JITTER * self._jitter, self.min_rtt)))
 
     # -- the window
 
@@ -134,16 +161,21 @@ class PathModel:
         self._round_delivered += sample.delivered
         self._round_lost += sample.lost
         if sample.round_started:
-            self._on_round()
+            self._on_round(sample.app_limited)
         if sample.rate is not None and (not sample.app_limited or sample.rate > self.bandwidth):
             self._on_rate(sample.rate)
         floor = self.mss * MIN_SEGMENTS
         if self._path.draining(now, self._mean) and not self.startup:
             self.cwnd = min(self.cwnd, max(self._product(DRAIN), floor))
             return
-        target = self._product(STARTUP_GAIN if self.startup else GAIN) + EXTRA * self.mss
         if self.startup:
+            target = self._product(STARTUP_GAIN) + STARTUP_EXTRA * self.mss
             target = max(target, self._initial) if self.bandwidth else self.cwnd + sample.delivered
+        else:
+            gain = max(GAIN - self._queue, MIN_GAIN)
+            if self._share:
+                gain *= min(max(self._path.fair_share / self._share, 1.0), STEP)
+            target = self._product(gain) + EXTRA * self.mss
         if self.cwnd >= target and not self.startup:
             self.cwnd = max(target, floor)
         elif self.cwnd < 2 * sample.in_flight + self.mss:
@@ -177,6 +209,7 @@ class PathModel:
             self._before = None
 
     def on_idle(self, now: float) -> None:
+        self._tell(0.0)
         self.cwnd = min(self.cwnd, self._initial)
 
     def set_mss(self, mss: int) -> None:

@@ -26,6 +26,9 @@ class NewReno:
     def join(self, path: SharedPath) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
     def on_sent(self, size: int) -> None:
         if self._prr.active:
             self._prr.sent(size)
