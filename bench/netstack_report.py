@@ -63,8 +63,8 @@ def tables(result: dict[str, Any]) -> str:
             ),
         ),
         "## The first 200 KB of a fresh connection",
-        "In round trips, without loss, over the same link; at most 5 are asked. At 0.3 s the link alone takes 2.8 for these\n"
-        "bytes, the handshake 1 and the way of the last byte 0.5; the rest is the wait for the first acknowledgement.",
+        "In round trips, without loss, over the same link; at most 5 are asked. At 0.3 s the link alone takes 2.8 for\n"
+        "these bytes, the handshake 1 and the way of the last byte 0.5; the rest is the wait for the first acknowledgement.",
         table(
             ("round trip", "since ESTABLISHED", "since `tcp_connect`", "reached"),
             (
@@ -78,8 +78,8 @@ def tables(result: dict[str, Any]) -> str:
             ),
         ),
         "## The queue before a link",
-        "A greedy flow: its smoothed round trip as a multiple of that of the path (below 1.5 is wanted), and the part of\n"
-        "the link that arrives as data. In the last row each packet has an exponential delay of its own, each way.",
+        "A greedy flow: its smoothed round trip as a multiple of that of the path (below 1.5 is wanted), and the part\n"
+        "of the link that arrives as data. In the last row each packet has an exponential delay of its own, each way.",
         table(
             ("path", "link, bytes/s", "round trip", "of the link"),
             (

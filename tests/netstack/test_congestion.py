@@ -20,7 +20,7 @@ def test_cubic_returns_to_where_the_loss_was_and_goes_beyond() -> None:
     """RFC 9438 4.2: concave up to W_max at the time K, convex after it."""
     control = Cubic(MSS, 10 * MSS)
     control.cwnd = 100 * MSS
-    control.on_loss(100 * MSS, 0.0)
+    control.on_loss(100 * MSS, 100 * MSS, 0.0)
     assert control.ssthresh == 70 * MSS
     control.on_recovery_exit(70 * MSS, 0.0)
     k = (30 / 0.4) ** (1 / 3)
@@ -40,9 +40,9 @@ def test_cubic_returns_to_where_the_loss_was_and_goes_beyond() -> None:
 def test_cubic_fast_convergence_and_reno_friendliness() -> None:
     control = Cubic(MSS, 10 * MSS)
     control.cwnd = 100 * MSS
-    control.on_loss(100 * MSS, 0.0)
+    control.on_loss(100 * MSS, 100 * MSS, 0.0)
     control.on_recovery_exit(0, 0.0)
-    control.on_loss(70 * MSS, 0.1)  # lower than the last: RFC 9438 4.7 leaves more room
+    control.on_loss(70 * MSS, 70 * MSS, 0.1)  # lower than the last: RFC 9438 4.7 leaves more room
     assert control._w_max == pytest.approx(70 * 0.85)
     small = Cubic(MSS, 4 * MSS)
     small.cwnd = small.ssthresh = 4 * MSS
@@ -57,7 +57,7 @@ def test_cubic_fast_convergence_and_reno_friendliness() -> None:
 def test_cubic_undo_and_idle() -> None:
     control = Cubic(MSS, 10 * MSS)
     control.cwnd = 100 * MSS
-    control.on_loss(100 * MSS, 0.0)
+    control.on_loss(100 * MSS, 100 * MSS, 0.0)
     control.undo()
     assert control.cwnd == 100 * MSS and control.ssthresh == 1 << 62
     control.on_idle(1.0)
@@ -100,7 +100,7 @@ def test_the_model_keeps_the_product_in_flight_and_ignores_losses() -> None:
     assert not model.startup
     expected = 1.25 * 100_000 * 0.5 + 5 * MSS
     assert model.cwnd == pytest.approx(expected, rel=0.01)
-    model.on_loss(model.cwnd, now)
+    model.on_loss(model.cwnd, model.cwnd, now)
     model.on_recovery_exit(model.cwnd, now)
     assert model.cwnd == pytest.approx(expected, rel=0.01)
     model.on_timeout(model.cwnd, now, True)

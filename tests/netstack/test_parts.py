@@ -64,7 +64,7 @@ def test_newreno_grows_and_halves() -> None:
     for _ in range(10):
         control.on_ack(1000, 10_000, 0.0, None)
     assert control.cwnd == 20_000  # slow start doubles
-    control.on_loss(20_000, 0.0)
+    control.on_loss(20_000, 20_000, 0.0)
     assert (control.cwnd, control.ssthresh) == (10_000, 10_000)
     control.on_recovery_exit(9_000, 0.0)
     for _ in range(10):

@@ -42,7 +42,7 @@ def test_three_sacked_segments_above_a_hole_make_it_lost() -> None:
     (again,) = raw.sack(edge(0), (edge(1), edge(4)))
     assert again.seq == edge(0) and len(again.payload) == MSS
     assert c.sender.phase is Phase.RECOVERY
-    assert c.sender.congestion.ssthresh == 4 * MSS  # half of what was in flight then
+    assert c.sender.congestion.ssthresh == 5 * MSS  # half of FlightSize (RFC 5681 3.1)
     assert raw.sack(edge(0), (edge(1), edge(5))) == []  # once
     raw.inject(ACK, 1, edge(10))
     assert c.sender.phase is Phase.OPEN

@@ -217,6 +217,7 @@ class TcpConnection:
         sender, receiver, config = self.sender, self.receiver, self.config
         if config.timestamps:
             self.timestamps.from_syn(syn, self.irs, now)
+            sender.echoes = self.timestamps.active
         announced = syn.mss or (536 if self.local.address.version == 4 else 1220)
         sender.limit_mss(max(announced, config.min_mss), TIMESTAMP_SIZE if self.timestamps.active else 0)
         sender.set_mss(self.path_mss)

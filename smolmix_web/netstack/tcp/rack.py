@@ -93,9 +93,12 @@ class Rack:
             self._lateness = max(self._lateness, lateness)
 
     def resume(self, records: Iterable[Sent]) -> None:
-        """Begin again with these in flight, as after a timeout that was for nothing."""
+        """Begin again with these in flight, as after a timeout that was for nothing. What seemed the delivery of a
+        repetition was that of the original, so it says nothing of what was sent between the two."""
         waiting = sorted((r for r in records if not r.sacked and not r.lost), key=lambda record: record.sent_at)
         self._order = deque((record, record.transmissions) for record in waiting)
+        self._sent_at = -INFINITY
+        self._end = 0
 
     def _learn(self, late: float) -> None:
         if late > self._lateness:

@@ -2,7 +2,8 @@
 
 * Recovery: with SACK by RACK (rack.py) or RFC 6675; without, NewReno on the same accounting, each duplicate ACK
   standing for one segment that left the network. Limited transmit (RFC 3042) follows from both.
-* What was for nothing is taken back: Eifel detection by timestamps (RFC 3522), D-SACK (RFC 3708).
+* What was for nothing is taken back: Eifel detection by timestamps (RFC 3522), without them F-RTO (RFC 5682), and
+  D-SACK (RFC 3708).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from .rack import CLOCK
 from .scoreboard import Sent
-from .sender_state import INFINITY, Phase, SenderState
+from .sender_state import INFINITY, Doubt, Phase, SenderState
 
 
 class LossRecovery(SenderState):
@@ -57,6 +58,8 @@ class LossRecovery(SenderState):
         if delivered:
             self._sample(delivered, age, now)
             sample = self.rate.on_delivered(delivered, now, self.rtt.min_rtt)
+        if self._doubt:
+            self._judge_timeout(ack, delivered, now)
         if acked:
             if age is not None and self._first_resent_at is not None:
                 self._judge(delivered[0], age, now)
@@ -122,6 +125,20 @@ class LossRecovery(SenderState):
                 self.spurious += 1
                 self.congestion.undo()
 
+    def _judge_tail(self, in_flight: int, now: float) -> None:
+        """All that a tail loss probe stood for is acknowledged. Data that was sent later too, and no D-SACK: the probe
+        has repaired a loss that nothing else shows (RFC 8985 7.4.2)."""
+        end, self._tail_end = self._tail_end, None
+        if self._tail_at is not None and end is not None and self.snd_una > end and self.phase is Phase.OPEN:
+            self._tail_at = None
+            self.congestion.on_loss(in_flight, self._flight_size, now)
+            self.congestion.on_recovery_exit(self.in_flight, now)
+
+    @property
+    def _flight_size(self) -> int:
+        """RFC 5681 2, without what limited transmit has added to the window (3.2 step 2, RFC 6675 5 step 4.2)."""
+        return min(self.snd_nxt - self.snd_una, self.congestion.cwnd)
+
     @staticmethod
     def _verified(age: float | None, delivered: list[Sent], now: float) -> float | None:
         """The age of an echo, when it is of the segment at the left edge. TS.Recent never goes back, so for a late
@@ -143,10 +160,39 @@ class LossRecovery(SenderState):
             return
         if self.phase is Phase.RECOVERY and self._resent > 1:
             return  # this one was late, but others were sent again too: left to D-SACKs, which tell of each
+        self._take_back(resent_at)
+
+    def _judge_timeout(self, ack: int, delivered: list[Sent], now: float) -> None:
+        """F-RTO (RFC 5682 2.1, with SACK 3.1): is what was in flight before the timeout still arriving? The ACK of the
+        one segment that was sent again does not tell: what stood behind it may have waited for it. So new data goes
+        out, and the ACK after that decides."""
+        doubt = self._doubt
+        advanced = ack == self.snd_una and bool(delivered) and delivered[0].end <= ack
+        original = any(record.transmissions == 1 and record.end <= self._recovery_point for record in delivered)
+        if doubt is Doubt.TIMED_OUT:
+            if advanced:  # nothing was sent again, and an answer comes
+                self._take_back(now)
+        elif doubt is Doubt.REPEATED:
+            if advanced:
+                more = self.snd_una < self._recovery_point and self._unsent() > 0
+                usable = self.snd_una + self.snd_wnd > self.snd_nxt
+                self._doubt = Doubt.PROBING if more and usable else Doubt.NONE
+                self._doubt_limit = self.snd_nxt + 2 * self.mss
+            elif not self.sack_permitted and ack == self.snd_una:
+                self._doubt = Doubt.NONE
+        elif original:
+            self._take_back(now)
+        elif delivered or not self.sack_permitted:
+            self._doubt = Doubt.NONE  # new data arrives, the old does not
+
+    def _take_back(self, since: float) -> None:
+        """The present recovery or timeout was for nothing: what was not sent again after `since` is on its way."""
         self.spurious += 1
-        self.board.unmark(resent_at)
+        self.board.unmark(since)
         self.rack.resume(self.board.records)
         self.phase = Phase.OPEN
+        self._doubt = Doubt.NONE
+        self._first_resent_at = None
         self._force = False
         self._resent = 0
         self.congestion.undo()
@@ -185,6 +231,8 @@ class LossRecovery(SenderState):
 
     def _on_progress(self, acked: int, in_flight: int, now: float) -> None:
         self._timeouts = self._tail_probes = 0
+        if self._tail_end is not None and self.snd_una >= self._tail_end:
+            self._judge_tail(in_flight, now)
         self._progress_at = now
         self.rtt.progress()
         self.duplicate_acks = 0
@@ -195,6 +243,7 @@ class LossRecovery(SenderState):
             self._duplicate_bytes = 0
             self.congestion.on_ack(acked, in_flight, now, self.rtt.srtt)
         elif self.snd_una >= self._recovery_point:
+            self._doubt = Doubt.NONE
             if self.phase is Phase.RECOVERY:
                 self.rack.recovered()
                 self.congestion.on_recovery_exit(self.in_flight, now)
@@ -226,4 +275,4 @@ class LossRecovery(SenderState):
         self._force = True
         self._resent = 0
         self._first_resent_at = None
-        self.congestion.on_loss(in_flight, now)
+        self.congestion.on_loss(in_flight, self._flight_size, now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .recovery import LossRecovery
-from .sender_state import Phase
+from .sender_state import Doubt, Phase
 
 __all__ = ["Cut", "Phase", "Sender"]
 
@@ -32,6 +32,8 @@ class Sender(LossRecovery):
         """What must be sent again now, if the congestion window lets it."""
         board = self.board
         at = board.next_lost() if board.lost else None
+        if at is not None and self._doubt and not self._force:
+            return None  # one is enough to learn whether the timeout was needed
         if at is None:
             # RFC 6675 4, NextSeg (3): nothing known lost, nothing new to send, but a hole stands open.
             if self._config.rack or self.phase is not Phase.RECOVERY or not board.sacked or self._new_length():
@@ -97,6 +99,8 @@ class Sender(LossRecovery):
         self.congestion.on_sent(record.end - record.seq)
         self._resent += 1
         self.retransmits += 1
+        if self._doubt is Doubt.TIMED_OUT:
+            self._doubt = Doubt.NONE if self.echoes else Doubt.REPEATED
         if self._first_resent_at is None and self.phase is not Phase.OPEN:
             self._first_resent_at = now
         self._sent_at = now
@@ -130,4 +134,5 @@ class Sender(LossRecovery):
         if self._tail_probes > 1 and not pair:
             self.probe_due = self._tail_pair = True
         self._tail_at = board.records[at].seq
+        self._tail_end = self.snd_nxt
         return self._cut_again(at, now)

@@ -29,9 +29,20 @@ class Phase(enum.IntEnum):
     LOSS = 2  # after a timeout: everything not SACKed counts as lost
 
 
+class Doubt(enum.IntEnum):
+    """Whether the latest timeout was needed (F-RTO, RFC 5682)."""
+
+    NONE = 0
+    TIMED_OUT = 1  # nothing was sent again yet
+    REPEATED = 2  # only the first segment was; its ACK is awaited (step 2)
+    PROBING = 3  # and up to two new ones after it (step 3)
+
+
 class SenderState:
     __slots__ = (
         "_config",
+        "_doubt",
+        "_doubt_limit",
         "_duplicate_bytes",
         "_first_resent_at",
         "_force",
@@ -41,11 +52,13 @@ class SenderState:
         "_progress_at",
         "_recovery_point",
         "_resent",
+        "_rto_at",
         "_rtt_mark",
         "_sent_at",
         "_shared",
         "_tail_armed",
         "_tail_at",
+        "_tail_end",
         "_tail_pair",
         "_tail_probes",
         "_timeouts",
@@ -55,6 +68,7 @@ class SenderState:
         "buffer",
         "congestion",
         "duplicate_acks",
+        "echoes",
         "fin_at",
         "fin_queued",
         "max_window",
@@ -125,6 +139,11 @@ class SenderState:
         self._tail_probes = 0  # in a row
         self._tail_pair = False  # a second segment goes with this probe
         self._tail_at: int | None = None  # where the latest one that repeated something began
+        self._tail_end: int | None = None  # SND.NXT at that time, until it is judged
+        self._rto_at = INFINITY  # when the retransmission timer would fire, if the timer is that of a probe
+        self.echoes = False  # timestamps are in use, which tell a needless timeout by themselves
+        self._doubt = Doubt.NONE
+        self._doubt_limit = 0  # nothing beyond may be sent while PROBING
         self._first_resent_at: float | None = None  # of the present recovery or timeout, until it is judged
         self._mss_limit = 0xFFFF  # what black-hole detection leaves
         self._resent = 0  # retransmissions of the present recovery that no D-SACK has called needless
@@ -231,21 +250,24 @@ class SenderState:
         in_flight = self.in_flight
         if in_flight and in_flight + length > self.congestion.cwnd:
             return 0
+        if self._doubt and self.snd_nxt + length > self._doubt_limit:
+            return 0
         return length
 
     # -- the timer
 
     def _arm(self, now: float) -> None:
+        """Something leaves, or progress was made: the timer runs. A probe's waits from the latest transmission, but not
+        beyond the time of the retransmission timer (RFC 8985 7.2)."""
         if self.timer_at != INFINITY:
-            if self._tail_armed:  # a probe of more than one segment need not allow for a delayed ACK
-                self.timer_at = min(self.timer_at, now + self._probe_timeout())
+            if self._tail_armed:
+                self.timer_at = min(now + self._probe_timeout(), self._rto_at)
             return
-        delay = self.rtt.rto
+        # Clipped so that the user timeout is exact.
+        self.timer_at = self._rto_at = min(now + self.rtt.rto, self._progress_at + self._config.user_timeout)
         self._tail_armed = self._may_probe_tail()
         if self._tail_armed:
-            delay = min(delay, self._probe_timeout())
-        # Clipped so that the user timeout is exact.
-        self.timer_at = min(now + delay, self._progress_at + self._config.user_timeout)
+            self.timer_at = min(now + self._probe_timeout(), self._rto_at)
 
     def _may_probe_tail(self) -> bool:
         """Only where the round trip is known from several samples: jitter does not show in one."""
@@ -304,7 +326,11 @@ class SenderState:
         if not self.snd_wnd:  # the window was closed over data in flight: no sign of congestion
             board.mark_first()
             return True
-        self.congestion.on_timeout(self.snd_nxt - self.snd_una, now, self._timeouts == 1)
+        # Told apart only where data was sent once: not within the repair of an earlier timeout (RFC 5682 2.1, step 1).
+        first = self._timeouts == 1
+        self._doubt = Doubt.TIMED_OUT if first and self.phase is not Phase.LOSS else Doubt.NONE
+        self._doubt_limit = 0
+        self.congestion.on_timeout(self.snd_nxt - self.snd_una, now, first)
         # The second time SACKs are not believed any more: a receiver may discard data behind a hole (RFC 2018 8).
         board.mark_all(forget_sacks=self._timeouts > 1)
         if not board.lost:
@@ -312,7 +338,7 @@ class SenderState:
         self._recovery_point = self.snd_nxt
         self.phase = Phase.LOSS
         self._resent = 0
-        if self._timeouts == 1:
+        if first:
             self._first_resent_at = None
         self.reorder_at = INFINITY
         self._suspect_black_hole()

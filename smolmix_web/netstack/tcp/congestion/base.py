@@ -98,8 +98,8 @@ class CongestionControl(Protocol):
         """`acked` bytes were newly acknowledged outside fast recovery; `in_flight` is from before the ACK."""
         ...
 
-    def on_loss(self, in_flight: int, now: float) -> None:
-        """Fast recovery begins: once per window of data."""
+    def on_loss(self, in_flight: int, flight_size: int, now: float) -> None:
+        """Fast recovery begins: once per window of data. `flight_size` counts what was SACKed before, too."""
         ...
 
     def on_timeout(self, in_flight: int, now: float, first: bool) -> None:

@@ -36,13 +36,13 @@ class Cubic(NewReno):
         window += (target - window) / window * segments
         self.cwnd = max(self.cwnd, int(max(window, self._w_est) * self.mss))
 
-    def _reduce(self, in_flight: int) -> None:
+    def _reduce(self, flight_size: int) -> None:
         window = self.cwnd / self.mss
         self._before_w_max = self._w_max
         # 4.7, fast convergence: a window that was lower than the last leaves room for newcomers.
         self._w_max = window * (1 + self.BETA) / 2 if window < self._w_max else window
         self._epoch = None
-        super()._reduce(in_flight)
+        super()._reduce(flight_size)
 
     def undo(self) -> None:
         if self._before is not None:

@@ -190,7 +190,7 @@ class PathModel:
     def on_ack(self, acked: int, in_flight: int, now: float, srtt: float | None) -> None:
         pass
 
-    def on_loss(self, in_flight: int, now: float) -> None:
+    def on_loss(self, in_flight: int, flight_size: int, now: float) -> None:
         pass
 
     def on_recovery_exit(self, in_flight: int, now: float) -> None:

@@ -52,13 +52,13 @@ class NewReno:
             self._credit -= self.cwnd
             self.cwnd += self.mss
 
-    def _reduce(self, in_flight: int) -> None:
+    def _reduce(self, flight_size: int) -> None:
         self._before = (self.cwnd, self.ssthresh)
-        self.ssthresh = max(int(in_flight * self.BETA), 2 * self.mss)
+        self.ssthresh = max(int(flight_size * self.BETA), 2 * self.mss)
         self._credit = 0
 
-    def on_loss(self, in_flight: int, now: float) -> None:
-        self._reduce(in_flight)
+    def on_loss(self, in_flight: int, flight_size: int, now: float) -> None:
+        self._reduce(flight_size)
         self._prr.start(in_flight, self.ssthresh)
         self.cwnd = self.ssthresh
 
