@@ -63,8 +63,8 @@ def tables(result: dict[str, Any]) -> str:
             ),
         ),
         "## The first 200 KB of a fresh connection",
-        "In round trips, without loss, over the same link; at most 5 are asked. At 0.3 s the link alone takes 2.8 for\n"
-        "these bytes, the handshake 1 and the way of the last byte 0.5; the rest is the wait for the first acknowledgement.",
+        "In round trips, without loss, over the same link; at most 5 are asked. At 0.3 s the link takes 2.8 for them,\n"
+        "the handshake 1 and the way of the last byte 0.5; the rest is the wait for the first acknowledgement.",
         table(
             ("round trip", "since ESTABLISHED", "since `tcp_connect`", "reached"),
             (

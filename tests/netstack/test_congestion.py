@@ -64,6 +64,47 @@ def test_cubic_undo_and_idle() -> None:
     assert control.cwnd == 10 * MSS
 
 
+def hystart_round(control: Cubic, rtts: list[float], now: float) -> None:
+    for number, rtt in enumerate(rtts):
+        sample = RateSample()
+        sample.rtt, sample.round_started = rtt, number == 0
+        control.on_ack(MSS, control.cwnd, now, rtt)
+        control.on_delivered(sample, now)
+
+
+def test_hystart_ends_slow_start_when_round_trips_grow() -> None:
+    """RFC 9406 4.2."""
+    control = Cubic(MSS, 10 * MSS)
+    hystart_round(control, [0.1] * 10, 0.1)
+    hystart_round(control, [0.101] * 10, 0.2)
+    assert control.cwnd == 30 * MSS
+    hystart_round(control, [0.12] * 8, 0.3)  # more than an eighth: conservative from the eighth sample on
+    assert control.cwnd == 38 * MSS and control.ssthresh == 1 << 62
+    for n in range(5):
+        assert control.ssthresh == 1 << 62
+        hystart_round(control, [0.12] * 8, 0.4 + n / 10)
+    assert 46 * MSS < control.cwnd < 50 * MSS  # a quarter of the growth for five rounds
+    assert control.ssthresh <= control.cwnd
+
+
+def test_hystart_goes_on_when_it_was_jitter_and_is_for_the_first_slow_start_only() -> None:
+    control = Cubic(MSS, 10 * MSS)
+    hystart_round(control, [0.1] * 10, 0.1)
+    hystart_round(control, [0.12] * 8, 0.2)
+    before = control.cwnd
+    hystart_round(control, [0.1] * 8, 0.3)
+    middle = control.cwnd
+    hystart_round(control, [0.1] * 8, 0.4)
+    assert middle - before < 8 * MSS and control.cwnd - middle == 8 * MSS
+    assert control.ssthresh == 1 << 62
+    control.on_loss(control.cwnd, control.cwnd, 0.5)
+    control.on_recovery_exit(0, 0.5)
+    control.cwnd, control.ssthresh = 10 * MSS, 1 << 62
+    for n in range(8):
+        hystart_round(control, [0.1 + n / 10] * 8, 1.0 + n)
+    assert control.ssthresh == 1 << 62 and control.cwnd == 74 * MSS
+
+
 def test_prr_sends_in_proportion_and_then_slow_starts() -> None:
     """RFC 6937 3: from 20 segments to 10 while 20 are delivered."""
     prr = Prr()

@@ -135,7 +135,7 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
     if state is State.TIME_WAIT:
         if fin or payload:  # the peer missed our last ACK
             c.receiver.ack_now = True
-            c.lifetime_at = now + c.config.time_wait
+            c.enter_time_wait(now)
         return None
     blocks = segment.sack
     blocks = _checked_blocks(c, blocks, ack, now) if blocks and sender.sack_permitted else ()

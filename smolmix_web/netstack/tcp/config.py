@@ -31,7 +31,9 @@ class TcpConfig:
     ack_gap_interval: float = 0.05
     keepalive: float | None = None  # idle time before the first probe, and between probes
     keepalive_probes: int = 6
-    time_wait: float = 30.0
+    time_wait: float = 30.0  # where no round trip is known; else from it (connection.py)
+    time_wait_min: float = 10.0
+    time_wait_max: float = 60.0
     fin_wait_2: float = 60.0  # once the application has released the connection
     challenge_ack_interval: float = 0.5  # RFC 5961 7
     min_mss: int = 64  # a peer that announces less is not believed

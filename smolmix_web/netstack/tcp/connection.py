@@ -388,8 +388,18 @@ class TcpConnection:
         self.state = next_state(old, event)
         self._host.moved(self, old)
 
+    @property
+    def time_wait(self) -> float:
+        """Seconds: twice what a segment may live (RFC 9293 3.4.2), where a path is as long as this one. The peer may
+        have to repeat its FIN three times, backing off, and packets may be as late as any that were seen."""
+        config, rtt = self.config, self.rtt
+        if rtt.srtt is None:
+            return config.time_wait
+        length = 8 * (rtt.srtt + 4 * rtt.rttvar + self.sender.rack.lateness)
+        return min(max(length, config.time_wait_min), config.time_wait_max)
+
     def enter_time_wait(self, now: float) -> None:
-        self.lifetime_at = now + self.config.time_wait
+        self.lifetime_at = now + self.time_wait
         self.keepalive_at = INFINITY
         self.sender.discard()
 

@@ -6,13 +6,16 @@ Everything is read from where it is kept; nothing is counted for this alone.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ...errors import NetworkError, SmolmixError
 from .. import ip
+from ..addresses import Endpoint
+from .receiver import Receiver
+from .rtt import RttEstimator
 from .segment import HEADER_SIZE
-
-if TYPE_CHECKING:
-    from .connection import TcpConnection
+from .sender import Sender
+from .states import State
 
 INFINITY = float("inf")
 
@@ -69,7 +72,27 @@ class TcpInfo:
         return asdict(self)
 
 
-def snapshot(connection: TcpConnection, now: float) -> TcpInfo:
+class Described(Protocol):
+    """What is read of a connection."""
+
+    error: SmolmixError | None
+    irs: int
+    iss: int
+    last_heard: float
+    local: Endpoint
+    path_mss: int
+    receiver: Receiver
+    remote: Endpoint
+    rtt: RttEstimator
+    sender: Sender
+    soft_error: NetworkError | None
+    state: State
+
+    @property
+    def deadline(self) -> float: ...
+
+
+def snapshot(connection: Described, now: float) -> TcpInfo:
     c, sender, receiver, rtt = connection, connection.sender, connection.receiver, connection.rtt
     synchronized = c.irs or receiver.rcv_nxt  # no number of the peer is known before its SYN
     first = c.iss + 1

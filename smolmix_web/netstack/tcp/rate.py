@@ -8,18 +8,8 @@ acknowledging took, is the rate. So neither a burst of ACKs nor a burst of segme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from .scoreboard import Sent
-
-
-class Mark(NamedTuple):
-    """The state of delivery when a segment was sent."""
-
-    delivered: int
-    delivered_at: float
-    first_sent_at: float  # of the flight that the segment belongs to
-    app_limited: bool
+from .scoreboard import Mark, Sent
 
 
 class RateSample:

@@ -231,6 +231,9 @@ class LossRecovery(SenderState):
 
     def _on_progress(self, acked: int, in_flight: int, now: float) -> None:
         self._timeouts = self._tail_probes = 0
+        if self._size_probe_end is not None and self.snd_una >= self._size_probe_end:  # the path takes it
+            self._size_probe_end, self._size_probe_at, self._mss_limit = None, INFINITY, 0xFFFF
+            self.set_mss(self._path_mss)
         if self._tail_end is not None and self.snd_una >= self._tail_end:
             self._judge_tail(in_flight, now)
         self._progress_at = now

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .rate import Mark
+
+class Mark(NamedTuple):
+    """The state of delivery when a segment was sent."""
+
+    delivered: int
+    delivered_at: float
+    first_sent_at: float  # of the flight that the segment belongs to
+    app_limited: bool
 
 
 class Sent:

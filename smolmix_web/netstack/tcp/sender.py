@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .recovery import LossRecovery
-from .sender_state import Doubt, Phase
+from .sender_state import SIZE_PROBE_INTERVAL_MAX, Doubt, Phase
 
 __all__ = ["Cut", "Phase", "Sender"]
 
@@ -58,6 +58,8 @@ class Sender(LossRecovery):
             return self._cut_again(at, now)
         length = self._new_length(reserve)
         if length:
+            if now >= self._size_probe_at:
+                length = self._size_probe(length, now)
             return self._cut_new(length, now)
         if self.probe_due:
             self.probe_due = False
@@ -67,6 +69,19 @@ class Sender(LossRecovery):
     def _cut(self, seq: int, end: int, again: bool = False) -> Cut:
         fin = self.fin_at is not None and end > self.fin_at
         return Cut(seq, self.buffer.slice(seq, end - fin), end >= self.buffer.end, fin, again)
+
+    def _size_probe(self, length: int, now: float) -> int:
+        """One segment as large as the path was before black-hole detection lowered the MSS, to see whether it takes
+        them again (RFC 4821 7); when it is lost, only it has to be sent again, in pieces."""
+        size = min(self._path_mss, self._peer_mss) - self._option_size
+        usable = self.snd_una + self.snd_wnd - self.snd_nxt
+        room = self.congestion.cwnd - self.in_flight
+        if size <= self.mss or self.phase is not Phase.OPEN or min(self.buffer.end - self.snd_nxt, usable, room) < size:
+            return length
+        self._size_probe_end = self.snd_nxt + size
+        self._size_probe_interval = min(2 * self._size_probe_interval, SIZE_PROBE_INTERVAL_MAX)
+        self._size_probe_at = now + self._size_probe_interval
+        return size
 
     def _cut_new(self, length: int, now: float) -> Cut:
         seq = self.snd_nxt
@@ -93,6 +108,8 @@ class Sender(LossRecovery):
         return self._cut(seq, end)
 
     def _cut_again(self, at: int, now: float) -> Cut:
+        if self._size_probe_end == self.board.records[at].end:
+            self._size_probe_end = None  # lost
         record = self.board.resend(at, self.mss, now)
         self.rack.sent(record)
         self.rate.sent(record)

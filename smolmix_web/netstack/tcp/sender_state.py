@@ -21,6 +21,8 @@ from .send_buffer import SendBuffer
 INFINITY = float("inf")
 BLACK_HOLE_TIMEOUTS = 3  # of one large segment, and each further two: it may be too large (RFC 2923 2.1)
 BLACK_HOLE_SIZES = (1200, 512)
+SIZE_PROBE_INTERVAL = 600.0  # seconds until a larger segment is tried again (RFC 4821 7.7), twice as long each time
+SIZE_PROBE_INTERVAL_MAX = 9600.0
 
 
 class Phase(enum.IntEnum):
@@ -48,6 +50,7 @@ class SenderState:
         "_force",
         "_mss_limit",
         "_option_size",
+        "_path_mss",
         "_peer_mss",
         "_progress_at",
         "_recovery_point",
@@ -56,6 +59,9 @@ class SenderState:
         "_rtt_mark",
         "_sent_at",
         "_shared",
+        "_size_probe_at",
+        "_size_probe_end",
+        "_size_probe_interval",
         "_tail_armed",
         "_tail_at",
         "_tail_end",
@@ -146,6 +152,10 @@ class SenderState:
         self._doubt_limit = 0  # nothing beyond may be sent while PROBING
         self._first_resent_at: float | None = None  # of the present recovery or timeout, until it is judged
         self._mss_limit = 0xFFFF  # what black-hole detection leaves
+        self._path_mss = mss
+        self._size_probe_at = INFINITY  # when one larger segment may try the path again
+        self._size_probe_end: int | None = None  # of the one that is out
+        self._size_probe_interval = SIZE_PROBE_INTERVAL
         self._resent = 0  # retransmissions of the present recovery that no D-SACK has called needless
         self._rtt_mark = start  # the next sample is taken from data at or behind this position
         self._progress_at = 0.0
@@ -201,6 +211,7 @@ class SenderState:
 
     def set_mss(self, mss: int) -> None:
         """What the path takes has changed; the peer's own limit stays."""
+        self._path_mss = mss
         mss = min(mss, self._peer_mss, self._mss_limit) - self._option_size
         if mss < self.mss:
             self.board.mark_larger(mss)
@@ -341,10 +352,10 @@ class SenderState:
         if first:
             self._first_resent_at = None
         self.reorder_at = INFINITY
-        self._suspect_black_hole()
+        self._suspect_black_hole(now)
         return True
 
-    def _suspect_black_hole(self) -> None:
+    def _suspect_black_hole(self, now: float) -> None:
         """A large segment that times out again and again may be too large, and nobody says so (RFC 2923 2.1)."""
         beyond = self._timeouts - BLACK_HOLE_TIMEOUTS
         if beyond < 0 or beyond & 1:
@@ -353,4 +364,6 @@ class SenderState:
         size = next((size for size in BLACK_HOLE_SIZES if size < min(first.end - first.seq, self.mss)), None)
         if size is not None:
             self._mss_limit = size + self._option_size
-            self.set_mss(self._mss_limit)
+            self.set_mss(self._path_mss)
+            self._size_probe_end = None
+            self._size_probe_at = now + self._size_probe_interval

@@ -1,14 +1,17 @@
-"""CUBIC (RFC 9438): after a loss the window returns on a cubic curve to where the loss was, and beyond."""
+"""CUBIC (RFC 9438): after a loss the window returns on a cubic curve to where the loss was, and beyond. Its first slow
+start is that of HyStart++ (hystart.py)."""
 
 from __future__ import annotations
 
+from ..rate import RateSample
+from .hystart import GROWTH_DIVISOR, HyStart
 from .newreno import NewReno
 
 C = 0.4  # segments per second cubed (4.1, 5.1)
 
 
 class Cubic(NewReno):
-    __slots__ = ("_before_w_max", "_epoch", "_k", "_w_est", "_w_max")
+    __slots__ = ("_before_w_max", "_epoch", "_hystart", "_k", "_w_est", "_w_max")
 
     BETA = 0.7
 
@@ -19,6 +22,22 @@ class Cubic(NewReno):
         self._epoch: float | None = None  # when the present congestion avoidance began
         self._k = 0.0
         self._w_est = 0.0  # what Reno would have (4.3)
+
+        self._hystart: HyStart | None = HyStart()  # until the first slow start ends (RFC 9406 4.3)
+
+    def on_delivered(self, sample: RateSample, now: float) -> None:
+        if self._hystart is not None:
+            if sample.round_started and self._hystart.on_round():
+                self.ssthresh = self.cwnd
+                self._hystart = None
+            elif sample.rtt is not None:
+                self._hystart.on_sample(sample.rtt)
+        super().on_delivered(sample, now)
+
+    def _growth(self, acked: int) -> int:
+        if self._hystart is not None and self._hystart.conservative:
+            return acked // GROWTH_DIVISOR
+        return acked
 
     def _avoid(self, acked: int, now: float, srtt: float | None) -> None:
         window = self.cwnd / self.mss
@@ -37,6 +56,7 @@ class Cubic(NewReno):
         self.cwnd = max(self.cwnd, int(max(window, self._w_est) * self.mss))
 
     def _reduce(self, flight_size: int) -> None:
+        self._hystart = None
         window = self.cwnd / self.mss
         self._before_w_max = self._w_max
         # 4.7, fast convergence: a window that was lower than the last leaves room for newcomers.

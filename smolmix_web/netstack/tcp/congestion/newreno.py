@@ -41,9 +41,13 @@ class NewReno:
         # A window that is not used proves nothing about the path (RFC 7661): it does not grow.
         if self.cwnd < self.ssthresh:
             if self.cwnd < 2 * in_flight:
-                self.cwnd = min(self.cwnd + acked, max(self.ssthresh, self.cwnd + self.mss))
+                self.cwnd = min(self.cwnd + self._growth(acked), max(self.ssthresh, self.cwnd + self.mss))
         elif in_flight + 2 * self.mss >= self.cwnd:
             self._avoid(acked, now, srtt)
+
+    def _growth(self, acked: int) -> int:
+        """Bytes that the window grows by in slow start."""
+        return acked
 
     def _avoid(self, acked: int, now: float, srtt: float | None) -> None:
         """Congestion avoidance: one segment in a round trip."""
