@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DnsError
 from ..rand import RandomSource
-from .records import Record, records_of, text_of, type_name
+from .records import Record, records_of, text_of
 
 EDNS_PAYLOAD = 1232  # fits the tunnel's MTU in both families with room to spare
 PADDED_QUERY = 128  # RFC 8467 4.1: encrypted queries are as long as this, or twice, ...
@@ -24,9 +24,6 @@ class Question(NamedTuple):
 
     name: str
     rdtype: int
-
-    def __str__(self) -> str:
-        return f"{self.name} {type_name(self.rdtype)}"
 
 
 @dataclass(frozen=True)

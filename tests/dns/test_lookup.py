@@ -17,7 +17,7 @@ from smolmix_web.dns.records import ARecord, CNAMERecord, MXRecord, TXTRecord
 from smolmix_web.dns.resolver import MAX_CHAIN, MAX_WAYS, OTHER_FAMILY
 from smolmix_web.errors import ConnectionAborted, DnsError, OptionError, SmolmixError, TimeoutExpired
 from smolmix_web.netstack import Endpoint
-from tests.dns.name_server import FALLBACK, PRIMARY, TIMEOUT, set_up
+from tests.dns.name_server import FALLBACK, PRIMARY, TIMEOUT, NameServer, set_up
 from tests.virtual_loop import virtual
 
 
@@ -280,6 +280,36 @@ async def test_one_family_does_not_wait_long_for_the_other() -> None:
     assert caught.value.code == "dns_servfail"
     await asyncio.sleep(60)
     assert not resolver._lookups
+
+
+@virtual
+@pytest.mark.feature("DNS", "A malformed answer gives a typed error at once")
+async def test_answers_cut_at_every_length() -> None:
+    wire, server, resolver = set_up(fallback=False)
+    server.records["origin.test.", "TXT"] = ["some text", "more text"]
+    whole = len(await asked_wire(resolver, server, "TXT"))
+    for size in range(12, whole):
+        server.mangle = lambda response, size=size: response.to_wire()[:size]  # type: ignore[misc]
+        before = wire.client.now()
+        error = await failure(resolver, "origin.test", "TXT", fresh=True)
+        assert error.code == "dns_malformed" and wire.client.now() - before == pytest.approx(1)
+    ignored = resolver.statistics.ignored
+    server.mangle = lambda response: response.to_wire()[:11]
+    assert (await failure(resolver, "origin.test", "TXT", fresh=True, timeout=2)).code == "dns_timeout"
+    assert resolver.statistics.ignored == ignored + 1
+
+
+async def asked_wire(resolver: Resolver, server: NameServer, type: str) -> bytes:
+    """The answer that a question for origin.test gets."""
+    answers: list[bytes] = []
+
+    def keep(response: dns.message.Message) -> bytes:
+        answers.append(response.to_wire())
+        return answers[-1]
+
+    server.mangle = keep
+    await resolver.lookup("origin.test", type)
+    return answers[0]
 
 
 @virtual
