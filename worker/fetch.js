@@ -67,6 +67,11 @@ const UPPER_CASE = /^(DELETE|GET|HEAD|OPTIONS|POST|PUT)$/i;
 const FORBIDDEN_METHOD = /^(CONNECT|TRACE|TRACK)$/i;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const LOCAL = ["data:", "blob:"];
+/** Headers that belong to the client: left out without a word, as `fetch` does. */
+const LEFT_OUT = [
+  "connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-authenticate",
+  "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+];
 
 // What these name never leaves the browser. A page may put `mixFetch` in the place of its own `fetch` later.
 const localFetch = globalThis.fetch.bind(globalThis);
@@ -103,6 +108,7 @@ function describe(input, init) {
   const onProgress = init.onProgress ?? null;
   if (onProgress !== null && typeof onProgress !== "function") throw refused("onProgress must be a function");
   const headers = new Headers(init.headers ?? given?.headers);
+  for (const name of LEFT_OUT) headers.delete(name);
   const bodiless = method === "GET" || method === "HEAD";
   const source = init.body ?? null;
   if (bodiless && (source !== null || (given && given.body))) throw refused(`a ${method} request cannot have a body`);

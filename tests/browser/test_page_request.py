@@ -91,12 +91,14 @@ async def test_headers(scripted: ApiPage) -> None:
     got = await scripted.run(
         SENT
         + """const headers = async (input, init) => (await sent(input, init)).headers;
+        const own = {Host: "b", "content-length": "5", Connection: "close", TE: "x", a: "1"};
         const request = new Request("http://o/", {method: "POST", body: "x", headers: {"x-of": "request"}});
         return [await headers("http://o/", {headers: new Headers({"X-A": "1"})}),
           await headers("http://o/", {headers: [["x-a", "1"], ["X-A", "2"], ["cookie", "c=d"]]}),
           await headers("http://o/", {headers: {"X-A": " 1\\t", "User-Agent": "mine", Origin: "null", Referer: "http://r/"}}),
           await headers(request.clone()), await headers(request, {headers: {"x-of": "init"}}),
-          await headers("http://o/", {method: "POST", body: "x", headers: {"content-type": "x/y"}})];"""
+          await headers("http://o/", {method: "POST", body: "x", headers: {"content-type": "x/y"}}),
+          await headers("http://o/", {headers: own})];"""
     )
     text = "text/plain;charset=UTF-8"
     assert got == [
@@ -106,6 +108,7 @@ async def test_headers(scripted: ApiPage) -> None:
         {"content-type": text, "x-of": "request"},
         {"x-of": "init"},
         {"content-type": "x/y"},
+        {"a": "1"},
     ]
 
 
