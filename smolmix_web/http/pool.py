@@ -350,15 +350,16 @@ class Pool:
         """Streams ended, or more are allowed, or it takes no more."""
         if session.http11_required:
             self._learn(place.origin, HTTP11)
+        if session not in self._sessions:
+            return  # it is being closed
         if session.over:
-            if session in self._sessions:
-                self._sessions.discard(session)
-                timer = self._timers.pop(session, None)
-                if timer is not None:
-                    timer.cancel()
-                if place.session is session:
-                    place.session = None
-                self._forget(place)
+            self._sessions.discard(session)
+            timer = self._timers.pop(session, None)
+            if timer is not None:
+                timer.cancel()
+            if place.session is session:
+                place.session = None
+            self._forget(place)
             return
         if not session.usable and place.session is session:
             place.session = None

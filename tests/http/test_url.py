@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -164,7 +165,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
             continue
         assert str(url).isascii()
         assert not set(url.target) & set(" \r\n\t\0")
-        assert parse_url(str(url)) == url
+        assert parse_url(str(url)) == replace(url, authorization=None)
 
 
 @given(st.text(max_size=40))
@@ -173,4 +174,4 @@ def test_any_reference_is_joined_or_refused(text: str) -> None:
         url = join_url(parse_url("http://a/b/c?d"), text)
     except HttpError:
         return
-    assert parse_url(str(url)) == url
+    assert parse_url(str(url)) == replace(url, authorization=None)

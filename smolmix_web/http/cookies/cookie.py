@@ -129,8 +129,8 @@ def bad_pair(name: str, value: str) -> str | None:
         return "name and value are empty"
     if len(name) + len(value) > MAX_SIZE:
         return f"name and value are longer than {MAX_SIZE}"
-    if not name and value.lower().startswith(("__secure-", "__host-")):
-        return "a value without a name looks like a name with a prefix"
+    if not name and ("=" in value or value.lower().startswith(("__secure-", "__host-"))):
+        return "a value without a name would be read as one with a name"
     return None
 
 

@@ -87,7 +87,7 @@ def from_dict(item: Any, index: int, now: float) -> Cookie:
     name, value = item["name"], item["value"]
     if _NOT_IN_NAME.search(name) or name != name.strip(" \t"):
         raise bad(index, "name", "has a character that it cannot have")
-    if _NOT_IN_VALUE.search(value) or value != value.strip(" \t") or (not name and "=" in value):
+    if _NOT_IN_VALUE.search(value) or value != value.strip(" \t"):
         raise bad(index, "value", "has a character that it cannot have")
     if (why := bad_pair(name, value)) is not None:
         raise bad(index, None, why)

@@ -78,7 +78,7 @@ def test_set_cookie(text: str, expected: SetCookie) -> None:
     "text",
     [
         "", ";", "=", " = ; Secure", "; a=b", "a=" + "b" * 4096, "b" * 4097, "a=b\x00", "a=b\x01", "a=b; path=/\x7f",
-        "a=b\nc=d", "__Secure-x", "=__host-x", "__HOST-x; Secure; Path=/",
+        "a=b\nc=d", "__Secure-x", "=__host-x", "==", "=a=b", "__HOST-x; Secure; Path=/",
     ],
 )  # fmt: skip
 def test_ignored(text: str) -> None:

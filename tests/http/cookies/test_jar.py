@@ -232,7 +232,7 @@ GOOD = {"name": "n", "value": "v", "domain": "a.test"}
         ({"name": None}, "name"), ({"value": 5}, "value"), ({"domain": "a b"}, "domain"), ({"domain": ""}, "domain"),
         ({"name": "a=b"}, "name"), ({"name": "a;b"}, "name"), ({"name": " a"}, "name"), ({"value": "a;b"}, "value"),
         ({"value": "a\nSet: b"}, "value"), ({"value": "\u20ac"}, "value"), ({"value": "x" * 4096}, "4096"),
-        ({"name": "", "value": ""}, "empty"), ({"name": "", "value": "a=b"}, "value"),
+        ({"name": "", "value": ""}, "empty"), ({"name": "", "value": "a=b"}, "without a name"),
         ({"path": "x"}, "path"), ({"path": "/" * 1025}, "path"), ({"path": "/;"}, "path"), ({"path": 1}, "path"),
         ({"hostOnly": 1}, "hostOnly"), ({"secure": "yes"}, "secure"), ({"sameSite": "lax"}, "sameSite"),
         ({"sameSite": "None"}, "SameSite"), ({"expires": "soon"}, "expires"), ({"expires": float("nan")}, "expires"),
