@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,61 +12,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from smolmix_web.deadline import LoopClock
-from smolmix_web.dial import Connected
-from smolmix_web.errors import ConnectionReset, SmolmixError, StateError
-from smolmix_web.http import Timeouts, Url
 from smolmix_web.websocket import Close, WebSocketConnection, connect
+from tests.loopback import LoopbackConnector
 
 pytestmark = pytest.mark.feature("WebSocket", "with a server of the websockets library")
 
 MEGABYTE = 1 << 20
-
-
-class SocketStream:
-    """A socket of this machine as a `ByteStream`."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._aborted: SmolmixError | None = None
-
-    async def read(self, limit: int = 65536) -> bytes:
-        try:
-            return await self._reader.read(limit)
-        except OSError as error:
-            raise self._aborted or ConnectionReset(str(error)) from None
-
-    async def write(self, data: bytes) -> None:
-        if self._aborted is not None:
-            raise self._aborted
-        self._writer.write(data)
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            raise self._aborted or ConnectionReset(str(error)) from None
-
-    async def send_eof(self) -> None:
-        self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
-
-    def abort(self, error: SmolmixError | None = None) -> None:
-        self._aborted = error or StateError("aborted")
-        self._writer.transport.abort()
-
-    def is_quiet(self) -> bool:
-        return not self._writer.is_closing()
-
-    def watch(self, callback: Any) -> None:
-        raise NotImplementedError
-
-
-class LoopbackConnector:
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
-        return Connected(SocketStream(*await asyncio.open_connection("127.0.0.1", self._port)))
 
 
 @contextlib.asynccontextmanager
