@@ -24,7 +24,10 @@ from .extensions import DeflateOffer, MessageCheck
 from .messages import MAX_CONTROL
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r\n]")
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ?([^\r\n]*)")
+
+MAX_INTERIM = 65_536  # bytes of the head of an interim response
 
 # The protocol's own logger would write to the console of the page.
 _SILENT = logging.getLogger("smolmix_web.websocket")
@@ -68,16 +71,20 @@ async def shake_hands(
     for name, value in headers:
         request.headers[name] = value
     protocol.send_request(request)
+    for out in protocol.data_to_send():
+        await stream.write(out)
     head = bytearray()
+    given = 0  # bytes of it that the protocol has
     while True:
-        for out in protocol.data_to_send():
-            if out:
-                await stream.write(out)
         data = await stream.read(READ_SIZE)
-        if data:
-            protocol.receive_data(data)
-            head += data
-        else:
+        head += data
+        if not given:
+            _drop_interim(head)
+            if data and _may_be_interim(head):
+                continue
+        protocol.receive_data(head[given:])
+        given = len(head)
+        if not data:
             protocol.receive_eof()
         if protocol.handshake_exc is not None:
             raise _refused(protocol.handshake_exc)
@@ -91,6 +98,18 @@ async def shake_hands(
         if _HEAD_END.search(head) and (status := _STATUS.match(head)):
             # The protocol waits for the body of a refusal, which nobody wants.
             raise _bad_status(int(status[1]), status[2].decode("latin-1"))
+
+
+def _drop_interim(head: bytearray) -> None:
+    """Other responses may come before the final one (RFC 9110 15.2), such as 103; the protocol does not expect them."""
+    while _INTERIM.match(head) and (end := _HEAD_END.search(head)):
+        del head[: end.end()]
+
+
+def _may_be_interim(head: bytearray) -> bool:
+    """The beginning is not there, or is one and its end is not."""
+    short = len(head) < 13 and b"\n" not in head
+    return short or (_INTERIM.match(head) is not None and len(head) <= MAX_INTERIM)
 
 
 def extensions_text(response: Response) -> str:

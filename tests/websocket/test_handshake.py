@@ -92,6 +92,9 @@ REFUSALS: dict[str, tuple[str, tuple[str, str | None]]] = {
     "no phrase": ("HTTP/1.1 404 \r\n\r\n", ("bad_status", "404")),
     "not HTTP": ("SSH-2.0\r\n\r\n", HANDSHAKE),
     "HTTP/1.0": ("HTTP/1.0 101 X\r\n\r\n", HANDSHAKE),
+    "only an interim response": ("HTTP/1.1 100 Continue\r\n\r\n", HANDSHAKE),
+    "an interim response without end": ("HTTP/1.1 103 X\r\n" + "X: y\r\n" * 20_000, HANDSHAKE),
+    "interim, then a refusal": ("HTTP/1.1 102 X\r\n\r\nHTTP/1.1 404 No\r\n\r\n", ("bad_status", "404")),
     "no upgrade": ("HTTP/1.1 101 X\r\n\r\n", HANDSHAKE),
     "no Connection": ("HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n", HANDSHAKE),
     "another upgrade": ("HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", HANDSHAKE),
@@ -125,7 +128,7 @@ def test_refused_handshakes(name: str, step: int) -> None:
     """Typed, and as soon as the head of the answer shows it: most of these servers keep the connection open."""
     answer, (code, reason) = REFUSALS[name]
     step = 997 if step and len(answer) > 1000 else step
-    stays = "\r\n\r\n" in answer
+    stays = "\r\n\r\n" in answer and name != "only an interim response"
 
     async def serve(stream: ByteStream) -> None:
         accept = accept_value(await stream.read())
@@ -134,7 +137,7 @@ def test_refused_handshakes(name: str, step: int) -> None:
         size = step or len(data) or 1
         for start in range(0, len(data), size):
             await stream.write(data[start : start + size])
-            await asyncio.sleep(0.001 * step)
+            await asyncio.sleep(0.001)
         if stays:
             await asyncio.sleep(10_000)
         await stream.close()
@@ -178,10 +181,13 @@ def test_a_damaged_answer_gives_a_typed_error_or_none(at: int, cut: int, put: by
 
 @pytest.mark.feature("WebSocket", "frames that come with the answer")
 @pytest.mark.parametrize("step", [0, 1])
-def test_frames_that_come_with_the_answer(step: int) -> None:
+@pytest.mark.parametrize("interim", ["", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 \r\n\r\n"])
+def test_frames_that_come_with_the_answer(step: int, interim: str) -> None:
+    """Also behind interim responses, which say nothing about the upgrade."""
+
     async def serve(stream: ByteStream) -> None:
-        answer = f"{UPGRADE}Sec-WebSocket-Accept: {accept_value(await stream.read())}\r\n\r\n".encode()
-        data = answer + b"\x81\x02hi\x81\x02\xff\xff"
+        accept = accept_value(await stream.read())
+        data = f"{interim}{UPGRADE}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode() + b"\x81\x02hi\x81\x02\xff\xff"
         for start in range(0, len(data), step or len(data)):
             await stream.write(data[start : start + (step or len(data))])
             await asyncio.sleep(0)
