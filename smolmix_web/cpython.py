@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from .dial import Connected, TlsInfo
+from .dns import DnsAnswer
 from .errors import SmolmixError
 from .host.cpython import CPythonHost
 from .http import HttpRequest, HttpResponse, Timeouts
@@ -14,7 +15,7 @@ from .options import TunnelOptions
 from .sockets import TcpOptions, UdpSocket
 from .tls import TlsOptions
 from .tunnel import PingReply, Tunnel
-from .websocket import WebSocketConnection, WebSocketTimeouts
+from .websocket import Close, WebSocketConnection, WebSocketTimeouts
 
 
 @asynccontextmanager
@@ -41,7 +42,9 @@ async def open_tunnel(
 
 
 __all__ = [
+    "Close",
     "Connected",
+    "DnsAnswer",
     "HttpRequest",
     "HttpResponse",
     "PingReply",
