@@ -11,7 +11,7 @@ from browserkit.pyodide_page import PyodidePage
 from browserkit.pytest_in_page import files_of, install_pytest, run_file
 
 # Rooms whose tests need neither sockets, threads nor processes. Single tests that do are marked `cpython`.
-FOLDERS = ["crypto", "sphinx", "mixnet", "exit", "netstack"]
+FOLDERS = ["crypto", "sphinx", "mixnet", "exit", "netstack", "packetscript"]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class TcpConfig:
     initial_window_segments: int = 10
     dup_thresh: int = 3
     rack: bool = True  # loss detection by time (rack.py); False: by count (RFC 6675)
-    tail_probes: int = 3  # in a row, before the retransmission timeout; 0 for none
+    tail_probes: int = 3  # in a row, before the timeout (RFC 8985 7.3 has one, for less loss); 0 for none
     tail_probe_samples: int = 4  # round trips measured before the first one
     peer_ack_delay: float = 0.2  # that a probe of a single segment allows for (RFC 8985 7.2, WCDelAckT)
     congestion: CongestionFactory = PathModel
