@@ -19,7 +19,7 @@ from .fragments import Fragment, FragmentIdentifier
 from .traffic import TrafficConfig
 
 _GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
-_SLOW_GAIN = 1 / 32
+_SLOW_GAIN = 1 / 128  # losses show a second or more after the acks of the same time
 _BACKOFF_MAX = 6  # steps that new fragments take over
 _EXPONENT_MAX = 16  # far beyond any cap; keeps the power finite
 
