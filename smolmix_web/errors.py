@@ -81,6 +81,7 @@ RETRYABLE = frozenset(
         "exit_dead",
         "exit_timeout",
         "gateway_closed",
+        "gateway_malformed",
         "gateway_timeout",
         "host_unreachable",
         "network_unreachable",

@@ -182,9 +182,13 @@ CASES: dict[str, Case] = {
     "gateways refuse bandwidth": Case(lambda n: all_gateways(n, refuse_claims=True), setup="any"),
     "gateways grant nothing": Case(lambda n: all_gateways(n, grant=0), setup="any"),
     "gateways never say what is left": Case(lambda n: all_gateways(n, no_send_answers=True), uses=ALL_OK),
-    "gateways garble registration": Case(lambda n: reply(n, "register", '{"type":"register","status":7}'), setup="any"),
+    "gateways garble registration": Case(
+        lambda n: reply(n, "register", '{"type":"register","status":7}'), setup="gateway_malformed"
+    ),
     "gateways forget to register": Case(lambda n: reply(n, "register", None), setup="any"),
-    "gateways announce nonsense": Case(lambda n: reply(n, "supportedProtocol", "\0\0 no JSON"), setup="any"),
+    "gateways announce nonsense": Case(
+        lambda n: reply(n, "supportedProtocol", "\0\0 no JSON"), setup="gateway_malformed"
+    ),
     "gateways say error": Case(lambda n: reply(n, "bandwidth", '{"type":"error","message":"no"}'), setup="any"),
     # gateways, later
     "gateway forgets us and is cut": Case(

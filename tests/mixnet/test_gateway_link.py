@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from smolmix_web.crypto.provider import Crypto
@@ -325,3 +327,30 @@ def test_the_last_gateway_is_no_pin(crypto: Crypto) -> None:
     country.down.add(last.url)
     country.start().advance(60.0)
     assert country.link.state is LinkState.READY and country.link.endpoint != last
+
+
+@pytest.mark.feature("Python", "a gateway that answers nonsense ends set-up within seconds, with its own code")
+@pytest.mark.parametrize("kind", ["supportedProtocol", "handshakePayload", "register", "bandwidth"])
+def test_a_pinned_gateway_that_answers_nonsense(crypto: Crypto, kind: str) -> None:
+    country = Country(crypto, pin=0)
+    country.present.garble = lambda text: "{" if json.loads(text)["type"] == kind else text
+    country.start().advance(6)
+    assert country.link.state is LinkState.FAILED
+    assert country.link.error is not None and country.link.error.code == "gateway_malformed"
+    assert len(country.opened_at) == 3
+
+
+def test_nonsense_once_costs_one_attempt(crypto: Crypto) -> None:
+    country = Country(crypto, pin=0)
+    texts = iter(["{"])
+    country.present.garble = lambda text: next(texts, text) if "register" in text else text
+    country.start().advance(3)
+    assert country.link.ready and len(country.opened_at) == 2
+
+
+def test_another_gateway_is_asked_where_one_answers_nonsense(crypto: Crypto) -> None:
+    country = Country(crypto)
+    first = country.present
+    first.garble = lambda text: "{"
+    country.start().advance(3)
+    assert country.link.ready and country.present is not first

@@ -464,8 +464,9 @@ def parse_request(text: str) -> ControlMessage:
 
 
 def parse_response(text: str) -> ControlMessage:
-    """A text frame from a gateway. Raises `GatewayError` code `bad_message`."""
+    """A text frame from a gateway. Raises `GatewayError`: `unknown_message` for a type we do not know, which a newer
+    gateway may send; `bad_message`."""
     kind, values = _load(text)
     if kind not in _RESPONSES:
-        raise _bad("text frame", f"unknown type {kind[:60]!r}")
+        raise GatewayError(f"text frame: unknown type {kind[:60]!r}", code="unknown_message", phase="gateway")
     return _RESPONSES[kind](_Fields(kind, values))

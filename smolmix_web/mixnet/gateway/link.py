@@ -55,6 +55,7 @@ class LinkConfig:
     stay: float = 35.0  # a gateway that was lost gets this long to return, for the sake of what is open
     backoff_stay: float = 4.0  # longest back-off meanwhile: the exit forgets us after 60 s
     duplicate_wait: float = 3.0  # after a refusal that may be for the sake of our own old connection
+    max_malformed: int = 3  # answers in a row that cannot be read, after which a gateway counts as refusing
     max_gateways: int = 5  # different ones tried during one set-up or outage
 
 
@@ -116,6 +117,7 @@ class GatewayLink:
         self._tried: list[bytes] = []  # gateways, during this set-up or outage
         self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
         self._attempts = 0  # since the last time ready
+        self._malformed = 0  # attempts in a row that ended so
         self._retry_at: float | None = None
         self._give_up_at = float("inf")
         self._ever_ready = False
@@ -320,7 +322,8 @@ class GatewayLink:
             del self.shared_keys[identity]
             self._retry_at = now
             return
-        refused = error.code in _REFUSALS
+        self._malformed = self._malformed + 1 if error.code == "gateway_malformed" else 0
+        refused = error.code in _REFUSALS or self._malformed >= self._config.max_malformed
         staying = not refused and now < self._lost_at + self._config.stay
         if self._preferred is not None:
             if refused:

@@ -181,8 +181,12 @@ class GatewaySession:
             return
         try:
             message = control.parse_response(frame)
-        except GatewayError:
+        except GatewayError as error:
             self.counters.bad_texts += 1
+            if error.code != "unknown_message" and self.state is not GatewayState.READY:
+                # This was the answer: no other will come.
+                problem = f"the gateway's answer while {self.state.value} cannot be read: {error.message}"
+                self._fail(GatewayError(problem, code="gateway_malformed", phase="gateway"))
             return
         try:
             self._text(message, now, unix_time)
