@@ -62,7 +62,7 @@ def client(wire: Wire, authority: trustme.CA) -> Resolver:
     return Resolver(wire.client, SERVER, None, 30, SeededRandom("doh"), https=doh)
 
 
-@pytest.mark.feature("DNS", "DNS over HTTPS: POST, id 0, padded, minimal headers, the address of the server is given")
+@pytest.mark.feature("DNS", "DNS over HTTPS: POST, id 0, padded, without cookies; the address of the server is given")
 def test_what_is_posted(authority: trustme.CA) -> None:
     @virtual
     async def run() -> None:
