@@ -128,7 +128,7 @@ def test_each_fact_is_judged(path: str, value: Any, word: str) -> None:
 
 def test_a_step_that_failed_is_named() -> None:
     error = {"message": "no answer", "code": "dns_timeout", "phase": "dns"}
-    assert failures(error=error, step="dns") == ["step dns: no answer, code timeout, phase dns"]
+    assert failures(error=error, step="dns") == ["step dns: no answer, code dns_timeout, phase dns"]
 
 
 def test_kinds_of_requests() -> None:

@@ -622,7 +622,7 @@ async def test_huge_messages(page: ApiPage) -> None:
         const end = await new Promise((resolve) => { server.onclose = resolve; });
         const types = events.map(({type}) => type);
         return [same, sameText, types, events[1].error.code, end.code, end.wasClean];""",
-        size=600_000,
+        size=300_000,
     )
     assert got == [True, True, ["open", "error", "close"], "message_too_big", 1009, True]
 
@@ -654,7 +654,7 @@ async def test_many_sockets(page: ApiPage) -> None:
           socket.send(`echo ${n}`);
         })));
         const ends = sockets.map((socket) => new Promise((resolve) => { socket.onclose = resolve; }));
-        for (const socket of sockets) socket.send(noise(300000));
+        for (const socket of sockets) socket.send(noise(100000));
         await api.disconnectMixTunnel();
         const codes = (await Promise.all(ends)).map(({code}) => code);
         await api.setupMixTunnel(args.options);
