@@ -138,7 +138,9 @@ class Http2Connection:
             raise HttpError("the connection takes no more requests", code="stream_refused", phase="request")
         stream_id = self._h2.get_next_available_stream_id()
         try:
-            self._h2.send_headers(stream_id, fields, end_stream=end)
+            # Octets, as HTTP/1.1 sends them; of text h2 would make UTF-8.
+            octets = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
+            self._h2.send_headers(stream_id, octets, end_stream=end)
         except TooManyStreamsError:
             raise HttpError("the server allows no more streams", code="stream_refused", phase="request") from None
         except ProtocolError as error:

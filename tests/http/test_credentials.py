@@ -13,6 +13,7 @@ from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import CookieJar, HttpClient, HttpRequest, Timeouts
 from smolmix_web.http.public_suffix import PublicSuffixes, parse_public_suffixes
+from tests.http2_server import Http2Connector, Http2Server
 from tests.http_server import Answer, HttpServer, PipeConnector, Request
 from tests.virtual_loop import virtual
 
@@ -177,13 +178,25 @@ def test_the_callers_cookie_wins() -> None:
     run()
 
 
-@virtual
-async def test_octets_come_back_as_they_came() -> None:
+@pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/2"])
+def test_octets_come_back_as_they_came(protocol: str) -> None:
     value = "\u00c3\u00a9\u00ff\u0080"
-    world = World(lambda _: Answer(headers=[("Set-Cookie", f"a={value}")]))
-    await world.get("http://a.test/", cookies="jar")
-    await world.get("http://a.test/", cookies="jar")
-    assert world.sent("cookie") == [None, f"a={value}"]
+
+    def answer(_: Request) -> Answer:
+        return Answer(headers=[("Set-Cookie", f"a={value}")])
+
+    @virtual
+    async def run() -> None:
+        world = World(answer)
+        if protocol == "HTTP/2":
+            world.server = Http2Server(answer)  # type: ignore[assignment]
+            world.client = HttpClient(LoopClock(), connector=Http2Connector(world.server.serve), cookie_jar=world.jar)
+        await world.get("https://a.test/", cookies="jar")
+        await world.get("https://a.test/", cookies="jar", headers={"X-Own": value})
+        assert world.server.requests[1].headers["x-own"] == value
+        assert world.sent("cookie") == [None, f"a={value}"]
+
+    run()
 
 
 @virtual

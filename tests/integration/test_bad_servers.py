@@ -95,7 +95,7 @@ async def test_every_bad_answer(localnet: Network) -> None:
 async def test_all_of_them_at_once(localnet: Network) -> None:
     """Beside good requests, which notice nothing."""
     async with bad_server(localnet) as connections, open_tunnel(localnet) as tunnel:
-        bad = [fails(tunnel, f"http://closed.test/{path}", 60, response=15) for path in ANSWERS]
+        bad = [fails(tunnel, f"http://closed.test/{path}", 60, response=8) for path in ANSWERS]
         good = [get(tunnel, f"https://origin.test/bytes/20000?seed={index}") for index in range(6)]
         results = await asyncio.gather(*bad, *good)
         assert {one.code for one in results[: len(bad)] if isinstance(one, SmolmixError)} == {
