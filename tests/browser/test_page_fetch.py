@@ -290,13 +290,6 @@ async def test_many_at_once(shared: ApiPage) -> None:
     assert digests == [hashlib.sha256(body_bytes(10000, str(n))).hexdigest() for n in range(12)]
 
 
-async def test_without_the_network_s_roots_its_certificates_are_refused(fresh: ApiPage) -> None:
-    await fresh.set_up(caCertificates=None)
-    with pytest.raises(PageFailure) as failure:
-        await fresh.run("""await api.mixFetch("https://origin.test/text")""")
-    assert (failure.value.code, failure.value.phase) == ("tls_certificate", "tls")
-
-
 @pytest.mark.feature("Fetch", "timeouts by phase for one call: response, idle, total; Infinity for none")
 async def test_time_outs_of_a_call(shared: ApiPage) -> None:
     got = await shared.run(
@@ -319,17 +312,21 @@ async def test_time_outs_of_a_call(shared: ApiPage) -> None:
     assert got == [[[f"{phase}_timeout", phase, True, True] for phase in phases], "bad_option", "MixError", 0]
 
 
-@pytest.mark.feature("Fetch", "timeouts, maxRedirects as options of the tunnel; a call's own go over them")
+@pytest.mark.feature(
+    "Fetch", "timeouts, maxRedirects, caCertificates as options of the tunnel; a call's own go over them"
+)
 async def test_defaults_of_a_tunnel(fresh: ApiPage) -> None:
-    await fresh.set_up(timeouts={"response": 400}, maxRedirects=1)
+    await fresh.set_up(timeouts={"response": 400}, maxRedirects=1, caCertificates=None)
     got = await fresh.run(
-        """const late = await caught(() => api.mixFetch("http://origin.test/delay/9"));
+        """const unknown = await caught(() => api.mixFetch("https://origin.test/text"));
+        const late = await caught(() => api.mixFetch("http://origin.test/delay/9"));
         const own = await (await api.mixFetch("http://origin.test/delay/0.8", {timeouts: {response: 9000}})).text();
         const many = await caught(() => api.mixFetch("http://origin.test/redirect/2"));
         const more = await (await api.mixFetch("http://origin.test/redirect/2", {maxRedirects: 2})).text();
-        return [late.code, own, many.code, more];"""
+        return [unknown.code, unknown.phase, unknown.reason, late.code, own, many.code, more];"""
     )
-    assert got == ["response_timeout", "late\n", "too_many_redirects", "Hello from the origin.\n"]
+    assert got[:3] == ["tls_certificate", "tls", "unknown_issuer"], "the roots of the network were not given"
+    assert got[3:] == ["response_timeout", "late\n", "too_many_redirects", "Hello from the origin.\n"]
 
 
 @pytest.mark.feature("Fetch", "redirects: 307 repeats method and body, 303 does not; https to http only when allowed")

@@ -519,3 +519,31 @@ async def test_a_failure_frees_the_body(scripted: ApiPage) -> None:
         return log;"""
     )
     assert got == ["bad_url", "bad_header", "tunnel_down"]
+
+
+@pytest.mark.feature("Fetch", "a Blob that cannot be read any more is bad_body")
+async def test_a_blob_that_is_gone(scripted: ApiPage) -> None:
+    """A file that was changed after it was chosen, at once or half-way."""
+    got = await scripted.run(
+        HEAD
+        + """const gone = () => Promise.reject(new DOMException("changed", "NotReadableError"));
+        const facts = ({name, code, phase}) => [name, code, phase];
+        const small = new Blob(["x"]);
+        small.arrayBuffer = gone;
+        const first = await api.mixFetch("http://o/", {method: "POST", body: small}).catch(facts);
+        const before = seen.length;
+        const large = new Blob([new Uint8Array(300_000)]);
+        const slice = large.slice;
+        let reads = 0;
+        large.slice = (...range) => {
+          const part = slice.apply(large, range);
+          if (++reads === 2) part.arrayBuffer = gone;
+          return part;
+        };
+        const second = api.mixFetch("http://o/", {method: "POST", body: large}).catch(facts);
+        const { id } = await heard("write");
+        say({type: "written", id, bytes: 65536});
+        return [first, before, await second, (await heard("abort")).id === id];"""
+    )
+    bad = ["MixError", "bad_body", "request"]
+    assert got == [bad, 0, bad, True]
