@@ -128,7 +128,8 @@ class Http2Session:
             self.server.running -= 1
 
     async def answer(self, stream_id: int, answer: Answer) -> None:
-        fields = [(":status", str(answer.status)), *((name.lower(), value) for name, value in answer.headers)]
+        named = [(":status", str(answer.status)), *((name.lower(), value) for name, value in answer.headers)]
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in named]
         if answer.body == b"":
             self.protocol.send_headers(stream_id, fields, end_stream=True)
             await self.flush()
