@@ -88,7 +88,7 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
                 "status": response.status,
                 "statusText": response.reason,
                 "headers": [[name, value] for name, value in response.headers],
-                "url": response.url,
+                "url": response.url.partition("#")[0],  # a Location may have brought a fragment
                 "redirected": response.redirected,
                 "httpVersion": response.http_version,
                 "tls": response.tls.version if response.tls is not None else None,

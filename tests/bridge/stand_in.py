@@ -56,7 +56,7 @@ class Body:
     read: int = 0
     reason: str = "OK"
     headers: list[tuple[str, str]] = field(default_factory=lambda: [("a", "1"), ("a", "2")])
-    url: str = "https://o.test/final"
+    url: str = "https://o.test/final#part"
     redirected: bool = True
     http_version: str = "1.1"
     timings: Timings = field(default_factory=lambda: Timings(0.0))

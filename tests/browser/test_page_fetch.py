@@ -364,37 +364,6 @@ async def test_redirects_by_status(shared: ApiPage) -> None:
     assert got[4:] == ["http://origin.test/text", "Hello from the origin.\n"]
 
 
-@pytest.mark.feature("Fetch", "cookies, integrity and credentials of a URL through the page")
-async def test_what_goes_beyond_headers(shared: ApiPage) -> None:
-    body = b"Hello from the origin.\n"
-    digest = b64encode(hashlib.sha384(body).digest()).decode()
-    got = await shared.run(
-        """const ask = (init) => api.mixFetch("https://origin.test/cookies", init).then((response) => response.json());
-        const sent = async (init) => (await ask(init)).cookies;
-        const tunnel = await api.getMixTunnel();
-        const cookies = [await sent({cookies: "jar"}), await sent({}), await sent({credentials: "include"}),
-          (await tunnel.cookies.export()).length];
-        await tunnel.cookies.clear();
-        const check = async (integrity) => (await api.mixFetch("https://origin.test/text", {integrity})).text();
-        const right = await check(`sha384-${args.digest}`);
-        const wrong = await caught(() => check("sha384-" + "A".repeat(64)));
-        const basic = await api.mixFetch("https://me:p%40ss@origin.test/echo");
-        const { headers } = await basic.json();
-        const authorization = headers.find(([name]) => name.toLowerCase() === "authorization")?.[1];
-        return [cookies, right, wrong.code, basic.url, authorization];""",
-        digest=digest,
-    )
-    both = {"flavour": "oat", "size": "large"}
-    authorization = "Basic " + b64encode(b"me:p@ss").decode()
-    assert got == [
-        [{}, {}, both, 2],
-        body.decode(),
-        "integrity_mismatch",
-        "https://origin.test/echo",
-        authorization,
-    ]
-
-
 @pytest.mark.feature("Fetch", "progress and timings of real requests; a large Blob is streamed with its length")
 async def test_progress_and_timings(shared: ApiPage) -> None:
     size = 300_000
