@@ -485,6 +485,44 @@ async def test_a_body_is_rewound_for_each_hop() -> None:
 
 
 @virtual
+async def test_a_redirect_that_does_not_wait_for_the_body() -> None:
+    """The upload of the first hop has ended before the second asks for its first piece."""
+    asked: list[str] = []
+
+    class Slow(Again):
+        def __init__(self, hop: str = "first") -> None:
+            super().__init__()
+            self.hop = hop
+
+        async def __anext__(self) -> bytes:
+            asked.append(self.hop)
+            try:
+                await asyncio.sleep(1)
+            finally:
+                asked.append(f"{self.hop} goes on")
+            return await super().__anext__()
+
+        def rewind(self) -> Slow:
+            return Slow("second")
+
+    final = HttpServer(lambda request: Answer(body=request.body))
+    connections: list[ByteStream] = []
+
+    async def serve(stream: ByteStream) -> None:
+        connections.append(stream)
+        if len(connections) > 1:
+            await final.serve(stream)
+            return
+        await stream.read()
+        await stream.write(b"HTTP/1.1 308 \r\nLocation: /end\r\nContent-Length: 0\r\n\r\n")
+
+    client, _ = raw_client(serve)
+    request = HttpRequest("http://a.test/", method="PUT", body=Slow(), content_length=4)
+    assert await (await client.fetch(request)).read() == b"data"
+    assert asked[:2] == ["first", "first goes on"] and set(asked[2:]) == {"second", "second goes on"}
+
+
+@virtual
 async def test_too_many_redirects() -> None:
     client, connector = client_for(HttpServer(hops), max_redirects=5)
     with pytest.raises(HttpError) as caught:
