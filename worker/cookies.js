@@ -23,9 +23,10 @@ export class MixCookies {
   }
 
   /**
-   * Add cookies, replacing those of the same name, domain and path. All or none: `bad_cookie` says which one is wrong.
+   * Add cookies, replacing those of the same name, domain and path. `bad_cookie` says which one can be no cookie; then
+   * nothing was taken.
    * @param {Iterable<MixCookie>} cookies
-   * @returns {Promise<number>} how many of them have not expired
+   * @returns {Promise<number>} how many were taken: those that have expired are not
    */
   async import(cookies) {
     const list = [...cookies];

@@ -83,6 +83,8 @@ class CookieJar:
             domain, host_only = url.host, True
         elif not domain_matches(url.host, domain):
             return None
+        elif url.address is not None:
+            host_only = True  # there is nothing below an address
         cookie = Cookie(
             given.name,
             given.value,
@@ -105,6 +107,9 @@ class CookieJar:
     def _is_public(self, domain: str) -> bool:
         assert self._suffixes is not None, "prepare() comes first"
         return self._suffixes.is_public(domain)
+
+    def _may_keep(self, cookie: Cookie) -> bool:
+        return cookie.host_only or not self._is_public(cookie.domain)
 
     def _overlays_a_secure_one(self, cookie: Cookie) -> bool:
         """What came over https cannot be replaced or hidden from http."""
@@ -159,21 +164,19 @@ class CookieJar:
         return [exchange.to_dict(cookie) for cookie in sorted(self._cookies.values(), key=lambda c: c.created)]
 
     async def load(self, cookies: Iterable[Mapping[str, Any]]) -> int:
-        """Add cookies, replacing those of the same name, domain and path; returns how many of them live.
+        """Add cookies, replacing those of the same name, domain and path; returns how many were taken.
 
-        All or none: `UsageError(code="bad_cookie")` says which one is wrong, and nothing was taken.
+        Those that have expired are not, nor those of a domain that has become a public suffix. `UsageError` with the
+        code `bad_cookie` says which one can be no cookie at all; then nothing was taken.
         """
         await self.prepare()
         now = self._expire()
         checked = [exchange.from_dict(item, index, now) for index, item in enumerate(exchange.listed(cookies))]
-        for index, cookie in enumerate(checked):
-            if not cookie.host_only and self._is_public(cookie.domain):
-                raise exchange.bad(index, "domain", f"{cookie.domain} is a public suffix")
-        living = [cookie for cookie in checked if not cookie.expired(now)]
-        for cookie in living:
+        taken = [cookie for cookie in checked if not cookie.expired(now) and self._may_keep(cookie)]
+        for cookie in taken:
             self._cookies[cookie.key] = cookie
         self._evict()
-        return len(living)
+        return len(taken)
 
     def clear(self) -> None:
         """Forget all cookies."""
