@@ -283,7 +283,7 @@ export async function fetchThrough(connected, input, init, report) {
           if (message.type === "progress" && onProgress) tellProgress(onProgress, message);
           else if (message.type === "rewind") rewind(message.turn);
           else if (message.type === "response") record.answered(message.head);
-          else if (message.type === "end" && message.timings) Object.assign(record.timings, message.timings);
+          else if ("timings" in message && message.timings) Object.assign(record.timings, message.timings);
         },
       },
     );

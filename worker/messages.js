@@ -166,7 +166,8 @@
  */
 
 /**
- * Worker to page. `rewind`, `progress` and the `timings` of `end` belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
+ * Worker to page. `rewind`, `progress` and `timings` (of a fetch
+ * that fails; else they come with the response and the end) belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
  * @typedef {{type: "booted"}
  *   | {type: "boot-failed", message: string}
  *   | {type: "crashed", message: string}
@@ -180,6 +181,7 @@
  *   | {type: "written", id: number, bytes: number}
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
  *   | {type: "rewind", id: number, turn: number}
+ *   | {type: "timings", id: number, timings: FetchTimings}
  *   | {type: "progress", id: number, phase: "upload" | "download", loaded: number, total: number | null}
  *   | {type: "end", id: number, timings?: FetchTimings}
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean, error: ErrorDetail | null}} WorkerMessage

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
+from ..http.timings import Timings
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
@@ -73,13 +74,22 @@ async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 
 
 async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
-    """`response`, then a `chunk` for each pull, then `end`; between them `progress`, where it was asked for."""
+    """`response`, then a `chunk` for each pull, then `end`; between them `progress`, where it was asked for.
+
+    Without a response: `timings`, then `error`.
+    """
     given = field(message, "request", Mapping)
+    known: list[Timings] = []
     upload, download = Progress(channel, "upload"), Progress(channel, "download")
     request = _request(tunnel, channel, given, optional(message, "data", bytes))
     if field(given, "progress", bool):
         request = replace(request, on_upload=upload, on_download=download)
-    response = await tunnel.fetch(request)
+    try:
+        response = await tunnel.fetch(replace(request, on_timings=known.append))
+    except SmolmixError:
+        for timings in known:
+            channel.send("timings", timings=milliseconds(timings))
+        raise
     try:
         upload.flush()
         channel.send(

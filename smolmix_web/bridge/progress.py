@@ -50,7 +50,7 @@ def milliseconds(timings: Timings) -> dict[str, Any]:
         "requestSent": ms(timings.request_sent),
         "ttfb": ms(timings.ttfb),
         "end": ms(timings.end),
-        "protocol": timings.protocol,
+        "protocol": None if timings.ttfb is None else timings.protocol,
         "remoteAddress": timings.remote_address,
         "reused": timings.reused,
         "exit": timings.exit,

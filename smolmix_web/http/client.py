@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
@@ -49,7 +49,8 @@ class HttpRequest:
     `max_decoded`: the client's. `on_upload` and `on_download` are called with the bytes of the body so far and the
     total, where that is known; both count bytes as they are transferred, before decoding. `cookies="jar"`: those of the
     client's jar are sent, unless `headers` has a Cookie of its own, and the server's are stored. `integrity`: hashes of
-    the decoded body (Subresource Integrity); it is held back until one fits.
+    the decoded body (Subresource Integrity); it is held back until one fits. `on_timings` is called at the start with
+    the timings that are then filled in, also those of a request that fails.
     """
 
     url: str
@@ -68,6 +69,7 @@ class HttpRequest:
     content_length: int | None = None
     on_upload: Progress | None = None
     on_download: Progress | None = None
+    on_timings: Callable[[Timings], None] | None = None
 
 
 @dataclass
@@ -144,6 +146,8 @@ class HttpClient:
         checked = self._check(request)
         total = checked.timeouts.total
         timings = Timings(self._clock.now())
+        if request.on_timings is not None:
+            request.on_timings(timings)
         async with Deadline(self._clock, total, "total"):
             if request.cookies == "jar" and self.cookie_jar is not None:
                 async with Deadline(self._clock, checked.timeouts.request, "request"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ async def test_options_of_a_request() -> None:
     page.say("fetch", 3, request=request(method="POST", streaming=True, length=9))
     await settle()
     plain, full, streamed = tunnel.requests
-    assert plain == HttpRequest(url="https://o.test/", headers=[("a", "b")])
+    assert replace(plain, on_timings=None) == HttpRequest(url="https://o.test/", headers=[("a", "b")])
     assert (full.max_redirects, full.allow_insecure_redirects, full.cookies) == (0, True, "jar")
     assert full.integrity == "sha256-A" and full.timeouts == Timeouts(dns=7.0, total=1.5, tls=None)
     assert streamed.content_length == 9 and hasattr(streamed.body, "__anext__")
@@ -234,6 +235,24 @@ async def test_timings_in_milliseconds() -> None:
     page.say("pull")
     await settle()
     assert page.take()[-1] == {"type": "end", "id": 1, "timings": {**expected, "end": 3000}}
+
+
+@pytest.mark.feature("Fetch", "a fetch that failed tells how far it came")
+async def test_timings_of_a_failure() -> None:
+    async def fail(sent: HttpRequest) -> Body:
+        assert sent.on_timings is not None
+        timings = Timings(0.0)
+        sent.on_timings(timings)
+        timings.dns, timings.connect = 0.5, 0.25
+        raise HttpError("late", code="response_timeout", phase="response")
+
+    page = Page(fetch=fail)
+    await page.set_up()
+    page.say("fetch", request=request())
+    await settle()
+    told, error = page.take()
+    assert (told["type"], told["timings"]["dns"], told["timings"]["connect"]) == ("timings", 500, 250)
+    assert told["timings"]["ttfb"] is told["timings"]["protocol"] is None and error["type"] == "error"
 
 
 @pytest.mark.feature("Worker", "fairness: a body that is there and pulled ahead does not keep the others waiting")

@@ -201,6 +201,11 @@ async def test_timings(scripted: ApiPage) -> None:
         await heard("fetch");
         abort.abort();
         await pending;
+        const failing = caught(() => api.mixFetch("http://o/failed"));
+        const { id } = await heard("fetch");
+        say({type: "timings", id, timings: {...timings, ttfb: null}});
+        say({type: "error", id, error: broken});
+        await failing;
         await caught(() => api.mixFetch("ftp://o/"));
         await caught(() => api.mixFetch("http://o/", {method: "TRACE"}));  // never began
         await (await api.mixFetch("data:,x")).text();                      // never on the mixnet
@@ -223,5 +228,6 @@ async def test_timings(scripted: ApiPage) -> None:
         event("http://o/", 200, "truncated_body", known, None),
         event("http://o/", 200, "aborted", known, None),
         event("http://o/late", 0, "aborted", unknown, None),
+        event("http://o/failed", 0, "truncated_body", {**known, "ttfb": None}, None),
         event("ftp://o/", 0, "bad_url", unknown, None),
     ]

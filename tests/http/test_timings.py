@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from smolmix_web.deadline import LoopClock
-from smolmix_web.errors import HttpError, OptionError
+from smolmix_web.errors import HttpError, OptionError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
+from smolmix_web.http.timings import Timings
 from smolmix_web.options import TunnelOptions
 from tests.http_server import Answer, HttpServer, PipeConnector, Request
 from tests.virtual_loop import virtual
@@ -61,6 +62,20 @@ async def test_timings_of_a_redirect_are_those_of_the_last_hop() -> None:
     assert response.timings.to_dict()["end"] is None
     await response.read()
     assert response.timings.to_dict()["end"] == pytest.approx(7)
+
+
+@virtual
+@pytest.mark.feature("HTTP", "Timings of a request that fails")
+async def test_timings_are_there_from_the_start() -> None:
+    connector = PipeConnector(HttpServer(slow).serve)
+    connector.delay = 4
+    client = HttpClient(LoopClock(), connector=connector)
+    seen: list[Timings] = []
+    with pytest.raises(TimeoutExpired):
+        limits = Timeouts(response=1.0)
+        await client.fetch(HttpRequest("http://a.test/", timeouts=limits, on_timings=seen.append))
+    (timings,) = seen
+    assert timings.request_sent == pytest.approx(4) and timings.ttfb is None
 
 
 @virtual
