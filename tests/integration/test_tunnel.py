@@ -71,7 +71,6 @@ async def test_everything_over_one_tunnel_with_the_standard_traffic(localnet: Ne
     ]
     statistics = tunnel.statistics()
     assert statistics["main_cover_sent"] > 0 and statistics["loop_cover_sent"] > 0
-    assert statistics["retransmitted"] <= statistics["real_sent"] // 10
     assert localnet.violations() == {}
 
 
