@@ -52,7 +52,7 @@ class CookieJar:
         """The value of the Cookie header for a request; None when no cookie fits."""
         now = self._expire()
         fitting = [cookie for cookie in self._cookies.values() if cookie.fits(url)]
-        # Longer paths first, then older ones; the order of the dictionary is that of creation.
+        # Longer paths first, then older ones; of those that are equally old the first that was stored.
         fitting.sort(key=lambda cookie: (-len(cookie.path), cookie.created))
         for cookie in fitting:
             self._cookies[cookie.key] = replace(cookie, used=now)
