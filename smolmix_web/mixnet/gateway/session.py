@@ -324,7 +324,7 @@ class GatewaySession:
                     self._continue_registration(version, data, now)
                 except GatewayError as error:
                     self._say(control.HandshakeError(error.message))
-                    raise
+                    raise GatewayError(error.message, code="gateway_malformed", phase="gateway") from None
             case control.Register(version, status, upgrade_mode) if self._handshake_step == 2:
                 if not status:
                     raise GatewayError("registration: status false", code="registration_refused", phase="gateway")
@@ -416,9 +416,7 @@ class GatewaySession:
         assert self._handshake is not None
         if version > NEWEST_PROTOCOL:
             raise GatewayError(
-                f"registration: the gateway switched to protocol {version}",
-                code="registration_refused",
-                phase="gateway",
+                f"registration: the gateway switched to protocol {version}", code="bad_message", phase="gateway"
             )
         if self._handshake_step == 0:
             self._say(control.HandshakePayload(self.protocol_version, self._handshake.answer(data)))
