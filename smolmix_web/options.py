@@ -14,6 +14,7 @@ from typing import Any
 
 from .dns import ServerAddress, parse_server
 from .errors import OptionError
+from .mixnet.traffic import PRESETS
 from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
 
@@ -121,6 +122,9 @@ class TunnelOptions:
     force_tls: bool = _option("forceTls", _flag, True, "", "reach the gateway by wss:// only")
     disable_poisson_traffic: bool = _option("disablePoissonTraffic", _flag, False, "", "send at once, no dummy packets")
     disable_cover_traffic: bool = _option("disableCoverTraffic", _flag, False, "", "no separate loop cover stream")
+    traffic_preset: str = _option(
+        "trafficPreset", _one_of(*PRESETS), "default", "", "named set of traffic settings; the two switches act on top"
+    )
     open_reply_surbs: int = _option("openReplySurbs", _integer(0, 100), 10, "SURBs", "attached to the Open frame")
     data_reply_surbs: int = _option(
         "dataReplySurbs", _integer(0, 100), 2, "SURBs", "at least this many on small data messages"

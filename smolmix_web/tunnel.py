@@ -225,7 +225,9 @@ class Tunnel:
             self._identity = StoredIdentity(ClientKeys.generate(rng))
         known, keys = self._identity, self._identity.keys
         traffic = TrafficConfig.switched(
-            disable_poisson=options.disable_poisson_traffic, disable_cover=options.disable_cover_traffic
+            options.traffic_preset,
+            disable_poisson=options.disable_poisson_traffic,
+            disable_cover=options.disable_cover_traffic,
         )
         gateway = GatewayLink(
             self._crypto,

@@ -109,6 +109,7 @@ def test_the_passphrase_is_in_no_repr() -> None:
         ("caCertificates", 5),
         ("caCertificates", ["text"]),
         ("crypto", "openssl"),
+        ("trafficPreset", "medium"),
     ],
 )
 def test_a_bad_option_is_refused_with_its_name(name: str, value: Any) -> None:

@@ -42,6 +42,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {boolean} [forceTls] default true: reach the gateway by wss:// only
  * @property {boolean} [disablePoissonTraffic] default false
  * @property {boolean} [disableCoverTraffic] default false
+ * @property {"default" | "fast" | "no_cover" | "no_cover_keepalive" | "no_poisson" | "no_delays"} [trafficPreset]
  * @property {number} [openReplySurbs] default 10
  * @property {number} [dataReplySurbs] default 2
  * @property {string} [primaryDns] address:port, or tcp://, tls:// or https:// with an address; default "8.8.8.8:53"

@@ -78,15 +78,20 @@ class TrafficConfig:
     def preset(cls, name: str) -> TrafficConfig:
         """A named set of switches (client-behaviour 2.7): `default`, `fast`, `no_cover`, `no_cover_keepalive`,
         `no_poisson`, `no_delays`. The reference's `medium` needs a second packet size and is refused: `UsageError`."""
-        changes = _PRESETS.get(name)
+        changes = PRESETS.get(name)
         if changes is None:
             raise UsageError(f"no traffic preset {name!r}", code="bad_traffic")
         return replace(cls(), **changes)  # type: ignore[arg-type]
 
     @classmethod
-    def switched(cls, *, disable_poisson: bool, disable_cover: bool) -> TrafficConfig:
-        """The two switches of the tunnel's options, independent of each other."""
-        return cls(main_stream=not disable_poisson, cover_stream=not disable_cover)
+    def switched(cls, preset: str = "default", *, disable_poisson: bool, disable_cover: bool) -> TrafficConfig:
+        """A preset, and the two switches of the tunnel's options on top, independent of each other."""
+        base = cls.preset(preset)
+        return replace(
+            base,
+            main_stream=base.main_stream and not disable_poisson,
+            cover_stream=base.cover_stream and not disable_cover,
+        )
 
     @classmethod
     def for_exit(cls) -> TrafficConfig:
@@ -94,7 +99,7 @@ class TrafficConfig:
         return cls(main_stream=False, cover_stream=False, surb_buffer=50)
 
 
-_PRESETS: dict[str, dict[str, float | bool]] = {
+PRESETS: dict[str, dict[str, float | bool]] = {
     "default": {},
     "fast": {"packet_delay": 0.010, "ack_delay": 0.010, "main_interval": 0.004, "cover_interval": 2000.0},
     "no_cover": {"main_stream": False, "cover_stream": False},

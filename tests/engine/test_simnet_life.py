@@ -141,3 +141,29 @@ def test_a_client_that_is_away_gets_its_stored_messages(any_crypto: Crypto) -> N
         assert gateway.counters["stored"] and gateway.counters["authenticated"] == 1
     else:
         assert transfer.error.code in ("gateway_closed", "tunnel_down")
+
+
+@pytest.mark.feature("Python", "every traffic preset of the reference that needs no second packet size")
+@pytest.mark.parametrize(
+    ("preset", "rate"),  # packets a second of an idle tunnel
+    [
+        ("default", 55),
+        ("fast", 250),
+        ("no_cover", 0),
+        ("no_cover_keepalive", 0.2),
+        ("no_poisson", 5),
+        ("no_delays", 55),
+    ],
+)
+def test_traffic_presets(preset: str, rate: float) -> None:
+    network = SimNetwork(f"preset {preset}")
+    tunnel = SimTunnel(network, trafficPreset=preset)
+    tunnel.start()
+    transfer = tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"60000\n")
+    assert tunnel.run(30, lambda: transfer.done) and transfer.received == pattern(60_000)
+    tunnel.run(10)
+    before = tunnel.engine.statistics()["packets_sent"]
+    tunnel.run(20)
+    sent = tunnel.engine.statistics()["packets_sent"] - before
+    assert abs(sent - rate * 20) <= 5 * (rate * 20) ** 0.5 + 2
+    assert network.violations() == {}

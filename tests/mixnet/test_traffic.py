@@ -102,6 +102,9 @@ def test_defaults_and_presets() -> None:
     assert TrafficConfig.preset("no_poisson") == replace(default, main_stream=False)
     assert TrafficConfig.preset("no_delays").packet_delay == 0.0
     assert TrafficConfig.switched(disable_poisson=True, disable_cover=False) == TrafficConfig.preset("no_poisson")
+    fast_alone = TrafficConfig.switched("fast", disable_poisson=False, disable_cover=True)
+    assert fast_alone == replace(fast, cover_stream=False)
+    assert TrafficConfig.switched("no_cover", disable_poisson=False, disable_cover=False) == none
     for name in ("medium", "", "turbo"):
         with pytest.raises(UsageError):
             TrafficConfig.preset(name)
