@@ -14,9 +14,9 @@ from typing import Any
 
 from .dns import ServerAddress, parse_server
 from .errors import OptionError
-from .mixnet.traffic import PRESETS
 from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
+from .mixnet.traffic import PRESETS
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
