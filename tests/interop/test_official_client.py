@@ -9,6 +9,7 @@ from playwright.async_api import Page
 
 from localnet import Network, NetworkConfig
 from localnet.origin import body_sha256
+from smolmix_web.http.headers import DEFAULTS
 from tests.interop.official import loaded, official_page
 
 BODY = 100_000
@@ -28,6 +29,11 @@ async def use(page: Page, network: Network, options: dict[str, object]) -> None:
 
     result = await page.evaluate("(url) => official.digest(url)", f"http://origin.test/bytes/{BODY}")
     assert result == {"status": 200, "bytes": BODY, "sha256": body_sha256(BODY)}
+
+    # Its request headers and ours are the same; the coding of bodies is the one thing that differs.
+    sent = (await page.evaluate("(url) => official.json(url)", "http://origin.test/echo"))["headers"]
+    own = [[name.lower(), value] for name, value in sent if name.lower() not in ("host", "connection")]
+    assert own == [*([name.lower(), value] for name, value in DEFAULTS), ["accept-encoding", "identity"]]
 
     text = "through the mixnet and back: äöü"
     assert await page.evaluate("([url, text]) => official.echo(url, text)", ["ws://ws.test/echo", text]) == text
