@@ -87,6 +87,7 @@ RETRYABLE = frozenset(
         "network_unreachable",
         "no_public_suffixes",
         "queue_full",
+        "stream_refused",
         "tls_truncated",
         "truncated_body",
         "tunnel_moved",

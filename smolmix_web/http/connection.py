@@ -15,7 +15,8 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces, too_many_headers
+from .headers import MAX_HEADERS
 from .timeouts import Timeouts
 
 MAX_RESPONSE_HEAD = 65_536
@@ -158,6 +159,8 @@ class HttpConnection:
                 self._watchdog.touch()
                 continue
             if isinstance(event, h11.Response):
+                if len(event.headers) > MAX_HEADERS:
+                    raise too_many_headers()
                 names = {name for name, _ in event.headers}
                 self._last = {b"content-length", b"transfer-encoding"} <= names  # RFC 9112 6.3
                 return ResponseHead(

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from ..deadline import Clock, Watchdog
 from ..dial import Connected
 from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
-from .headers import Headers
+from .headers import MAX_HEADERS, Headers
 from .timeouts import Timeouts
 from .timings import Timings
 from .url import Url
@@ -100,6 +100,10 @@ def lost(error: BaseException) -> bool:
     return isinstance(error, (ConnectionReset, ConnectionAborted)) or (
         isinstance(error, HttpError) and error.code == "empty_response"
     )
+
+
+def too_many_headers() -> HttpError:
+    return HttpError(f"the response has more than {MAX_HEADERS} headers", code="response_too_large", phase="response")
 
 
 async def pieces(request: Outgoing, watchdog: Watchdog) -> AsyncGenerator[bytes, None]:

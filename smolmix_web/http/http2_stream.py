@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces, too_many_headers
 from .headers import MAX_HEADERS, Headers
 from .timeouts import Timeouts
 
@@ -272,10 +272,6 @@ class Http2Stream:
         self._error = self._error or error
         self._ended = self._sent = True  # nothing is left to reset
         self._close()
-
-
-def too_many_headers() -> HttpError:
-    return HttpError(f"the response has more than {MAX_HEADERS} headers", code="response_too_large", phase="response")
 
 
 def _fields(request: Outgoing) -> Headers:

@@ -181,6 +181,7 @@ BEYOND = {
     "a long header": OK + b"X: " + b"y" * 300_000,
     "a long name": OK + b"x" * 300_000,
     "many headers": OK + b"X: y\r\n" * 60_000,
+    "many short headers": OK + b"X: y\r\n" * 257 + b"\r\n",
     "a long size": CHUNKED + b"2;" + b"x" * 300_000,
     "many trailers": CHUNKED + b"0\r\n" + b"X: y\r\n" * 60_000,
     "a long header of an informational response": b"HTTP/1.1 103 E\r\nX: " + b"y" * 300_000,
