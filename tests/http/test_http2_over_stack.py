@@ -61,7 +61,7 @@ class World:
 @virtual
 async def test_24_parallel_requests_on_one_connection() -> None:
     cold = await World().timed(1)
-    assert cold == pytest.approx(4 * ROUND_TRIP, abs=0.2)  # TCP, TLS, the request, and TCP's slow start
+    assert cold <= 4.2 * ROUND_TRIP  # TCP, TLS, the request, and perhaps one for slow start
     assert await World().timed(24) <= cold + 4 * ROUND_TRIP
     world = World()
     for _ in range(4):
