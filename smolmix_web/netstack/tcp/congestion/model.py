@@ -134,7 +134,7 @@ class PathModel:
             usual = self.min_rtt + self._jitter
             self._queue = self._best / usual - 1.0 if self._best > usual > 0.0 else 0.0
             self._best = INFINITY
-        if self.startup:
+        if self.startup and not app_limited:  # else it says nothing of how much the path takes
             if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
                 self._full_bandwidth = self.bandwidth
                 self._full_count = 0
