@@ -16,6 +16,7 @@ from .dns import ServerAddress, parse_server
 from .errors import OptionError
 from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
+from .mixnet.json_text import load_json
 from .mixnet.traffic import PRESETS
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
@@ -81,6 +82,17 @@ def _certificates(name: str, value: Any) -> tuple[str, ...]:
         if not isinstance(pem, str) or "-----BEGIN CERTIFICATE-----" not in pem:
             raise OptionError(name, "every item must be PEM text with a certificate")
     return tuple(items)
+
+
+def _document(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = load_json(value.encode())
+        except (ValueError, RecursionError):
+            raise OptionError(name, "expected an object or JSON text") from None
+    if not isinstance(value, Mapping):
+        raise OptionError(name, f"expected an object, got {type(value).__name__}")
+    return dict(value)
 
 
 def _one_of(*choices: str) -> Callable[[str, Any], str]:
@@ -161,6 +173,9 @@ class TunnelOptions:
     # -- ours ---------------------------------------------------------------------------------------
     directory_urls: tuple[str, ...] = _option(
         "directoryUrls", _urls, MAINNET_DIRECTORY, "", "directory base URLs, tried in order"
+    )
+    topology: Mapping[str, Any] | None = _option(
+        "topology", _document, None, "", "pinned network; no directory is asked, and preferredIpr is needed"
     )
     ca_certificates: tuple[str, ...] = _option(
         "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"

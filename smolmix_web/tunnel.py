@@ -48,6 +48,7 @@ from .mixnet.directory_query import DirectoryQuery
 from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
 from .mixnet.gateway.link import GatewayLink
 from .mixnet.keys import ClientKeys
+from .mixnet.pinned import parse_topology
 from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
 from .netstack import StackConfig
@@ -107,6 +108,7 @@ class Tunnel:
         self._crypto = crypto or load_crypto(options.crypto)
         self._preferred_gateway = _identity(options.preferred_gateway)
         self._preferred_exit = _recipient(options.preferred_ipr)
+        self._pinned = _pinned_topology(options.topology, self._preferred_exit)
         check_roots(options.ca_certificates, options.default_roots)
         self.state = "shutdown"
         self.step: str | None = None
@@ -185,7 +187,8 @@ class Tunnel:
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+        if self._pinned is None:
+            self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
@@ -201,6 +204,11 @@ class Tunnel:
 
     async def _load_directory(self) -> Topology:
         options = self._options
+        if self._pinned is not None:
+            assert self._preferred_exit is not None
+            # Nobody tells the exit's version: try both.
+            self._exits = [pinned_exit(self._preferred_exit)._replace(protocols=(10, 9))]
+            return self._pinned
         lists, exits = DirectoryQuery.for_topology(), DirectoryQuery.for_exits()
         base = await load(self._host, options.directory_urls, lists)
         topology = Topology.from_query(lists)
@@ -407,6 +415,8 @@ class Tunnel:
     # -- the topology stays fresh -------------------------------------------------------------------
 
     def _refresh(self) -> None:
+        if self._pinned is not None:
+            return
         if self._refresh_timer is not None:
             self._refresh_timer.cancel()
         if self._refreshing is None or self._refreshing.done():
@@ -625,6 +635,20 @@ def _identity(text: str | None) -> bytes | None:
         return base58_decode(text, 32, "identity")
     except SmolmixError as error:
         raise OptionError("preferredGateway", error.message) from None
+
+
+def _pinned_topology(document: Mapping[str, Any] | None, exit_: Recipient | None) -> Topology | None:
+    if document is None:
+        return None
+    if exit_ is None:
+        raise OptionError("topology", "it names no exits: preferredIpr is needed with it")
+    try:
+        topology = parse_topology(document)
+    except SmolmixError as error:
+        raise OptionError("topology", error.message) from None
+    if not topology.knows(exit_.gateway):
+        raise OptionError("topology", "it lacks the gateway of preferredIpr")
+    return topology
 
 
 def _recipient(text: str | None) -> Recipient | None:

@@ -110,6 +110,8 @@ def test_the_passphrase_is_in_no_repr() -> None:
         ("caCertificates", ["text"]),
         ("crypto", "openssl"),
         ("trafficPreset", "medium"),
+        ("topology", "{"),
+        ("topology", []),
     ],
 )
 def test_a_bad_option_is_refused_with_its_name(name: str, value: Any) -> None:

@@ -57,6 +57,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
+ * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
  * @property {string | string[]} [caCertificates] extra PEM roots for TLS
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"

@@ -156,44 +156,42 @@ class NodePage:
 # -- reading JSON -------------------------------------------------------------------------------------
 
 
-class _Json:
+class JsonValue:
     """A value with the place it stands at, so that every complaint can name it."""
 
-    __slots__ = ("_path", "_resource", "value")
+    __slots__ = ("_path", "_source", "value")
 
-    def __init__(self, resource: Resource, path: str, value: Any) -> None:
-        self._resource = resource
+    def __init__(self, source: str, path: str, value: Any) -> None:
+        self._source = source
         self._path = path
         self.value = value
 
     def bad(self, problem: str) -> DirectoryError:
         where = f" at {self._path}" if self._path else ""
-        return DirectoryError(
-            f"directory {self._resource.value}{where}: {problem}", code="bad_response", phase="directory"
-        )
+        return DirectoryError(f"directory {self._source}{where}: {problem}", code="bad_response", phase="directory")
 
-    def get(self, name: str) -> _Json:
+    def get(self, name: str) -> JsonValue:
         found = self.find(name)
         if found is None:
             raise self._child(name, None).bad("is missing")
         return found
 
-    def find(self, name: str) -> _Json | None:
+    def find(self, name: str) -> JsonValue | None:
         """The field, or None when it is absent or null."""
         if not isinstance(self.value, dict):
             raise self.bad("is not an object")
         value = self.value.get(name)
         return None if value is None else self._child(name, value)
 
-    def _child(self, name: str, value: Any) -> _Json:
-        return _Json(self._resource, f"{self._path}.{name}" if self._path else name, value)
+    def _child(self, name: str, value: Any) -> JsonValue:
+        return JsonValue(self._source, f"{self._path}.{name}" if self._path else name, value)
 
-    def items(self, limit: int) -> list[_Json]:
+    def items(self, limit: int) -> list[JsonValue]:
         if not isinstance(self.value, list):
             raise self.bad("is not an array")
         if len(self.value) > limit:
             raise self.bad(f"{len(self.value)} items, at most {limit}")
-        return [_Json(self._resource, f"{self._path}[{index}]", item) for index, item in enumerate(self.value)]
+        return [JsonValue(self._source, f"{self._path}[{index}]", item) for index, item in enumerate(self.value)]
 
     def integer(self, low: int = 0, high: int = _U32) -> int:
         if isinstance(self.value, bool) or not isinstance(self.value, int):
@@ -258,14 +256,14 @@ def _key(text: str, signing: bool) -> bytes:
     return key
 
 
-def _load(resource: Resource, body: bytes) -> _Json:
+def _load(resource: Resource, body: bytes) -> JsonValue:
     if len(body) > MAX_RESPONSE:
         raise DirectoryError(
             f"directory {resource.value}: {len(body)} bytes, at most {MAX_RESPONSE}",
             code="response_too_large",
             phase="directory",
         )
-    root = _Json(resource, "", None)
+    root = JsonValue(resource.value, "", None)
     try:
         root.value = load_json(body)
     except (ValueError, RecursionError):
@@ -278,7 +276,7 @@ def _load(resource: Resource, body: bytes) -> _Json:
 Node = TypeVar("Node", SkimmedNode, DescribedNode)
 
 
-def _nodes(items: list[_Json], read: Callable[[_Json], Node]) -> tuple[list[Node], list[DirectoryError]]:
+def _nodes(items: list[JsonValue], read: Callable[[JsonValue], Node]) -> tuple[list[Node], list[DirectoryError]]:
     good: list[Node] = []
     skipped: list[DirectoryError] = []
     for item in items:
@@ -310,7 +308,7 @@ def parse_page(resource: Resource, body: bytes) -> NodePage:
     return NodePage(metadata, total, len(items), tuple(skimmed), tuple(skipped))
 
 
-def _metadata(json_: _Json) -> ListMetadata:
+def _metadata(json_: JsonValue) -> ListMetadata:
     status = json_.find("status")
     refreshed = json_.find("refreshed_at")
     return ListMetadata(
@@ -324,7 +322,7 @@ def _metadata(json_: _Json) -> ListMetadata:
 _ROLE_ALIASES: Mapping[str, str] = {"entry": "EntryGateway", "gateway": "EntryGateway", "exit": "ExitGateway"}
 
 
-def _role(json_: _Json) -> str:
+def _role(json_: JsonValue) -> str:
     """`Mixnode1` to `Mixnode3`, or the name of another role. Routing does not depend on it."""
     if isinstance(json_.value, dict):
         return f"Mixnode{json_.get('Mixnode').get('layer').integer(1, 255)}"
@@ -332,7 +330,7 @@ def _role(json_: _Json) -> str:
     return _ROLE_ALIASES.get(name, name)
 
 
-def _skimmed_node(json_: _Json) -> SkimmedNode:
+def _skimmed_node(json_: JsonValue) -> SkimmedNode:
     role = json_.find("role") or json_.get("epoch_role")
     roles = json_.find("supported_roles")
     entry = json_.find("entry")
@@ -347,28 +345,31 @@ def _skimmed_node(json_: _Json) -> SkimmedNode:
         mix_port=json_.get("mix_port").port(),
         role=_role(role),
         supported_roles=SupportedRoles() if roles is None else _supported_roles(roles),
-        entry=None if entry is None else _entry(entry),
+        entry=None if entry is None else read_entry(entry),
         performance=json_.get("performance").performance(),
     )
 
 
-def _supported_roles(json_: _Json) -> SupportedRoles:
+def _supported_roles(json_: JsonValue) -> SupportedRoles:
     return SupportedRoles(*(json_.get(name).flag() for name in ("mixnode", "entry", "exit_nr", "exit_ipr")))
 
 
 _HOSTNAME = re.compile(r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$")
 
 
-def _entry(json_: _Json) -> EntryDetails:
-    hostname, wss_port = json_.find("hostname"), json_.find("wss_port")
+def read_entry(json_: JsonValue, prefix: str = "") -> EntryDetails:
+    """`prefix`: of the names of the ports."""
+    hostname, wss_port = json_.find("hostname"), json_.find(f"{prefix}wss_port")
     name = hostname.text(253) if hostname is not None else ""
     if hostname is not None and name and not _HOSTNAME.match(name):
         # It goes into a URL as it is.
         raise hostname.bad("is not a host name")
-    return EntryDetails(name or None, json_.get("ws_port").port(), None if wss_port is None else wss_port.port())
+    return EntryDetails(
+        name or None, json_.get(f"{prefix}ws_port").port(), None if wss_port is None else wss_port.port()
+    )
 
 
-def _described_node(json_: _Json) -> DescribedNode:
+def _described_node(json_: JsonValue) -> DescribedNode:
     description = json_.get("description")
     router = description.find("ip_packet_router")
     recipient: Recipient | None = None
@@ -388,8 +389,10 @@ def _described_node(json_: _Json) -> DescribedNode:
 
 def parse_rewarded_set(body: bytes) -> RewardedSet:
     """Raises `DirectoryError`."""
-    root = _load(Resource.REWARDED_SET, body)
+    return read_rewarded_set(_load(Resource.REWARDED_SET, body))
 
+
+def read_rewarded_set(root: JsonValue) -> RewardedSet:
     def ids(name: str) -> tuple[int, ...]:
         return tuple(item.integer() for item in root.get(name).items(MAX_NODES))
 

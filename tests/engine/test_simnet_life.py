@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from smolmix_web.crypto.provider import Crypto
-from smolmix_web.errors import SmolmixError
+from smolmix_web.errors import OptionError, SmolmixError
 from smolmix_web.netstack import Endpoint
 from tests.simnet.cases import download, live, upload
 from tests.simnet.fast_crypto import InsecureFastCrypto
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork
-from tests.simnet.tunnels import SimTunnel, get, left_over, open_tunnel, simulate
+from tests.simnet.topology_file import topology_file
+from tests.simnet.tunnels import SimTunnel, get, left_over, open_tunnel, simulate, tunnel_to
 from tests.simnet.web import add_web, ca_pem
 from tests.simnet.world import ORIGIN, SINK_PORT, SOURCE_PORT, pattern
 
@@ -167,3 +168,33 @@ def test_traffic_presets(preset: str, rate: float) -> None:
     sent = tunnel.engine.statistics()["packets_sent"] - before
     assert abs(sent - rate * 20) <= 5 * (rate * 20) ** 0.5 + 2
     assert network.violations() == {}
+
+
+@pytest.mark.feature("Python", "a pinned topology: no directory is asked")
+@pytest.mark.parametrize("version", ["1.38.0", "1.36.0"])
+def test_a_pinned_topology(version: str) -> None:
+    network = SimNetwork(f"pinned {version}", exit_version=version)
+    add_web(network.world, tls=False)
+    host = SimHost(network)
+    options = {"topology": topology_file(network), "preferredIpr": str(network.exit("exit1").address), **QUIET}
+
+    async def main() -> None:
+        async with open_tunnel(network, host, **options) as tunnel:
+            await download(30_000)(tunnel)
+            tunnel.network_changed()
+            await asyncio.sleep(700)
+            await download(30_000)(tunnel)
+            assert tunnel.state == "ready"
+
+    simulate(network, main())
+    assert host.gets == []
+
+
+def test_a_pinned_topology_needs_an_exit_that_it_knows() -> None:
+    network = SimNetwork("pinned without exit")
+    document = topology_file(network)
+    stranger = str(SimNetwork("another").exit("exit1").address)
+    for options in ({}, {"preferredIpr": stranger}, {"preferredIpr": stranger, "topology": {}}):
+        with pytest.raises(OptionError) as raised:
+            tunnel_to(network, **{"topology": document, **options})
+        assert raised.value.option == "topology"
