@@ -42,6 +42,12 @@ const whole = (data) => ({ data, source: null, length: null });
 
 const ignore = () => {};
 
+/** @param {unknown} chunk of a stream @returns {Uint8Array} */
+export function bytesOnly(chunk) {
+  if (chunk instanceof Uint8Array) return chunk;
+  throw new TypeError("mixFetch: a body stream gives Uint8Array chunks");
+}
+
 /** @type {RequestBody} */
 export const NO_BODY = { type: null, ready: async () => ({ data: null, source: null, length: null }), cancel: ignore };
 
@@ -129,7 +135,7 @@ async function blobReady(blob) {
  * @returns {Promise<ReadyBody>}
  */
 async function collected(reader) {
-  /** @type {Uint8Array<ArrayBuffer>[]} */
+  /** @type {Uint8Array[]} */
   const parts = [];
   let size = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -140,13 +146,13 @@ async function collected(reader) {
       const got = size > WHOLE_BYTES ? null : await Promise.race([pending, late]);
       if (!got) return { data: null, source: new ResumedSource(parts, pending, reader), length: null };
       if (got.done) break;
-      parts.push(got.value);
-      size += got.value.length;
+      const part = bytesOnly(got.value);
+      parts.push(part);
+      size += part.length;
     }
   } finally {
     clearTimeout(timer);
   }
-  if (parts.length === 1 && parts[0]) return whole(parts[0]);
   const data = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { NO_BODY, bodyOf, bodyOfRequest } from "./body.js";
+import { NO_BODY, bodyOf, bodyOfRequest, bytesOnly } from "./body.js";
 import { Channel } from "./channel.js";
 import { mixError } from "./errors.js";
 import { MixResponse } from "./response.js";
@@ -222,8 +222,7 @@ function upload(channel, source) {
         const { done, value } = await source.read();
         if (turn !== latest) return;
         if (done) break;
-        if (!(value instanceof Uint8Array)) throw refused("a body stream gives Uint8Array chunks");
-        await channel.write(value, source.owned);
+        await channel.write(bytesOnly(value), source.owned);
         if (turn !== latest) return;
       }
       channel.finish();

@@ -252,7 +252,12 @@ async def test_streams(scripted: ApiPage) -> None:
           await sent(new Request("http://o/", {...init, body: stream("of ", "a ", "request")})),
           await sent(new Request("http://o/", {...init, body: stream("comes ", 200, "later")})),
           await sent(ask), await sent(new Request("http://o/", {...init, body: "replaced"}), {body: "by init"})];
-        return [all.map(facts), own.locked, ask.bodyUsed];"""
+        const mine = new Uint8Array([65, 66, 67]);
+        const once = (chunk) => new ReadableStream({ start(control) { control.enqueue(chunk); control.close(); } });
+        const given = once(mine.subarray(1));
+        all.push(await sent(new Request("http://o/", {...init, body: given})));
+        const refused = await caught(() => api.mixFetch(new Request("http://o/", {...init, body: once("text")})));
+        return [all.map(facts), own.locked, ask.bodyUsed, mine.length, refused.name];"""
     )
     assert got == [
         [
@@ -262,9 +267,12 @@ async def test_streams(scripted: ApiPage) -> None:
             [True, None, "comes later", 2],
             [False, None, "text", 0],
             [False, None, "by init", 0],
+            [False, None, "BC", 0],
         ],
         True,
         True,
+        3,
+        "TypeError",
     ]
 
 
