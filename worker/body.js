@@ -102,6 +102,7 @@ class ResumedSource {
    * @param {Source} rest
    */
   constructor(first, pending, rest) {
+    pending.catch(ignore); // told to whoever reads on
     this.#first = first;
     this.#pending = pending;
     this.#rest = rest;
