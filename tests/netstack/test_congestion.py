@@ -162,6 +162,18 @@ def test_a_window_that_is_not_used_does_not_grow_and_app_limited_samples_do_not_
     assert model.bandwidth == before
 
 
+def test_rounds_with_little_to_send_do_not_end_the_startup() -> None:
+    """Small answers, one after another, and then a large one: how much the path takes is still unknown."""
+    for limited in (True, False):
+        model = PathModel(MSS, 10 * MSS)
+        for index in range(20):
+            sample = RateSample()
+            sample.delivered, sample.rate, sample.rtt, sample.round_started = 5 * MSS, 5.0 * MSS, 1.0, True
+            sample.app_limited, sample.in_flight = limited, 5 * MSS
+            model.on_delivered(sample, float(index))
+        assert model.startup == limited
+
+
 def test_a_flow_with_less_than_its_share_of_the_path_grows_faster() -> None:
     path = SharedPath()
     models = [PathModel(MSS, 10 * MSS) for _ in range(2)]
