@@ -194,12 +194,14 @@ class Engine:
         self._held_back = len(packets) == room
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
+        account = self.mixnet.surb_account(self.exit.recipient)
+        plenty = account is not None and account.expected >= self.mixnet.config.surb_fill_ceiling
         lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
         try:
             self.mixnet.send(
                 self.exit.recipient,
                 message.data,
-                surbs=message.surbs,
+                surbs=0 if plenty and message.lane == "data" else message.surbs,
                 fill=True,
                 lane=_lane(message),
                 max_retransmissions=message.max_retransmissions,

@@ -52,6 +52,11 @@ class Liveness:
         self._answer_by = 0.0
         self._paused = False
 
+    @property
+    def asked_before(self) -> bool:
+        """The probe under way is not the first one of its doubt."""
+        return self._tries > 1
+
     def data_sent(self, now: float) -> None:
         self._last_data = now
         if self._unanswered_since is None:

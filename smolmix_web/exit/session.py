@@ -373,10 +373,11 @@ class ExitSession:
             self.statistics.probes += 1
             self._liveness.data_sent(now)
             packet = echo_request(self._connected.ipv4, self._probe_id, self._probe_sequence)
-            # Alone and ahead of the queue; its SURBs revive an exit that ran out of them.
+            # Alone and ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed;
+            # a first one takes only those that the owner adds, or every keep-alive would raise the pile.
             self._queue_request(
                 messages.DataRequest(join((packet,))),
-                surbs=max(2, self._data_surbs),
+                surbs=max(2, self._data_surbs) if self._liveness.asked_before else 0,
                 deadline=self._liveness.next_deadline(),
             )
 

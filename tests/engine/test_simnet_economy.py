@@ -12,7 +12,7 @@ import pytest
 from smolmix_web.netstack import Endpoint
 from tests.simnet.network import SimNetwork
 from tests.simnet.tunnels import SimTunnel
-from tests.simnet.world import ORIGIN, SOURCE_PORT, pattern
+from tests.simnet.world import ECHO_PORT, ORIGIN, SOURCE_PORT, pattern
 
 SIZE = 1_000_000
 QUIET = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
@@ -47,3 +47,25 @@ def test_a_download_of_1_mb_without_pacing(mtu: int, body: int) -> None:
     got = sum(bytes_each for _, bytes_each in runs) / SEEDS
     assert up <= UP_PER_DOWN, f"{up:.3f} packets up per packet down"
     assert got >= body, f"{got:.0f} bytes of body per packet down"
+
+
+def test_the_exit_s_pile_of_surbs_does_not_grow_without_end() -> None:
+    """Neither by keep-alives nor by small messages: each gives as many as it costs once the exit has plenty."""
+    network = SimNetwork("pile")
+    tunnel = SimTunnel(network, **QUIET)
+    tunnel.start()
+    tunnel.run(10)
+    exit_ = tunnel.engine.exit.recipient
+    account = tunnel.engine.mixnet.surb_account(exit_)
+    assert account is not None
+    echo = tunnel.connect(Endpoint(ORIGIN, ECHO_PORT), b"x")
+    tunnel.run(5)
+    for _ in range(150):
+        echo.connection.send(b"x", tunnel.host.now())
+        tunnel.driver.wake()
+        tunnel.run(1)
+    plenty = account.held
+    assert 150 <= plenty <= 200 + 3
+    tunnel.run(4 * 3600)
+    assert account.held <= 200 + 3 and network.exit("exit1").client.surbs_held(account.tag) <= 220
+    assert tunnel.engine.statistics()["registrations"] == 1

@@ -404,7 +404,7 @@ def test_an_idle_session_keeps_itself_alive(script: Script) -> None:
     for _ in range(20):
         out = script.run(25.0)
         assert len(probes(out)) == 1
-        assert all(message.surbs >= 2 for message, *_ in out)
+        assert [message.surbs for message, *_ in out] == [0], "the pile does not grow by it"
         script.reply(denied_probe())
     assert script.events() == [], "our own probe's refusal is nobody's business"
     assert script.session.state is State.CONNECTED
@@ -413,7 +413,9 @@ def test_an_idle_session_keeps_itself_alive(script: Script) -> None:
 
 
 def test_answers_to_repeated_probes_are_all_taken_for_answers(script: Script) -> None:
-    assert len(probes(script.run(25.0 + 4.0))) == 2
+    out = script.run(25.0 + 4.0)
+    assert len(probes(out)) == 2
+    assert [message.surbs for message, *_ in out] == [0, 2], "an exit that ran out is revived"
     for _ in range(2):
         script.reply(denied_probe())
     assert script.events() == []
