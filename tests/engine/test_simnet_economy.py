@@ -2,7 +2,8 @@
 
 A reply takes one SURB, and three SURBs fit one packet up: below a third of a packet up per packet down there is nothing
 to gain. What comes down is one IP packet per reply, so the exit's MTU bounds what a packet can bring: 1380 bytes at the
-usual 1420.
+usual 1420. Requests for SURBs, the handshake and segments repeated because others overtook them cost the rest. Segments
+half as large, two in the 1500 bytes of an exit's bundle, could bring 1416; measured it is 1344, for twice the segments.
 """
 
 from __future__ import annotations
