@@ -53,7 +53,7 @@ from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
 from .netstack import StackConfig
 from .netstack.observer import Observer
-from .netstack.tcp.config import TcpConfig
+from .netstack.tcp.config import MIX_LATENESS, TcpConfig
 from .options import TunnelOptions
 from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
@@ -625,6 +625,7 @@ def _tcp_config(buffer_size: int) -> TcpConfig:
         receive_buffer=buffer_size,
         receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
         send_buffer=max(buffer_size, usual.send_buffer),
+        lateness=MIX_LATENESS,
     )
 
 

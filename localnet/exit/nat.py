@@ -22,7 +22,7 @@ from smolmix_web.netstack.addresses import Endpoint
 from smolmix_web.netstack.config import StackConfig
 from smolmix_web.netstack.icmp import Echo, ErrorKind
 from smolmix_web.netstack.stack import Stack
-from smolmix_web.netstack.tcp.config import TcpConfig
+from smolmix_web.netstack.tcp.config import MIX_LATENESS, TcpConfig
 from smolmix_web.netstack.tcp.listener import SynRequest
 from smolmix_web.rand import RandomSource
 
@@ -73,7 +73,9 @@ class ClientNat:
         self._loop = loop
         self._wake = wake
         self._rng = rng
-        self._tcp = TcpConfig(send_buffer=config.relay_buffer, receive_buffer_max=config.relay_buffer)
+        self._tcp = TcpConfig(
+            send_buffer=config.relay_buffer, receive_buffer_max=config.relay_buffer, lateness=MIX_LATENESS
+        )
         self.stack = Stack(
             [EXIT_IPV4, EXIT_IPV6],
             config.mtu,

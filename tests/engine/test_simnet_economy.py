@@ -39,9 +39,9 @@ def download(mtu: int, seed: int) -> tuple[float, float]:
     return (after["packets_sent"] - before["packets_sent"]) / down, SIZE / down
 
 
-# How often the exit's sender takes reordering for loss differs from seed to seed by one part in a hundred, so the mean
-# is judged. At an MTU of 1500 it is 1397; without any needless repetition it would be 1420.
-@pytest.mark.parametrize(("mtu", "body"), [(1420, 1_300), (1500, 1_385)])
+# How often the exit's sender takes reordering for loss differs a little from seed to seed, so the mean is judged. At an
+# MTU of 1420 one IP packet for each reply cannot bring more than 1380.
+@pytest.mark.parametrize(("mtu", "body"), [(1420, 1_330), (1500, 1_410)])
 def test_a_download_of_1_mb_without_pacing(mtu: int, body: int) -> None:
     runs = [download(mtu, seed) for seed in range(SEEDS)]
     up = sum(ratio for ratio, _ in runs) / SEEDS

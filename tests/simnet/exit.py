@@ -20,6 +20,7 @@ from smolmix_web.mixnet.client import MixnetClient
 from smolmix_web.mixnet.keys import ClientKeys
 from smolmix_web.mixnet.traffic import TrafficConfig
 from smolmix_web.netstack import Echo, Endpoint, ErrorKind, Stack, StackConfig, SynRequest, TcpConfig
+from smolmix_web.netstack.tcp.config import MIX_LATENESS
 from smolmix_web.rand import SeededRandom
 
 from .events import Event
@@ -43,7 +44,7 @@ class ClientFlows:
         self._exit = exit_
         self._world: World = exit_.network.world
         self._queue = exit_.queue
-        tcp = TcpConfig(send_buffer=RELAY_BUFFER, receive_buffer_max=RELAY_BUFFER)
+        tcp = TcpConfig(send_buffer=RELAY_BUFFER, receive_buffer_max=RELAY_BUFFER, lateness=MIX_LATENESS)
         self.stack = Stack(
             [EXIT_IPV4, EXIT_IPV6],
             exit_.router.config.mtu,

@@ -13,13 +13,14 @@ LIFETIME = 900.0  # seconds without news
 
 
 class PathCache:
-    __slots__ = ("_at", "_rtt", "lateness", "shared")
+    __slots__ = ("_at", "_known_lateness", "_rtt", "lateness", "shared")
 
     def __init__(self, config: TcpConfig) -> None:
         self._rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self._at = float("-inf")
         self.shared = SharedPath()
-        self.lateness = 0.0  # seconds that packets arrive after later ones
+        self._known_lateness = config.lateness
+        self.lateness = config.lateness  # seconds that packets arrive after later ones
 
     def sample(self, rtt: float, now: float) -> None:
         """A handshake was answered after this time."""
@@ -30,7 +31,7 @@ class PathCache:
 
     def reordering(self, lateness: float) -> None:
         """What a connection had seen when it ended; old news fade."""
-        self.lateness = max(lateness, self.lateness * 0.75)
+        self.lateness = max(lateness, self.lateness * 0.75, self._known_lateness)
 
     def initial_rto(self, config: TcpConfig, now: float) -> float:
         """For the first SYN: `config.initial_rto` until a round trip is known."""

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from .congestion import CongestionFactory, PathModel
 
 
+# Three mixes delay each packet by 15 ms on average, each on its own: 1 of 100 neighbours is overtaken by more than this.
+MIX_LATENESS = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class TcpConfig:
     send_buffer: int = 4 * 1024 * 1024  # where automatic sizing ends
@@ -39,6 +43,7 @@ class TcpConfig:
     min_mss: int = 64  # a peer that announces less is not believed
     initial_window_segments: int = 10
     dup_thresh: int = 3
+    lateness: float = 0.0  # s that packets of this path overtake each other by, known before any was seen
     rack: bool = True  # loss detection by time (rack.py); False: by count (RFC 6675)
     tail_probes: int = 3  # in a row, before the timeout (RFC 8985 7.3 has one, for less loss); 0 for none
     tail_probe_samples: int = 4  # round trips measured before the first one
