@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from .congestion import CongestionFactory, PathModel
 
-
-# Three mixes delay each packet by 15 ms on average, each on its own: 1 of 100 neighbours is overtaken by more than this.
+# Three mixes delay each packet by 15 ms on average, each on its own: one in a hundred pairs is this far out of order.
 MIX_LATENESS = 0.1
 
 
