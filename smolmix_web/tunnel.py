@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .assembly import Pinned, make_engine
 from .crypto import load_crypto
 from .crypto.provider import Crypto
 from .deadline import Deadline
@@ -26,34 +27,25 @@ from .engine import Engine
 from .errors import (
     AddressError,
     DirectoryError,
-    OptionError,
     SmolmixError,
     StateError,
     StorageError,
     TunnelError,
     UsageError,
 )
-from .exit.link import MAX_CANDIDATES, ExitLink
-from .exit.session import ExitSession
+from .exit.link import MAX_CANDIDATES
 from .host.base import Host, TimerHandle
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
 from .http.connector import NetConnector
 from .http.doh import DnsOverHttps
 from .http.timeouts import Timeouts
-from .mixnet.addresses import Recipient
-from .mixnet.base58 import base58_decode
-from .mixnet.client import MixnetClient
 from .mixnet.directory import Resource
 from .mixnet.directory_query import DirectoryQuery
 from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
 from .mixnet.gateway.link import GatewayLink
 from .mixnet.keys import ClientKeys
-from .mixnet.pinned import parse_topology
 from .mixnet.topology import Topology
-from .mixnet.traffic import TrafficConfig
-from .netstack import StackConfig
 from .netstack.observer import Observer
-from .netstack.tcp.config import MIX_LATENESS, TcpConfig
 from .options import TunnelOptions
 from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
@@ -106,9 +98,7 @@ class Tunnel:
         self._on_change = on_change
         self._observer = observer
         self._crypto = crypto or load_crypto(options.crypto)
-        self._preferred_gateway = _identity(options.preferred_gateway)
-        self._preferred_exit = _recipient(options.preferred_ipr)
-        self._pinned = _pinned_topology(options.topology, self._preferred_exit)
+        self._pinned = Pinned.of(options)
         check_roots(options.ca_certificates, options.default_roots)
         self.state = "shutdown"
         self.step: str | None = None
@@ -187,7 +177,7 @@ class Tunnel:
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        if self._pinned is None:
+        if self._pinned.topology is None:
             self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
@@ -204,23 +194,24 @@ class Tunnel:
 
     async def _load_directory(self) -> Topology:
         options = self._options
-        if self._pinned is not None:
-            assert self._preferred_exit is not None
+        preferred = self._pinned.exit
+        if self._pinned.topology is not None:
+            assert preferred is not None
             # Nobody tells the exit's version: try both.
-            self._exits = [pinned_exit(self._preferred_exit)._replace(protocols=(10, 9))]
-            return self._pinned
+            self._exits = [pinned_exit(preferred)._replace(protocols=(10, 9))]
+            return self._pinned.topology
         lists, exits = DirectoryQuery.for_topology(), DirectoryQuery.for_exits()
         base = await load(self._host, options.directory_urls, lists)
         topology = Topology.from_query(lists)
         # The exits come from the server that gave the topology, so that the two agree.
         await load(self._host, [base], exits)
         described = exits.described.nodes
-        if self._preferred_exit is not None:
-            if not topology.knows(self._preferred_exit.gateway):
+        if preferred is not None:
+            if not topology.knows(preferred.gateway):
                 raise DirectoryError(
                     "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
                 )
-            self._exits = [pinned_exit(self._preferred_exit, described)]
+            self._exits = [pinned_exit(preferred, described)]
         else:
             all_nodes = exits.skimmed(Resource.ALL_NODES).nodes
             candidates = exit_candidates(described, all_nodes, topology.knows)
@@ -228,49 +219,18 @@ class Tunnel:
         return topology
 
     def _make_engine(self, topology: Topology) -> Engine:
-        options, now, rng = self._options, self._host.now(), self._host.rng
         if self._identity is None:
-            self._identity = StoredIdentity(ClientKeys.generate(rng))
-        known, keys = self._identity, self._identity.keys
-        traffic = TrafficConfig.switched(
-            options.traffic_preset,
-            disable_poisson=options.disable_poisson_traffic,
-            disable_cover=options.disable_cover_traffic,
-        )
-        gateway = GatewayLink(
+            self._identity = StoredIdentity(ClientKeys.generate(self._host.rng))
+        return make_engine(
+            self._options,
             self._crypto,
-            rng,
-            keys.identity(self._crypto),
-            topology,
-            preferred=self._preferred_gateway,
-            force_tls=options.force_tls,
-            shared_keys=known.shared_keys,
-            timestamps=known.timestamps,
-            last=known.last_gateway,
-        )
-        exit_link = ExitLink(
-            self._exits,
-            self._make_exit_session,
-            pinned=self._preferred_exit is not None,
-            connect_timeout=options.connect_timeout_ms / 1000,
-        )
-        return Engine(
-            rng,
-            gateway=gateway,
-            mixnet=MixnetClient(self._crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
-            exit_link=exit_link,
-            stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size)),
-            observer=self._observer,
-        )
-
-    def _make_exit_session(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
-        return ExitSession(
             self._host.rng,
-            versions=versions,
-            open_surbs=self._options.open_reply_surbs,
-            data_surbs=self._options.data_reply_surbs,
-            connect_timeout=limit,
-            attempt_timeout=attempt,
+            self._host.now(),
+            pinned=self._pinned,
+            identity=self._identity,
+            topology=topology,
+            exits=self._exits,
+            observer=self._observer,
         )
 
     def _engine_changed(self) -> None:
@@ -415,7 +375,7 @@ class Tunnel:
     # -- the topology stays fresh -------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        if self._pinned is not None:
+        if self._pinned.topology is not None:
             return
         if self._refresh_timer is not None:
             self._refresh_timer.cancel()
@@ -616,46 +576,3 @@ class Tunnel:
         addresses = await dialer.addresses(host, self.timeouts.dns, family)
         payload = self._host.rng.bytes(min(size, MAX_ECHO))
         return PingReply(addresses[0], await ping(self._net(), addresses[0], payload, timeout))
-
-
-def _tcp_config(buffer_size: int) -> TcpConfig:
-    """`tcpBufferSize` is where windows begin; they grow with the path, and beyond the usual bound only if asked to."""
-    usual = TcpConfig()
-    return TcpConfig(
-        receive_buffer=buffer_size,
-        receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
-        send_buffer=max(buffer_size, usual.send_buffer),
-        lateness=MIX_LATENESS,
-    )
-
-
-def _identity(text: str | None) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        return base58_decode(text, 32, "identity")
-    except SmolmixError as error:
-        raise OptionError("preferredGateway", error.message) from None
-
-
-def _pinned_topology(document: Mapping[str, Any] | None, exit_: Recipient | None) -> Topology | None:
-    if document is None:
-        return None
-    if exit_ is None:
-        raise OptionError("topology", "it names no exits: preferredIpr is needed with it")
-    try:
-        topology = parse_topology(document)
-    except SmolmixError as error:
-        raise OptionError("topology", error.message) from None
-    if not topology.knows(exit_.gateway):
-        raise OptionError("topology", "it lacks the gateway of preferredIpr")
-    return topology
-
-
-def _recipient(text: str | None) -> Recipient | None:
-    if text is None:
-        return None
-    try:
-        return Recipient.parse(text)
-    except SmolmixError as error:
-        raise OptionError("preferredIpr", error.message) from None

@@ -1,0 +1,138 @@
+"""From options to the synchronous core: what a caller pinned, checked, and the parts of an engine put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .crypto.provider import Crypto
+from .engine import Engine
+from .errors import OptionError, SmolmixError
+from .exit.link import ExitLink
+from .exit.session import ExitSession
+from .mixnet.addresses import Recipient
+from .mixnet.base58 import base58_decode
+from .mixnet.client import MixnetClient
+from .mixnet.exits import ExitCandidate
+from .mixnet.gateway.link import GatewayLink
+from .mixnet.pinned import parse_topology
+from .mixnet.topology import Topology
+from .mixnet.traffic import TrafficConfig
+from .netstack import StackConfig
+from .netstack.observer import Observer
+from .netstack.tcp.config import MIX_LATENESS, TcpConfig
+from .options import TunnelOptions
+from .rand import RandomSource
+from .storage.identity import StoredIdentity
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What the caller chose and nothing replaces; None: chosen from the directory."""
+
+    gateway: bytes | None  # Ed25519 identity
+    exit: Recipient | None
+    topology: Topology | None
+
+    @classmethod
+    def of(cls, options: TunnelOptions) -> Pinned:
+        """Raises `OptionError` for what cannot be read, and for what does not fit together."""
+        exit_ = _recipient(options.preferred_ipr)
+        return cls(_identity(options.preferred_gateway), exit_, _topology(options.topology, exit_))
+
+
+def make_engine(
+    options: TunnelOptions,
+    crypto: Crypto,
+    rng: RandomSource,
+    now: float,
+    *,
+    pinned: Pinned,
+    identity: StoredIdentity,
+    topology: Topology,
+    exits: Sequence[ExitCandidate],
+    observer: Observer | None,
+) -> Engine:
+    """A client with this identity that is about to open its gateway and the first of `exits`."""
+    keys = identity.keys
+    gateway = GatewayLink(
+        crypto,
+        rng,
+        keys.identity(crypto),
+        topology,
+        preferred=pinned.gateway,
+        force_tls=options.force_tls,
+        shared_keys=identity.shared_keys,
+        timestamps=identity.timestamps,
+        last=identity.last_gateway,
+    )
+    traffic = TrafficConfig.switched(
+        options.traffic_preset,
+        disable_poisson=options.disable_poisson_traffic,
+        disable_cover=options.disable_cover_traffic,
+    )
+
+    def exit_session(versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
+        return ExitSession(
+            rng,
+            versions=versions,
+            open_surbs=options.open_reply_surbs,
+            data_surbs=options.data_reply_surbs,
+            connect_timeout=limit,
+            attempt_timeout=attempt,
+        )
+
+    return Engine(
+        rng,
+        gateway=gateway,
+        mixnet=MixnetClient(crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
+        exit_link=ExitLink(
+            exits, exit_session, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
+        ),
+        stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size)),
+        observer=observer,
+    )
+
+
+def _tcp_config(buffer_size: int) -> TcpConfig:
+    """`tcpBufferSize` is where windows begin; they grow with the path, and beyond the usual bound only if asked to."""
+    usual = TcpConfig()
+    return TcpConfig(
+        receive_buffer=buffer_size,
+        receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
+        send_buffer=max(buffer_size, usual.send_buffer),
+        lateness=MIX_LATENESS,
+    )
+
+
+def _identity(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base58_decode(text, 32, "identity")
+    except SmolmixError as error:
+        raise OptionError("preferredGateway", error.message) from None
+
+
+def _recipient(text: str | None) -> Recipient | None:
+    if text is None:
+        return None
+    try:
+        return Recipient.parse(text)
+    except SmolmixError as error:
+        raise OptionError("preferredIpr", error.message) from None
+
+
+def _topology(document: Mapping[str, Any] | None, exit_: Recipient | None) -> Topology | None:
+    if document is None:
+        return None
+    if exit_ is None:
+        raise OptionError("topology", "it names no exits: preferredIpr is needed with it")
+    try:
+        topology = parse_topology(document)
+    except SmolmixError as error:
+        raise OptionError("topology", error.message) from None
+    if not topology.knows(exit_.gateway):
+        raise OptionError("topology", "it lacks the gateway of preferredIpr")
+    return topology
