@@ -9,6 +9,8 @@ import tracemalloc
 import pytest
 
 from bench.netstack_scenarios import (
+    LINK,
+    Upload,
     ack_economy,
     fairness,
     first_bytes,
@@ -20,7 +22,7 @@ from smolmix_web.errors import ConnectionRefused, HostUnreachable, TimeoutExpire
 from smolmix_web.netstack import ErrorKind, Stack, State, TcpConnection
 from smolmix_web.rand import SeededRandom
 from tests.netsim.raw import SYN, Raw
-from tests.netsim.simulator import CLIENT, Peer, Session, Simulator, endpoint, void
+from tests.netsim.simulator import CLIENT, Peer, Session, Simulator, Wire, endpoint, void
 
 # bytes per second: multiples of what smoltcp's own simulation gives
 GOODPUT = {0.0: 322_945, 0.01: 1.2 * 219_671, 0.05: 2 * 76_626, 0.1: 2 * 37_775, 0.2: 10 * 6_079, 0.3: 10 * 1_156}
@@ -57,6 +59,68 @@ def test_jitter_as_long_as_the_path_is_not_taken_for_a_queue() -> None:
 def test_flows_share_fairly(rtt: float) -> None:
     index, rates = fairness(rtt=rtt, seconds=30.0)
     assert index >= 0.95 and sum(rates) > 0.85 * 250_000
+
+
+def link(rtt: float, jitter: float = 0.0, *, seed: object = 0) -> Simulator:
+    return Simulator(
+        seed=seed, there=Wire(delay=rtt / 2, rate=LINK, jitter=jitter), back=Wire(delay=rtt / 2, jitter=jitter)
+    )
+
+
+def lengthen(sim: Simulator, rtt: float) -> None:
+    sim.there.delay = sim.back.delay = rtt / 2
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02])
+@pytest.mark.parametrize(("flows", "rtt", "longer"), [(1, 0.09, 0.5), (1, 0.3, 0.9), (4, 0.09, 0.5), (8, 0.3, 0.9)])
+def test_a_path_that_becomes_longer_is_filled_again(flows: int, rtt: float, longer: float, jitter: float) -> None:
+    """In the middle of a transfer: the old minimum makes the whole difference look like a queue."""
+    sim = link(rtt, jitter, seed=f"longer {flows} {rtt}")
+    runs = [Upload(sim, port=80 + n).start() for n in range(flows)]
+    sim.run(15.0)
+    lengthen(sim, longer)
+    sim.run(18 * longer)
+    before = sum(run.arrived for run in runs)
+    sim.run(8 * longer)
+    assert sum(run.arrived for run in runs) - before > 0.9 * 8 * longer * LINK
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02])
+def test_a_transfer_while_the_path_becomes_longer_takes_few_round_trips_more(jitter: float) -> None:
+    sim = link(0.09, jitter)
+    run = Upload(sim).start()
+    sim.run(5.0)
+    lengthen(sim, 0.5)
+    goal = run.arrived + 480_000
+    assert sim.run(6.5, until=lambda: run.arrived >= goal)  # the link takes 2; it was 15 to 21
+
+
+@pytest.mark.parametrize("pause", [0.2, 5.0])
+@pytest.mark.parametrize("longer", [0.5, 2.0])
+def test_a_new_connection_is_not_held_up_by_the_path_of_the_past(longer: float, pause: float) -> None:
+    seconds = []
+    for past in (0.09, longer):
+        sim = link(past)
+        first = Upload(sim, 200_000).start()
+        assert sim.run(60, until=lambda first=first: first.received >= 200_000)  # type: ignore[misc]
+        sim.run(pause)
+        lengthen(sim, longer)
+        start = sim.now
+        second = Upload(sim, 480_000, port=81).start()
+        assert sim.run(60, until=lambda second=second: second.received >= 480_000)  # type: ignore[misc]
+        seconds.append(sim.now - start)
+    assert seconds[0] <= 1.1 * seconds[1]
+
+
+def test_a_link_that_becomes_slower_is_not_taken_for_a_longer_path() -> None:
+    """There is a queue, and it is ours: it drains, and the minimum stays."""
+    sim = link(0.3)
+    run = Upload(sim).start()
+    sim.run(15.0)
+    sim.there.rate = 60_000
+    sim.run(24.0)
+    assert run.connection.sender.congestion.min_rtt < 0.32  # type: ignore[attr-defined]
+    assert (run.connection.rtt.srtt or 9.0) < 1.5 * 0.3
 
 
 def test_a_download_costs_few_acks() -> None:

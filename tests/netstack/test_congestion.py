@@ -196,7 +196,7 @@ def test_a_flow_with_less_than_its_share_of_the_path_grows_faster() -> None:
 def test_the_shared_minimum_is_looked_for_again_by_all_at_once() -> None:
     path = SharedPath()
     path.sample(0.3, 0.0)
-    now = 1.0
+    now = 0.5
     while not path.draining(now, 0.8):
         path.sample(0.8, now)
         now += 0.5
@@ -220,6 +220,71 @@ def test_the_shared_minimum_rises_in_steps() -> None:
             assert path.min_rtt <= 0.3 * 1.3
         now += 0.25
     assert path.min_rtt == pytest.approx(0.5)
+
+
+def test_a_segment_that_was_alone_shows_the_path() -> None:
+    path = SharedPath()
+    path.sample(0.1, 10.0)
+    path.sample(0.5, 10.4)  # sent before the other was heard of: perhaps behind it
+    assert path.min_rtt == 0.1
+    path.sample(0.14, 20.0)  # by as little it may be late by chance
+    assert path.min_rtt == 0.1
+    path.sample(0.5, 30.0)
+    assert path.min_rtt == 0.5
+    path.sample(0.4, 30.1)
+    assert path.min_rtt == 0.4
+
+
+@pytest.mark.parametrize(
+    ("flight", "rtt", "expected"),
+    [
+        (50_000, 0.5, 0.5),  # half as much in flight, and as long: not our queue
+        (50_000, 0.25, 0.1),  # in proportion: our queue
+        (90_000, 0.5, 0.1),  # the others did not drain
+        (50_000, None, 0.1),  # no answer yet
+    ],
+)
+def test_a_doubt_is_judged_by_what_is_in_flight(flight: int, rtt: float | None, expected: float) -> None:
+    path = SharedPath()
+    path.in_flight = 100_000
+    path.sample(0.1, 10.0)
+    path.sample(0.5, 10.4)
+    path.doubt(0.5, 10.5)
+    assert path.in_doubt and path.draining(10.6, 0.5)
+    path.in_flight = flight
+    path.sample(0.5, 10.9)  # sent before all had drained
+    if rtt is not None:
+        path.sample(rtt, 11.1)
+    assert not path.draining(11.6, 0.5) and not path.in_doubt
+    assert path.min_rtt == expected
+    path.doubt(0.5, 11.7)
+    # At once when nothing was learnt or all of it, after a while when the doubt was wrong.
+    wrong = rtt is not None and expected == 0.1
+    assert path.in_doubt != wrong
+    if wrong:
+        path.doubt(0.5, 11.6 + path.PATIENCE[0])
+        assert path.in_doubt
+
+
+def test_a_flow_that_starts_is_not_disturbed_by_doubts() -> None:
+    path = SharedPath()
+    path.sample(0.1, 10.0)
+    path.starting(12.0)
+    path.doubt(0.5, 11.9)
+    assert not path.in_doubt
+    path.doubt(0.5, 12.0)
+    assert path.in_doubt
+
+
+def test_a_connection_that_ends_leaves_nothing_in_flight() -> None:
+    path = SharedPath()
+    models = [PathModel(MSS, 10 * MSS) for _ in range(2)]
+    for model, flight in zip(models, (30_000, 20_000), strict=True):
+        model.join(path)
+        delivered(model, 100_000.0, 0.5, 1.0, in_flight=flight)
+    assert path.in_flight == 50_000
+    models[0].leave()
+    assert path.in_flight == 20_000
 
 
 def test_rate_samples_are_neither_fooled_by_bursts_of_acks_nor_of_segments() -> None:

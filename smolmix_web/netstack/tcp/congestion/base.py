@@ -12,26 +12,56 @@ from typing import Protocol
 
 from ..rate import RateSample
 
+INFINITY = float("inf")
+
 
 class SharedPath:
     """What all connections of a stack know of the path that they share, the tunnel: the shortest round trip, and a
     time when they all send less, to see it without their queue. Alone, a newcomer would take the queue of the others
-    for the path (the trouble of BBR that RFC 9040 sharing cures)."""
+    for the path (the trouble of BBR that RFC 9040 sharing cures).
 
-    __slots__ = ("_bandwidth", "_candidate", "_drain_from", "_drain_until", "_flows", "_seen_at", "min_rtt")
+    A path may become longer, too, and the old minimum then looks like a queue that never drains. Two things tell them
+    apart before the minimum is old: a segment that was sent when nothing of ours was on its way found no queue of
+    ours; and where a queue of ours stands, the round trip is in proportion to what is in flight (`doubt`)."""
+
+    __slots__ = (
+        "_bandwidth",
+        "_candidate",
+        "_doubt_from",
+        "_doubted",
+        "_drain_from",
+        "_drain_until",
+        "_flight_after",
+        "_flight_before",
+        "_flows",
+        "_heard_at",
+        "_patience",
+        "_seen_at",
+        "in_flight",
+        "min_rtt",
+    )
 
     LIFETIME = 40.0  # seconds without a round trip as short
+    PATIENCE = (5.0, 20.0)  # seconds after a doubt that was wrong: twice as many each time, up to
+    LONGER = 1.5  # than the minimum: not the path that we knew
+    SURE = 1.2
     NEAR = 1.05
     STEP = 1.3  # that the minimum may grow by at once
 
     def __init__(self) -> None:
-        self.min_rtt = float("inf")
+        self.min_rtt = INFINITY
         self._seen_at = 0.0
-        self._candidate = float("inf")
+        self._candidate = INFINITY
         self._drain_from = 0.0  # from then on the drain has had its effect
         self._drain_until = 0.0
         self._bandwidth = 0.0  # of all flows together, bytes per second
         self._flows = 0
+        self._heard_at = 0.0  # the latest sample of any flow
+        self._doubt_from = 0.0
+        self._doubted = 0.0  # the round trip that this drain is to explain, or 0
+        self._flight_before = self._flight_after = 0
+        self._patience = self.PATIENCE[0]
+        self.in_flight = 0  # bytes of all flows, each as of its latest ACK
 
     def count(self, bandwidth: float, flows: int) -> None:
         """So much is to be added to what the flows of this path have, and to their number."""
@@ -48,8 +78,36 @@ class SharedPath:
             self._seen_at = now
             if rtt < self.min_rtt:
                 self.min_rtt = rtt
+        elif rtt > self.min_rtt * self.LONGER and now - self._heard_at > rtt:
+            # What was on its way before this segment would have been heard of by now: the segment was alone.
+            self._seen_at = now
+            self.min_rtt = rtt
+        self._heard_at = now
         if self._drain_from <= now and rtt < self._candidate:
+            if self._candidate == INFINITY:
+                self._flight_after = self.in_flight
             self._candidate = rtt
+
+    def starting(self, until: float) -> None:
+        """A flow looks for what the path takes: a queue before this time is likely its."""
+        self._doubt_from = max(self._doubt_from, until)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._doubted > 0.0
+
+    def doubt(self, rtt: float, now: float) -> None:
+        """For some round trips none was shorter than `rtt`, though the window is below what the path is known to
+        take: all drain, to see whether this is our queue."""
+        if not self._drain_until and now >= self._doubt_from:
+            self._doubted = rtt
+            self._flight_before = self.in_flight
+            self._drain(now, rtt)
+
+    def _drain(self, now: float, rtt: float) -> None:
+        self._drain_from = now + rtt
+        self._drain_until = now + 2 * rtt
+        self._candidate = INFINITY
 
     def draining(self, now: float, mean_rtt: float) -> bool:
         """Asked once for each ACK: begins a drain when the minimum is old, ends it after a round trip."""
@@ -57,6 +115,9 @@ class SharedPath:
             if now < self._drain_until:
                 return True
             self._drain_until = 0.0
+            if self._doubted:
+                self._judge(now)
+                return False
             self._seen_at = now
             # Not all at once: perhaps others did not drain, or it was too short.
             limit = self.min_rtt * self.STEP
@@ -67,11 +128,25 @@ class SharedPath:
             if now - self._seen_at > 2 * self.LIFETIME:  # nothing was sent meanwhile: what comes now is news enough
                 self._seen_at = now - self.LIFETIME / 2
                 return False
-            self._drain_from = now + mean_rtt
-            self._drain_until = now + 2 * mean_rtt
-            self._candidate = float("inf")
+            self._drain(now, mean_rtt)
             return True
         return False
+
+    def _judge(self, now: float) -> None:
+        """After a drain for a doubt: was the round trip still in proportion to what was in flight? If not, no queue
+        of ours stood any more. Without a sample the path became longer still, and nothing is known yet."""
+        before, self._doubted = self._doubted, 0.0
+        if self._candidate == INFINITY:
+            return
+        old = self.min_rtt
+        if self._candidate * self._flight_before > self.SURE * before * self._flight_after:
+            self.min_rtt = self._candidate
+            self._seen_at = now
+        if self.min_rtt > old * self.SURE:
+            self._patience = self.PATIENCE[0]
+        else:
+            self._doubt_from = now + self._patience
+            self._patience = min(2 * self._patience, self.PATIENCE[1])
 
 
 class CongestionControl(Protocol):

@@ -12,6 +12,9 @@ that waits before it. The constant makes flows fair: of flows with one bottlenec
 loss says nothing by itself. Losses that come with a queue, in rounds that lose more than LOSS_LIMIT, pull the window
 down to what is delivered: there is a short queue that overflows.
 
+A path that becomes longer looks like a queue, too, and a gain that is low for nothing starves the flow. So a queue
+that stays where a low gain should have drained it is put to the test (`SharedPath.doubt`).
+
 There is no pacing here. Packets are cut when the tunnel asks for them (`Stack.poll` with a limit) and leave at the
 tunnel's own pace, so no burst reaches the network, the local queue is no part of the round trip, and the tunnel's rate
 shows in the delivery rate. For the same reason twice the initial window of RFC 6928 is sent.
@@ -22,9 +25,8 @@ from __future__ import annotations
 from collections import deque
 
 from ..rate import RateSample
-from .base import SharedPath
+from .base import INFINITY, SharedPath
 
-INFINITY = float("inf")
 STARTUP_GAIN = 2.9  # of the measured rate, which is that of a round trip ago: lets the window double
 QUICK_BYTES = 64 * 1024  # up to here the window triples in a round trip
 GAIN = 1.25  # while nothing queues; less by the queue, as a part of the round trip
@@ -39,8 +41,13 @@ FULL_ROUNDS = 3  # without FULL_GROWTH more bandwidth the pipe is full
 FULL_GROWTH = 1.25
 BANDWIDTH_ROUNDS = 6  # the maximum of so many rounds counts
 DRAIN = 0.65  # of the product, for a while now and then, to see the path without our queue
+DOUBT_DRAIN = 0.5  # a clear step down from MIN_GAIN
 MIN_SEGMENTS = 4
 LOSS_LIMIT = 0.1
+DOUBT = 0.25  # of the shortest round trip, beyond what gain and EXTRA explain, for DOUBT_ROUNDS: is it a queue?
+DOUBT_ROUNDS = 2
+DRAINING = 0.9  # of the queue a round ago: it does drain
+START_ROUNDS = 4  # until what a startup left is gone
 
 
 class PathModel:
@@ -49,9 +56,11 @@ class PathModel:
         "_best",
         "_full_bandwidth",
         "_full_count",
+        "_in_flight",
         "_initial",
         "_jitter",
         "_latest",
+        "_long",
         "_mean",
         "_path",
         "_queue",
@@ -78,8 +87,10 @@ class PathModel:
         self._jitter = 0.0  # mean step from one to the next: of the path, for a queue changes slowly
         self._best = INFINITY  # of this round
         self._queue = 0.0  # that stood in the round before, as a part of the round trip
+        self._long = 0  # rounds with such a queue
         self._path = SharedPath()
-        self._share = 0.0  # what we have told it of our bandwidth
+        self._share = 0.0  # what we have told it of our bandwidth,
+        self._in_flight = 0  # and of what is in flight
         self._round = 0
         self._rounds: deque[tuple[int, float]] = deque()  # (round, its best rate), falling
         self._full_bandwidth = 0.0
@@ -95,6 +106,8 @@ class PathModel:
         return self._path.min_rtt
 
     def leave(self) -> None:
+        self._path.in_flight -= self._in_flight
+        self._in_flight = 0
         self._tell(0.0)
 
     # -- the model
@@ -122,8 +135,8 @@ class PathModel:
             rounds.append((self._round, rate))
         self.bandwidth = rounds[0][1]
 
-    def _on_round(self, app_limited: bool) -> None:
-        self._round += 1
+    def _on_round(self, app_limited: bool, now: float) -> None:
+        self._round += not self._path.in_doubt  # a drain is no reason to forget what the path took
         rounds = self._rounds
         while len(rounds) > 1 and rounds[0][0] <= self._round - BANDWIDTH_ROUNDS:
             rounds.popleft()
@@ -132,9 +145,16 @@ class PathModel:
         self._tell(0.0 if app_limited or self.startup else self.bandwidth)
         if self._best != INFINITY:
             usual = self.min_rtt + self._jitter
+            before = self._queue
             self._queue = self._best / usual - 1.0 if self._best > usual > 0.0 else 0.0
+            stands = self._queue > DRAINING * before and not self.startup
+            self._long = self._long + 1 if stands and self._queue > self._explained + DOUBT else 0
+            if self._long >= DOUBT_ROUNDS:
+                self._long = 0
+                self._path.doubt(self._best, now)
             self._best = INFINITY
         if self.startup and not app_limited:  # else it says nothing of how much the path takes
+            self._path.starting(now + START_ROUNDS * self._mean)
             if self.bandwidth >= self._full_bandwidth * FULL_GROWTH:
                 self._full_bandwidth = self.bandwidth
                 self._full_count = 0
@@ -147,6 +167,15 @@ class PathModel:
             self.cwnd = max(min(self.cwnd, self._product(1.0)), self.mss * MIN_SEGMENTS)
         self._round_delivered = self._round_lost = 0
 
+    @property
+    def _explained(self) -> float:
+        """The queue, as a part of the round trip, at which the window is what such a queue holds: all flows that share
+        a link get the same gain, and EXTRA beside."""
+        extra_bytes = EXTRA * self.mss
+        # After a while with a wrong minimum the product is too small.
+        extra = extra_bytes / max(self._product(1.0), extra_bytes)
+        return max((GAIN - 1 + extra) / 2, MIN_GAIN - 1 + extra)
+
     def _product(self, gain: float) -> int:
         """What fills the path, in bytes; 0 while nothing is known."""
         if self.min_rtt == INFINITY:
@@ -156,17 +185,20 @@ class PathModel:
     # -- the window
 
     def on_delivered(self, sample: RateSample, now: float) -> None:
+        if sample.pipe != self._in_flight:
+            self._path.in_flight += sample.pipe - self._in_flight
+            self._in_flight = sample.pipe
         if sample.rtt is not None:
             self._on_rtt(sample.rtt, now)
         self._round_delivered += sample.delivered
         self._round_lost += sample.lost
         if sample.round_started:
-            self._on_round(sample.app_limited)
+            self._on_round(sample.app_limited, now)
         if sample.rate is not None and (not sample.app_limited or sample.rate > self.bandwidth):
             self._on_rate(sample.rate)
         floor = self.mss * MIN_SEGMENTS
         if self._path.draining(now, self._mean) and not self.startup:
-            self.cwnd = min(self.cwnd, max(self._product(DRAIN), floor))
+            self.cwnd = min(self.cwnd, max(self._product(DOUBT_DRAIN if self._path.in_doubt else DRAIN), floor))
             return
         if self.startup:
             target = self._product(STARTUP_GAIN) + STARTUP_EXTRA * self.mss
