@@ -1,20 +1,16 @@
-"""One client's WebSocket at a gateway: probe, registration or authentication, then traffic (gateway.md 1 to 6, 9).
+"""A gateway's side of one client's session, without I/O: gateway.md 2 to 6 and 9 as a state machine on messages.
 
-The gateway drops the TCP stream where the real one does, without a WebSocket close. What was sent by mistake before
-authentication ends the connection; afterwards a mistake costs an `error` text and the connection stays.
+Before authentication a mistake ends the connection; afterwards it costs an `error` text and the connection stays.
+Whatever carries the messages derives from this: it calls `handle`, `expired`, `pong` and `lost`, with its clock's
+Unix time, and does what the abstract methods say.
 """
 
 from __future__ import annotations
 
-import asyncio
 import enum
-import time
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any
-
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
+from typing import Any
 
 from smolmix_web.errors import GatewayError, MessageError
 from smolmix_web.mixnet.gateway import auth, control, frames
@@ -22,20 +18,13 @@ from smolmix_web.mixnet.gateway.handshake import GatewayHandshake
 from smolmix_web.mixnet.mix_packet import MixPacket
 
 from .clients import ClientRecord
+from .gateway_core import GatewayCore
 
-if TYPE_CHECKING:
-    from .gateway import Gateway
-
-UPGRADE_TIMEOUT = 1.5
 FIRST_MESSAGE_TIMEOUT = 10.0
 HANDSHAKE_TIMEOUT = 5.0
 PONG_TIMEOUT = 1.0
-VERDICT_TIMEOUT = 2.0
-MAX_SESSIONS = 8192
-MAX_MESSAGE = 1 << 20
-FROZEN_FRAMES = 4096
-CLIENT_BUFFER = 8 * 1024 * 1024
-"""Bytes waiting for a slow client; further pushes are dropped and counted."""
+MAX_WAITING = 1000
+"""Messages held while an older connection of the same client is asked for a sign of life."""
 
 
 class State(enum.Enum):
@@ -48,10 +37,10 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-class ClientSession(asyncio.Protocol):
-    """Server side of one connection."""
+class GatewaySession(ABC):
+    """One connection of one client."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: GatewayCore) -> None:
         self.gateway = gateway
         self.state = State.UPGRADING
         self.identity = b""
@@ -59,287 +48,136 @@ class ClientSession(asyncio.Protocol):
         """The time that a newer connection of the same client must exceed (gateway 4.2)."""
         self.protocol_version = 0
         self._record: ClientRecord | None = None
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._ws = ServerProtocol(max_size=MAX_MESSAGE)
-        self._timer: asyncio.TimerHandle | None = None
         self._handshake: GatewayHandshake | None = None
-        self._out: list[bytes] = []
-        self._flush_due = False
-        self._fragments: list[bytes] = []
-        self._fragment_kind = Opcode.TEXT
+        self._awaited = ""
         self._waiting: deque[str | bytes] = deque()
-        self._ping: tuple[bytes, asyncio.Future[bool]] | None = None
-        self._check: asyncio.Task[None] | None = None
+        self._check: tuple[GatewaySession, control.AuthenticateV2, ClientRecord] | None = None
+        self._doubters: list[GatewaySession] = []
+        """Newer connections of the same client, which wait for this one's pong."""
 
-    # -- transport ----------------------------------------------------------------------------------
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        if self.gateway.faults.refuse_connections:
-            self.gateway.counters.add("refused.connection")
-            transport.abort()
-            return
-        if len(self.gateway.sessions) >= MAX_SESSIONS or not self.gateway.running:
-            transport.abort()
-            return
-        self.gateway.sessions.add(self)
-        self._deadline(UPGRADE_TIMEOUT, "upgrade")
-        if self.gateway.frozen:
-            self.freeze()
+    # -- what carries it ------------------------------------------------------------------------------
+    @abstractmethod
+    def say(self, message: control.ControlMessage) -> None:
+        """Send a text."""
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._finish()
+    @abstractmethod
+    def push(self, payload: bytes) -> None:
+        """Send one mixnet payload, sealed, in a frame of its own (gateway 5.5)."""
 
-    def data_received(self, data: bytes) -> None:
-        ws = self._ws
-        ws.receive_data(data)
-        for event in ws.events_received():
-            if self.state is State.CLOSED:
-                break
-            if isinstance(event, Request):
-                self._upgrade(event)
-            elif isinstance(event, Frame):
-                self._frame(event)
-        if self.state is not State.CLOSED:
-            self._collect()
-            if ws.parser_exc is not None or (self.state is State.UPGRADING and ws.handshake_exc is not None):
-                self.gateway.counters.add("bad.websocket")
-                self._close_after_flush()
+    @abstractmethod
+    def drop(self) -> None:
+        """Cut the connection at once, without a word, then `lost`."""
 
-    def eof_received(self) -> bool:
-        if self.state is not State.CLOSED:
-            self._ws.receive_eof()
-        return False
+    @abstractmethod
+    def _finish(self) -> None:
+        """End the connection when all that was said is sent, then `lost`."""
 
-    def _upgrade(self, request: Request) -> None:
-        response = self._ws.accept(request)
-        self._ws.send_response(response)
-        self._collect()
-        if response.status_code != 101:
-            self.gateway.counters.add("bad.websocket")
-            self._close_after_flush()
-            return
+    @abstractmethod
+    def _ping(self) -> None:
+        """Ask the client's WebSocket for a sign of life, and call `pong` when it comes."""
+
+    @abstractmethod
+    def _wake(self, seconds: float | None) -> None:
+        """Call `expired` after so many seconds, and not at the time set before; None: not at all."""
+
+    # -- events -----------------------------------------------------------------------------------------
+    def opened(self) -> None:
+        """The WebSocket is there."""
         self.gateway.counters.add("sessions")
         self.state = State.FRESH
         self._deadline(FIRST_MESSAGE_TIMEOUT, "first message")
 
-    def _frame(self, frame: Frame) -> None:
-        """Reassemble messages; control frames count as a violation until the client is authenticated."""
-        opcode = frame.opcode
-        if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            if opcode is not Opcode.CONT:
-                self._fragment_kind = opcode
-            if frame.fin and not self._fragments:
-                self._arrived(bytes(frame.data), self._fragment_kind)
-                return
-            self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                message = b"".join(self._fragments)
-                self._fragments.clear()
-                self._arrived(message, self._fragment_kind)
-            return
-        if opcode is Opcode.CLOSE:
-            self._collect()
-            self._close_after_flush()
-        elif self.state in (State.FRESH, State.REGISTERING, State.CHECKING):
-            self._early("a control frame before authentication")
-        elif opcode is Opcode.PONG and self._ping is not None:
-            body, answered = self._ping
-            if frame.data == body and not answered.done():
-                answered.set_result(True)
+    def handle(self, message: str | bytes, unix_time: float) -> None:
+        """One message of the client."""
+        if self.state is State.ACTIVE:
+            if isinstance(message, str):
+                self._active_text(message, unix_time)
+            else:
+                self._active_binary(message, unix_time)
+        elif self.state is State.FRESH:
+            self._fresh(message, unix_time)
+        elif self.state is State.REGISTERING:
+            self._registering(message, unix_time)
+        elif self.state is State.CHECKING:
+            if len(self._waiting) >= MAX_WAITING:
+                self.early("too much before authentication")
+            else:
+                self._waiting.append(message)
 
-    def _arrived(self, data: bytes, kind: Opcode) -> None:
-        message: str | bytes = data
-        if kind is Opcode.TEXT:
-            try:
-                message = data.decode()
-            except UnicodeDecodeError:
-                self.gateway.counters.add("bad.websocket")
-                self.drop()
-                return
-        self.gateway.up.send(len(data), self._message, message, control=kind is Opcode.TEXT)
+    def expired(self, unix_time: float) -> None:
+        """The time asked for with `_wake` has passed."""
+        if self.state is State.FRESH:
+            self._refuse(control.Error(f"timed out waiting for the {self._awaited}"), why="timeout")
+        elif self.state is State.REGISTERING:
+            self._handshake_failed(f"timed out waiting for the {self._awaited}")
+        elif self.state is State.CHECKING:
+            self._replace_older(unix_time)
+        elif self.state is State.UPGRADING:
+            self.gateway.counters.add("refused.timeout")
+            self.drop()
 
-    # -- sending --------------------------------------------------------------------------------------
-    def _collect(self) -> None:
-        """What the WebSocket layer itself wants to send: the upgrade, pongs, the echo of a close."""
-        for data in self._ws.data_to_send():
-            if data:
-                self._write(data)
+    def pong(self) -> None:
+        """The client's WebSocket is alive: whoever wanted its place is refused."""
+        doubters, self._doubters = self._doubters, []
+        for doubter in doubters:
+            doubter._refuse_duplicate()
 
-    def _write(self, data: bytes) -> None:
-        self._out.append(data)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
-
-    def freeze(self) -> None:
-        """Neither read nor write until `thaw`; the socket stays open."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def thaw(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._flush()
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if self.gateway.frozen:
-            return
-        if self._transport is not None and self._out and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
-
-    def _send_frame(self, payload: bytes, opcode: Opcode) -> None:
+    def lost(self) -> None:
+        """The connection is gone; nothing can be sent."""
         if self.state is State.CLOSED:
             return
-        data = Frame(opcode, payload).serialize(mask=False)
-        framing = len(data) - len(payload)
-        text = opcode is not Opcode.BINARY
-        self.gateway.down.send(len(payload), self._write_if_open, data, control=text, framing=framing)
+        self.state = State.CLOSED
+        self._waiting.clear()
+        self._wake(None)
+        self._end_check()
+        if self.gateway.active.get(self.identity) is self:
+            del self.gateway.active[self.identity]
+        # Those who wait for a sign of life need not wait any longer.
+        for doubter in self._doubters:
+            doubter._wake(0.0)
+        self._doubters = []
 
-    def _write_if_open(self, data: bytes) -> None:
-        if self.state is not State.CLOSED:
-            self._write(data)
-
-    def send_text(self, message: control.ControlMessage) -> None:
-        instead = self.gateway.faults.text(message)
-        if instead is not None:
-            self.gateway.counters.add("faults.text")
-        self._send_frame((instead or message.encode()).encode(), Opcode.TEXT)
-
-    def push(self, payload: bytes) -> None:
-        """One mixnet payload to the client, sealed, in a frame of its own (gateway 5.5)."""
-        assert self._record is not None
-        gateway = self.gateway
-        slow = self._transport is not None and self._transport.get_write_buffer_size() > CLIENT_BUFFER
-        if slow or (gateway.frozen and len(self._out) >= FROZEN_FRAMES):
-            gateway.counters.add("overflow.client")
-            return
-        mistake, payload = gateway.faults.push(gateway.rng, payload)
-        if mistake is not None:
-            gateway.counters.add(f"faults.{mistake}")
-        match mistake:
-            case "push_garbage" | "push_short":
-                self._send_frame(payload, Opcode.BINARY)
-            case "binary_in_text":
-                self._send_frame(payload, Opcode.TEXT)
-            case _:
-                sealed = frames.seal_push(gateway.crypto, gateway.rng, self._record.shared_key, payload)
-                self._send_frame(sealed, Opcode.BINARY)
+    def early(self, problem: str) -> None:
+        """A mistake before authentication."""
+        self.gateway.counters.add("bad.early")
+        self._refuse(control.Error(problem), why="early")
 
     # -- the end ----------------------------------------------------------------------------------------
-    def drop(self) -> None:
-        """Cut the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._finish()
-
-    def go_away(self) -> None:
-        """An orderly end by the gateway: a close frame, then the connection."""
-        if self.state is State.UPGRADING:
-            self.drop()
-        elif self.state is not State.CLOSED:
-            self._ws.send_close(CloseCode.GOING_AWAY)
-            self._collect()
-            self._close_after_flush()
-
-    def _close_after_flush(self) -> None:
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-        self._finish()
-
     def _refuse(self, *messages: control.ControlMessage, why: str) -> None:
         """Send the last words, however slow the link, and end the connection."""
         if self.state in (State.ENDING, State.CLOSED):
             return
-        self._no_deadline()
+        self._wake(None)
+        self._end_check()
         self.gateway.counters.add(f"refused.{why}")
-        for message in messages:
-            self.send_text(message)
         self.state = State.ENDING
-        self.gateway.down.send(0, self._close_after_flush, control=True)
+        for message in messages:
+            self.say(message)
+        self._finish()
 
-    def _finish(self) -> None:
-        if self.state is State.CLOSED:
-            return
-        self.state = State.CLOSED
-        self._out.clear()
-        self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._check is not None:
-            self._check.cancel()
-        if self._ping is not None and not self._ping[1].done():
-            self._ping[1].set_result(False)
-        gateway = self.gateway
-        gateway.sessions.discard(self)
-        if gateway.active.get(self.identity) is self:
-            del gateway.active[self.identity]
+    def _deadline(self, seconds: float, awaited: str) -> None:
+        self._awaited = awaited
+        self._wake(seconds)
 
-    def _deadline(self, seconds: float, what: str) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._expired, what)
-
-    def _no_deadline(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _expired(self, what: str) -> None:
-        if self.gateway.frozen:
-            self._deadline(UPGRADE_TIMEOUT, what)
-            return
-        if self.state is State.FRESH:
-            self._refuse(control.Error(f"timed out waiting for the {what}"), why="timeout")
-        elif self.state is State.REGISTERING:
-            self._handshake_failed(f"timed out waiting for the {what}")
-        else:
-            self.gateway.counters.add("refused.timeout")
-            self.drop()
-
-    # -- messages -----------------------------------------------------------------------------------------
-    def _message(self, message: str | bytes) -> None:
-        if self.state is State.ACTIVE:
-            if isinstance(message, str):
-                self._active_text(message)
-            else:
-                self._active_binary(message)
-        elif self.state is State.FRESH:
-            self._fresh(message)
-        elif self.state is State.REGISTERING:
-            self._registering(message)
-        elif self.state is State.CHECKING:
-            if len(self._waiting) >= 1000:
-                self._early("too much before authentication")
-            else:
-                self._waiting.append(message)
-
-    def _early(self, problem: str) -> None:
-        self.gateway.counters.add("bad.early")
-        self._refuse(control.Error(problem), why="early")
-
-    def _fresh(self, message: str | bytes) -> None:
+    # -- before authentication ----------------------------------------------------------------------------
+    def _fresh(self, message: str | bytes, unix_time: float) -> None:
         if isinstance(message, bytes):
-            self._early("a binary message before authentication")
+            self.early("a binary message before authentication")
             return
         try:
             request = control.parse_request(message)
         except GatewayError as error:
-            self._early(error.message)
+            self.early(error.message)
             return
         if isinstance(request, control.SupportedProtocolRequest):
-            self.send_text(control.SupportedProtocol(self.gateway.protocol))
+            self.say(control.SupportedProtocol(self.gateway.protocol))
             self._deadline(FIRST_MESSAGE_TIMEOUT, "first message")
         elif isinstance(request, control.HandshakePayload):
             self._begin_registration(request)
         elif isinstance(request, control.AuthenticateV2):
-            self._authenticate(request)
+            self._authenticate(request, unix_time)
         else:
-            self._early(f"{request.type or getattr(request, 'name', 'request')} is not possible before authentication")
+            self.early(f"{request.type or getattr(request, 'name', 'request')} is not possible before authentication")
 
     # -- registration (gateway 3) ---------------------------------------------------------------------------
     def _handshake_failed(self, problem: str) -> None:
@@ -364,10 +202,10 @@ class ClientSession(asyncio.Protocol):
             return
         self._handshake = handshake
         self.state = State.REGISTERING
-        self.send_text(control.HandshakePayload(self.protocol_version, answer))
+        self.say(control.HandshakePayload(self.protocol_version, answer))
         self._deadline(HANDSHAKE_TIMEOUT, "third handshake message")
 
-    def _registering(self, message: str | bytes) -> None:
+    def _registering(self, message: str | bytes, unix_time: float) -> None:
         """Message 3; anything that is neither envelope is ignored meanwhile (gateway 3.2)."""
         if isinstance(message, bytes):
             return
@@ -396,20 +234,20 @@ class ClientSession(asyncio.Protocol):
             return
         self._record = gateway.clients.register(handshake.client_identity, handshake.shared_key)
         gateway.counters.add("registered")
-        self.send_text(control.HandshakePayload(self.protocol_version, confirmation))
-        self.send_text(control.Register(self.protocol_version, True))
+        self.say(control.HandshakePayload(self.protocol_version, confirmation))
+        self.say(control.Register(self.protocol_version, True))
         # The session's own time has fractions: an authentication signed in the same second is stale (gateway 4.2).
-        self._activate(handshake.client_identity, time.time())
+        self._activate(handshake.client_identity, unix_time)
 
     def _activate(self, identity: bytes, since: float) -> None:
-        self._no_deadline()
+        self._wake(None)
         self.identity = identity
         self.since = since
         self.state = State.ACTIVE
         self.gateway.active[identity] = self
 
     # -- authentication (gateway 4) ----------------------------------------------------------------------------
-    def _authenticate(self, request: control.AuthenticateV2) -> None:
+    def _authenticate(self, request: control.AuthenticateV2, unix_time: float) -> None:
         gateway = self.gateway
         record = gateway.clients.get(request.client_identity)
         try:
@@ -417,7 +255,7 @@ class ClientSession(asyncio.Protocol):
                 gateway.crypto,
                 request,
                 record.shared_key if record is not None else None,
-                unix_time=time.time(),
+                unix_time=unix_time,
                 newest_protocol=gateway.protocol,
                 last_timestamp=record.last_timestamp if record is not None else None,
             )
@@ -427,75 +265,72 @@ class ClientSession(asyncio.Protocol):
         assert record is not None
         older = gateway.active.get(request.client_identity)
         if older is None:
-            self._authenticated(request, record)
+            self._authenticated(request, record, unix_time)
         elif request.timestamp <= older.since:
             self._refuse_authentication("the active connection of this client is newer", "stale")
         else:
-            self.state = State.CHECKING
-            self._no_deadline()
-            self._check = self._loop.create_task(self._check_older(older, request, record))
+            self._check_older(older, request, record)
 
     def _refuse_authentication(self, problem: str, why: str) -> None:
         error = control.Error(problem)
         self._refuse(error, error, why=why)
 
-    async def _check_older(self, older: ClientSession, request: control.AuthenticateV2, record: ClientRecord) -> None:
-        """Ping the older connection: alive, the newcomer is refused; else it takes its place."""
-        alive = await older.is_alive()
+    def _refuse_duplicate(self) -> None:
+        self._refuse_authentication("a connection of this client is active already", "duplicate")
+
+    def _check_older(self, older: GatewaySession, request: control.AuthenticateV2, record: ClientRecord) -> None:
+        """Ping the older connection: alive within a second, this one is refused; else it takes its place."""
+        self.state = State.CHECKING
+        self._check = older, request, record
+        self._wake(PONG_TIMEOUT)
+        older._doubters.append(self)
+        if len(older._doubters) == 1:
+            older._ping()
+
+    def _end_check(self) -> None:
+        if self._check is not None and self in self._check[0]._doubters:
+            self._check[0]._doubters.remove(self)
         self._check = None
-        if self.state is not State.CHECKING:
-            return
-        if alive:
-            self._refuse_authentication("a connection of this client is active already", "duplicate")
-            return
+
+    def _replace_older(self, unix_time: float) -> None:
+        assert self._check is not None
+        older, request, record = self._check
+        self._end_check()
         if self.gateway.active.get(request.client_identity, older) is not older:
             # Another newcomer asked at the same time, and was first.
-            self._refuse_authentication("a connection of this client is active already", "duplicate")
+            self._refuse_duplicate()
             return
         older.drop()
-        self._authenticated(request, record)
+        self._authenticated(request, record, unix_time)
         while self._waiting:  # emptied when the session ends
-            self._message(self._waiting.popleft())
+            self.handle(self._waiting.popleft(), unix_time)
 
-    async def is_alive(self) -> bool:
-        """True if this connection answers a ping within a second."""
-        if self.state is not State.ACTIVE or self._transport is None or self._transport.is_closing():
-            return False
-        if self._ping is None:
-            body = self.gateway.rng.bytes(8)
-            self._ping = (body, self._loop.create_future())
-            self._send_frame(body, Opcode.PING)
-        answered = self._ping[1]
-        try:
-            async with asyncio.timeout(PONG_TIMEOUT):
-                return await asyncio.shield(answered)
-        except TimeoutError:
-            return False
-        finally:
-            self._ping = None
-
-    def _authenticated(self, request: control.AuthenticateV2, record: ClientRecord) -> None:
+    def _authenticated(self, request: control.AuthenticateV2, record: ClientRecord, unix_time: float) -> None:
         gateway = self.gateway
-        now = time.time()
         record.last_timestamp = request.timestamp
         self._record = record
         self.protocol_version = request.protocol_version
         self.state = State.ACTIVE
         # Stored messages come before the answer (gateway 7.2).
-        for message in gateway.clients.take_stored(request.client_identity, now):
+        for message in gateway.clients.take_stored(request.client_identity, unix_time):
             gateway.counters.add("delivered")
             self.push(message)
-        self.send_text(control.Authenticate(self.protocol_version, True, record.available(now)))
+        self.say(control.Authenticate(self.protocol_version, True, record.available(unix_time)))
         gateway.counters.add("authenticated")
         self._activate(request.client_identity, float(request.timestamp))
+
+    def _sealed(self, payload: bytes) -> bytes:
+        """The frame that carries a payload to the client."""
+        assert self._record is not None
+        return frames.seal_push(self.gateway.crypto, self.gateway.rng, self._record.shared_key, payload)
 
     # -- traffic (gateway 5, 6) ----------------------------------------------------------------------------------
     def _complain(self, problem: str) -> None:
         """A mistake after authentication: the connection stays (gateway 9.2)."""
         self.gateway.counters.add("bad.request")
-        self.send_text(control.Error(problem))
+        self.say(control.Error(problem))
 
-    def _active_binary(self, message: bytes) -> None:
+    def _active_binary(self, message: bytes, unix_time: float) -> None:
         record, gateway = self._record, self.gateway
         assert record is not None
         try:
@@ -507,16 +342,20 @@ class ClientSession(asyncio.Protocol):
         except (GatewayError, MessageError) as error:
             self._complain(error.message)
             return
-        now = time.time()
         size = len(packet.packet)
-        if not record.charge(size, now):
+        left = self._charge(record, size, unix_time)
+        if left is not None:
             gateway.counters.add("out_of_allowance")
-            self.send_text(control.OutOfBandwidth(size, record.available(now)))
+            self.say(control.OutOfBandwidth(size, left))
             return
         gateway.forward(packet)
-        self.send_text(control.Send(record.allowance))
+        self.say(control.Send(record.allowance))
 
-    def _active_text(self, message: str) -> None:
+    def _charge(self, record: ClientRecord, size: int, unix_time: float) -> int | None:
+        """Take a packet's bytes from the allowance; None, or what is left of one that is too small."""
+        return None if record.charge(size, unix_time) else record.available(unix_time)
+
+    def _active_text(self, message: str, unix_time: float) -> None:
         gateway, record = self.gateway, self._record
         assert record is not None
         try:
@@ -525,15 +364,15 @@ class ClientSession(asyncio.Protocol):
             self._complain(error.message)
             return
         if isinstance(request, control.SupportedProtocolRequest):
-            self.send_text(control.SupportedProtocol(gateway.protocol))
+            self.say(control.SupportedProtocol(gateway.protocol))
         elif isinstance(request, control.ClaimFreeBandwidth):
-            if gateway.enforce_tickets:
+            amount = gateway.free_grant()
+            if amount is None:
                 gateway.counters.add("refused.claim")
-                self.send_text(control.Error("only bandwidth credentials are accepted here"))
+                self.say(control.Error("only bandwidth credentials are accepted here"))
             else:
                 gateway.counters.add("claims")
-                total = record.grant(gateway.config.free_allowance, time.time())
-                self.send_text(control.Bandwidth(total))
+                self.say(control.Bandwidth(record.grant(amount, unix_time)))
         elif isinstance(request, control.EncryptedRequest):
             self._encrypted(request, record)
         else:
@@ -558,4 +397,4 @@ class ClientSession(asyncio.Protocol):
         else:
             self._complain("encryptedRequest: unknown request")
             return
-        self.send_text(auth.seal_response(gateway.crypto, gateway.rng, record.shared_key, answer))
+        self.say(auth.seal_response(gateway.crypto, gateway.rng, record.shared_key, answer))

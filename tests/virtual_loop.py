@@ -50,11 +50,8 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         pass  # wakes a selector that waits; this one never does
 
 
-def run_virtual(main: Coroutine[Any, Any, T], *, strict: bool = True) -> T:
-    """Run to the end in virtual time; tasks left over are cancelled. `strict`: an uncollected error fails the run."""
-    loop = VirtualLoop()
-    problems: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda _, context: problems.append(context))
+def run_to_end(loop: VirtualLoop, main: Coroutine[Any, Any, T]) -> T:
+    """Run on this loop, and close it; tasks left over are cancelled."""
     try:
         asyncio.set_event_loop(loop)
         result = loop.run_until_complete(main)
@@ -68,6 +65,15 @@ def run_virtual(main: Coroutine[Any, Any, T], *, strict: bool = True) -> T:
                 loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()
+    return result
+
+
+def run_virtual(main: Coroutine[Any, Any, T], *, strict: bool = True) -> T:
+    """Run to the end in virtual time; tasks left over are cancelled. `strict`: an uncollected error fails the run."""
+    loop = VirtualLoop()
+    problems: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: problems.append(context))
+    result = run_to_end(loop, main)
     if strict and problems:
         raise AssertionError(f"uncollected errors: {problems}")
     return result

@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect as websocket
 
 from localnet import Network
 from localnet import gateway_session as session_module
+from localnet import gateway_socket as socket_module
 from localnet.raw_client import RawClient
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.mixnet.gateway import auth, control, frames
@@ -187,7 +188,7 @@ async def test_a_handshake_left_alone_ends(net: Network, bare: Bare, monkeypatch
 
 
 async def test_what_is_no_websocket_is_dropped(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "UPGRADE_TIMEOUT", 0.1)
+    monkeypatch.setattr(socket_module, "UPGRADE_TIMEOUT", 0.1)
     gateway = net.gateways[0]
     plain, garbage = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff\xfe what\r\n\r\n"
     for noise in (plain, garbage, b"\x16\x03\x01" + bytes(600), b"GET / HT"):

@@ -9,13 +9,11 @@ Nothing here may run for ever: time that stands still is a `BusyLoop`, nobody le
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import heapq
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from tests.virtual_loop import Deadlock, VirtualLoop
+from tests.virtual_loop import Deadlock, VirtualLoop, run_to_end
 
 T = TypeVar("T")
 
@@ -168,19 +166,7 @@ class SimLoop(VirtualLoop):
 def run_simulated(queue: EventQueue, main: Coroutine[Any, Any, T]) -> T:
     """Run to the end in the queue's time. Tasks left over are cancelled; errors nobody collected fail the run."""
     loop = SimLoop(queue)
-    try:
-        asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(main)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            with contextlib.suppress(Deadlock):
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        asyncio.set_event_loop(None)
-        loop.close()
+    result = run_to_end(loop, main)
     if loop.uncollected:
         raise AssertionError(f"uncollected errors: {loop.uncollected}")
     return result

@@ -1,24 +1,18 @@
-"""Gateways of the simulation: ends of routes, and the door for clients (gateway.md 4.2, 5.5, 7.2).
+"""Gateways of the simulation: the core and the sessions of the local network's, on simulated nodes and sockets.
 
-As egress a gateway cuts the ack out of a payload and sends it on its way, and pushes the rest to the client's
-connection, hands it to the client living in it (an exit), or keeps it for a client that is away.
+Their own are the faults that a test may set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localnet.clients import ClientStore
+from localnet.gateway_core import GatewayCore
 from localnet.keys import KeyRing
-from smolmix_web.errors import MessageError
-from smolmix_web.mixnet.acks import split_ack
 from smolmix_web.mixnet.gateway import control
 from smolmix_web.mixnet.keys import IdentityKeys
-from smolmix_web.mixnet.mix_packet import MixPacket
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sphinx.constants import ACK
 from smolmix_web.sphinx.node import FinalHop
 
 from .gateway_connection import GatewayConnection
@@ -54,27 +48,27 @@ class GatewayFaults:
         return [message.encode()]
 
 
-class SimGateway(SimNode):
+class SimGateway(SimNode, GatewayCore):
     """See the module. `protocol` is the version announced; `host`, `ws_port`, `wss_port` where it is reached."""
 
     kind = "gateway"
 
     def __init__(self, network: SimNetwork, keys: KeyRing, address: bytes, host: str) -> None:
-        super().__init__(network, keys, address)
+        SimNode.__init__(self, network, keys, address)
+        GatewayCore.__init__(self, STORED_MESSAGES)
         self.host = host
         self.hostname = f"{self.name}.sim"
         self.rng = SeededRandom(f"{network.seed}/{self.name}")
         self.identity = IdentityKeys(keys.identity.seed, keys.identity.public_key)
         self.protocol = 6
         self.faults = GatewayFaults()
-        self.clients = ClientStore(STORED_MESSAGES)
-        self.active: dict[bytes, GatewayConnection] = {}
         self.connections: list[GatewayConnection] = []
-        self.complaints: list[str] = []
-        self._embedded: dict[bytes, Callable[[bytes], None]] = {}
 
     def unix_time(self) -> float:
         return self.network.unix_time()
+
+    def free_grant(self) -> int | None:
+        return None if self.faults.refuse_claims else self.faults.grant
 
     # -- life
 
@@ -99,39 +93,11 @@ class SimGateway(SimNode):
             return
         connection = GatewayConnection(self, socket)
         self.connections.append(connection)
-        self.counters.add("sessions")
+        connection.opened()
         socket.accept(connection)
 
-    def forget_connection(self, connection: GatewayConnection) -> None:
-        if connection in self.connections:
-            self.connections.remove(connection)
-        if self.active.get(connection.identity) is connection:
-            del self.active[connection.identity]
-
-    def embed(self, identity: bytes, receive: Callable[[bytes], None] | None) -> None:
-        """A client inside this gateway; None ends it."""
-        if receive is None:
-            self._embedded.pop(identity, None)
-        else:
-            self._embedded[identity] = receive
-
-    def forward(self, packet: MixPacket) -> bool:
-        """A client's packet to its first hop, at once (gateway 5.3)."""
-        return self.send(packet.first_hop, packet.packet, packet.rotation)
-
     def final_hop(self, hop: FinalHop, packet: bytes, rotation: int) -> None:
-        if len(packet) == ACK.wire:
-            self.deliver(hop.destination, hop.message)
-            return
-        try:
-            ack = split_ack(hop.message)
-        except MessageError as error:
-            self.counters.add(f"bad.payload.{error.code}")
-            return
-        self.deliver(hop.destination, ack.body)
-        # Without delay, and under the rotation of the packet that carried it (sphinx 4.4).
-        if self.send(ack.first_hop, ack.packet, rotation):
-            self.counters.add("acks_sent")
+        self.egress(hop, packet, rotation)
 
     def deliver(self, destination: bytes, message: bytes) -> None:
         faults = self.faults
@@ -141,15 +107,4 @@ class SimGateway(SimNode):
         if faults.push_garbage and self.rng.uniform() < faults.push_garbage:
             self.counters.add("faults.garbage_push")
             message = self.rng.bytes(len(message))
-        connection = self.active.get(destination)
-        receive = self._embedded.get(destination)
-        if connection is not None:
-            self.counters.add("delivered")
-            connection.push(message)
-        elif receive is not None:
-            self.counters.add("delivered")
-            receive(message)
-        elif self.clients.store(destination, message, self.unix_time()):
-            self.counters.add("stored")
-        else:
-            self.counters.add("undeliverable")
+        super().deliver(destination, message)
