@@ -142,8 +142,9 @@ async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> No
         for (let n = 0; n < 100; n++) socket.send(new Uint8Array(10));
         socket.send("ü");
         socket.close(4000, "bye");
-        await sleep(50);
         const count = (type) => seen.filter((message) => message.type === type).length;
+        while (count("write") < 64) await sleep(1);
+        await sleep(50);
         const first = [count("write"), count("close"), socket.bufferedAmount];
         for (let n = 0; n < 100; n++) say({type: "written", id, bytes: 10});
         const close = await heard("close");
