@@ -15,7 +15,7 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces, too_many_headers
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
 from .headers import MAX_HEADERS
 from .timeouts import Timeouts
 
@@ -70,16 +70,8 @@ class HttpConnection:
         self.received_any = False
         self._start = b""
         self._timeouts = request.timeouts
-        try:
+        with over_on_failure(self):
             return await self._exchange(request)
-        except SmolmixError as error:
-            if error.phase is None:
-                error.phase = "response" if self.received_any else "request"
-            self.abort(error)
-            raise
-        except BaseException:
-            self.abort()
-            raise
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         body = request.body

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -74,6 +75,7 @@ class Exchange(Protocol):
 
     protocol: str
     connected: Connected
+    received_any: bool  # of the answer
 
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
@@ -93,6 +95,21 @@ class Exchange(Protocol):
     def abort(self, error: SmolmixError | None = None) -> None:
         """Free at once what the exchange holds; whoever waits gets `error`. Idempotent."""
         ...
+
+
+@contextmanager
+def over_on_failure(exchange: Exchange) -> Iterator[None]:
+    """Around a request: whatever fails it frees what the exchange holds, and an error without a phase gets one."""
+    try:
+        yield
+    except SmolmixError as error:
+        if error.phase is None:
+            error.phase = "response" if exchange.received_any else "request"
+        exchange.abort(error)
+        raise
+    except BaseException:
+        exchange.abort()
+        raise
 
 
 def lost(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, pieces, too_many_headers
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
 from .headers import MAX_HEADERS, Headers
 from .timeouts import Timeouts
 
@@ -55,16 +55,8 @@ class Http2Stream:
 
     async def request(self, request: Outgoing) -> ResponseHead:
         self._timeouts = request.timeouts
-        try:
+        with over_on_failure(self):
             return await self._exchange(request)
-        except SmolmixError as error:
-            if error.phase is None:
-                error.phase = "response" if self.received_any else "request"
-            self.abort(error)
-            raise
-        except BaseException:
-            self.abort()
-            raise
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         self._watchdog.start(self._timeouts.request, "request")
