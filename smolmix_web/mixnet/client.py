@@ -297,7 +297,8 @@ class MixnetClient:
 
     def keep_stock(self, recipient: Recipient, low: int, high: int, now: float, *, patience: float = 0.0) -> None:
         """From now on give SURBs unasked: up to `high` when the peer should hold fewer than `low` for `patience`
-        seconds, in which a peer that asks by itself has asked. 0, 0 ends it."""
+        seconds, in which a peer that asks by itself has asked. Turns of the main stream that nothing else wants fill it
+        to `surb_fill_ceiling`. 0, 0 ends both."""
         self._now = now
         account = self._accounts.get(recipient)
         account.low, account.high, account.patience = low, high, patience
@@ -378,7 +379,15 @@ class MixnetClient:
         # A tick does not wait until a packet is made: cover that is ready takes it.
         if self._prepares and self._ready_cover and self.config.main_stream:
             return None
+        self._fill_turn()
         return self._outbox.next_packet(topology, now)
+
+    def _fill_turn(self) -> None:
+        """Nobody can tell SURBs from the dummy that would leave otherwise, and a full pile is a fast start."""
+        if self.config.main_stream and not self._ready and not self._outbox.has_packets:
+            for account in self._accounts:
+                if self._giver.fill_turn(account):
+                    break
 
     def _next_cover(self, topology: Topology) -> PreparedPacket:
         return self._ready_cover.popleft() if self._ready_cover else self._factory.cover(topology)
@@ -395,6 +404,7 @@ class MixnetClient:
         if topology is None or not self._usable or self._paused_since is not None:
             return False
         self._prepares = True
+        self._fill_turn()
         if self._may_prepare(now):
             outgoing = self._outbox.next_packet(topology, now) if self._wants_real() else None
             if outgoing is not None:

@@ -14,6 +14,7 @@ from .traffic import TrafficConfig
 
 # Each reply earns the peer a new SURB, and some of them are lost on the way.
 EARNED_PER_REPLY = 1.2
+SURBS_PER_PACKET = 3
 
 
 class SurbGiver:
@@ -54,6 +55,12 @@ class SurbGiver:
         elif now >= self._low_since.setdefault(account, now) + account.patience:
             del self._low_since[account]
             self.give(account, account.high - account.expected)
+
+    def fill_turn(self, account: SurbAccount) -> bool:
+        """A turn of the main stream that nothing wants, and a peer whose pile is kept up: what it lacks to a full pile
+        goes in the place of cover, a packet at a time. True when there is something to send."""
+        lacking = self._config.surb_fill_ceiling - account.expected
+        return account.low > 0 and lacking > 0 and self.give(account, min(lacking, SURBS_PER_PACKET)) > 0
 
     def run_timers(self, now: float) -> None:
         for account in list(self._low_since):

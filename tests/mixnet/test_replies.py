@@ -437,3 +437,42 @@ def test_a_restarted_client_spends_no_surb_twice(network: Any, quiet: TrafficCon
     network.run(20.0)
     assert a.client.statistics.retransmitted >= 1
     assert len(b.messages) == 1 and b.client.surbs_held(b.messages[0].sender_tag) == 0 and network.refused == []
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["made at their ticks", "made ahead"])
+def test_turns_that_nothing_wants_fill_the_pile(network: Any, ahead: bool) -> None:
+    """In the place of cover: not one packet more leaves, and none at another time."""
+    a, idle, b = network.station("a"), network.station("idle"), network.station("b", EXIT, gateway=1)
+    for station in (a, idle):
+        station.client.send(b.client.address, b"hi", surbs=3, now=network.now)
+        if ahead:
+            station.client.prepare(network.now)
+    network.run(1.0)
+    a.client.keep_stock(b.client.address, 30, 54, network.now)
+    network.run(10.0)
+    held = [b.client.surbs_held(message.sender_tag) for message in b.messages]
+    account = a.client.surb_account(b.client.address)
+    ceiling = a.client.config.surb_fill_ceiling
+    asked = min(held)  # what the peer asked the other one for
+    assert max(held) == ceiling == account.held > asked
+    sent = a.client.statistics
+    given = sent.surb_packets_sent
+    assert given - idle.client.statistics.surb_packets_sent <= (ceiling - asked) / 3 + 1 and sent.retransmitted == 0
+    turns = sent.real_sent + sent.main_cover_sent
+    others = idle.client.statistics.real_sent + idle.client.statistics.main_cover_sent
+    assert abs(turns - others) < 5 * others**0.5, "as many as the stream has turns"
+    network.run(20.0)
+    assert sent.surb_packets_sent == given, "a full pile stays as it is"
+    b.client.send_reply(b.messages[0].sender_tag, b"x", now=network.now)
+    b.client.send_reply(b.messages[1].sender_tag, b"x", now=network.now)
+    network.run(2.0)
+    assert b.client.surbs_held(account.tag) == ceiling
+
+
+def test_an_unpaced_client_fills_no_pile(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", replace(EXIT, surb_buffer=0), gateway=1)
+    a.client.send(b.client.address, b"hi", surbs=40, now=network.now)
+    network.run(1.0)
+    a.client.keep_stock(b.client.address, 30, 54, network.now)
+    network.run(60.0)
+    assert a.client.statistics.surb_packets_sent == 0 and b.client.surbs_held(b.messages[0].sender_tag) == 40
