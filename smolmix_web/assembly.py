@@ -26,6 +26,8 @@ from .options import TunnelOptions
 from .rand import RandomSource
 from .storage.identity import StoredIdentity
 
+QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
+
 
 @dataclass(frozen=True)
 class Pinned:
@@ -102,6 +104,7 @@ def _tcp_config(buffer_size: int) -> TcpConfig:
         receive_buffer=buffer_size,
         receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
         send_buffer=max(buffer_size, usual.send_buffer),
+        queue_target=QUEUE_TARGET,
         lateness=MIX_LATENESS,
     )
 

@@ -44,7 +44,12 @@ class ClientFlows:
         self._exit = exit_
         self._world: World = exit_.network.world
         self._queue = exit_.queue
-        tcp = TcpConfig(send_buffer=RELAY_BUFFER, receive_buffer_max=RELAY_BUFFER, lateness=MIX_LATENESS)
+        tcp = TcpConfig(
+            send_buffer=RELAY_BUFFER,
+            receive_buffer_max=RELAY_BUFFER,
+            lateness=MIX_LATENESS,
+            congestion=exit_.network.server_congestion,
+        )
         self.stack = Stack(
             [EXIT_IPV4, EXIT_IPV6],
             exit_.router.config.mtu,

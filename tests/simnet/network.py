@@ -20,6 +20,7 @@ from smolmix_web.crypto.provider import Crypto
 from smolmix_web.host.base import WebSocketEvents
 from smolmix_web.mixnet.addresses import pack_node_address
 from smolmix_web.mixnet.topology import Topology
+from smolmix_web.netstack.tcp.congestion import CongestionFactory, PathModel
 from smolmix_web.rand import SeededRandom
 
 from .directory import DirectoryServer
@@ -53,6 +54,7 @@ class SimNetwork:
         exit_version: str = "1.38.0",
         exit_settings: dict[str, object] | None = None,
         exit_cover: bool = False,
+        server_congestion: CongestionFactory = PathModel,
         latency: float = 0.010,
         epoch_seconds: float = 3600.0,
         validity_epochs: int = 24,
@@ -69,6 +71,7 @@ class SimNetwork:
             unix_time=self.queue.unix_time(),
         )
         self.exit_cover = exit_cover
+        self.server_congestion = server_congestion
         self.conditions = {kind: LinkConditions(latency=latency) for kind in KINDS}
         self.faults = FrameFaults()
         self.transcript = Transcript()

@@ -2,7 +2,8 @@
 
 * Reassembly (RFC 9293 3.10.7.4) holds any number of holes; the window is the only limit.
 * SACK blocks (RFC 2018): the range of the latest arrival first, then by recency; D-SACK (RFC 2883).
-* The right edge of the window never moves left, and moves right in steps worth a packet (silly window, 3.8.6.2.2).
+* The right edge of the window never moves left, and moves right in steps worth a packet (silly window, 3.8.6.2.2). It
+  ends where the buffer does, or before: where more would only wait in a queue (queue_limit.py).
 * ACKs (RFC 5681 4.2): at once for gaps, duplicates, FIN, the end of a burst and a window that is used up; else after
   `ack_every` segments or `ack_delay` seconds. Each costs a packet of the mix network, so once a transfer is under way
   they are thinned out (RFC 9000 13.2.2 has the same idea): up to `ack_every_max` segments or an eighth of a round trip,
@@ -18,6 +19,7 @@ from bisect import bisect_right
 
 from ..limits import Budget
 from .config import TcpConfig
+from .queue_limit import QueueLimit
 from .segment import MAX_SACK_BLOCKS
 from .seq import wrap
 
@@ -71,6 +73,7 @@ class Receiver:
         "fin_received",
         "mss",
         "out_of_order",
+        "queue_limit",
         "rcv_adv",
         "rcv_nxt",
         "round_trip",
@@ -98,6 +101,7 @@ class Receiver:
         self._buffer = bytearray()
         self._ranges: list[_Range] = []  # sorted, disjoint, not touching
         self._arrivals = 0
+        self.queue_limit = QueueLimit(config.queue_target, config.receive_buffer) if config.queue_target else None
         self._dsack: tuple[int, int] | None = None
         self._unacked_bytes = 0
         self._autosize_from = -INFINITY
@@ -171,11 +175,10 @@ class Receiver:
         if self.fin_received:
             return
         promised = self.rcv_adv - self.rcv_nxt
-        possible = min(self.capacity - len(self._buffer), 0xFFFF << self.window_scale)
+        possible = min(self._room(), 0xFFFF << self.window_scale)
         growth = possible - promised
-        if growth >= self.capacity // 2 or (
-            promised < 2 * self.mss and growth >= min(2 * self.mss, self.capacity // 2)
-        ):
+        half = self._limit // 2
+        if growth >= half or (promised < 2 * self.mss and growth >= min(2 * self.mss, half)):
             self.ack_now = True
 
     def stop(self) -> None:
@@ -330,7 +333,7 @@ class Receiver:
             self.ack_now = True
             return
         if unacked >= config.ack_every * mss:
-            enough = min(config.ack_every_max * mss, self.capacity >> 2)
+            enough = min(config.ack_every_max * mss, self._limit >> 2)
             if push or self._taken < config.ack_bulk_after or unacked >= enough:
                 self.ack_now = True
                 return
@@ -351,12 +354,24 @@ class Receiver:
         else:
             self.ack_now = False
 
+    @property
+    def _limit(self) -> int:
+        """The largest window at present."""
+        return self.capacity if self.queue_limit is None else min(self.capacity, self.queue_limit.window)
+
+    def _room(self) -> int:
+        """Bytes beyond `rcv_nxt` that the peer may send."""
+        room = max(0, self.capacity - len(self._buffer))
+        if self._limit < room:
+            # What has arrived behind holes is not on its way any more.
+            room = min(room, self._limit + sum(len(item.data) for item in self._ranges))
+        return room
+
     def window_field(self) -> int:
         """The window to send now, as the 16-bit field; moves the promised right edge."""
-        free = self.capacity - len(self._buffer)
-        edge = self.rcv_nxt + (free if free > 0 else 0)
+        edge = self.rcv_nxt + self._room()
         scale = self.window_scale
-        if edge - self.rcv_adv >= self.mss or edge - self.rcv_adv >= self.capacity >> 1:
+        if edge - self.rcv_adv >= self.mss or edge - self.rcv_adv >= self._limit >> 1:
             window = min((edge - self.rcv_nxt) >> scale, 0xFFFF)
             if self.rcv_nxt + (window << scale) > self.rcv_adv:
                 self.rcv_adv = self.rcv_nxt + (window << scale)
