@@ -25,6 +25,7 @@ from bench.netstack_scenarios import (
     standing_queue,
     steady_fraction,
 )
+from smolmix_web.assembly import QUEUE_TARGET
 from smolmix_web.netstack.tcp.congestion import Cubic, NewReno, PathModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,15 @@ def controllers() -> list[dict[str, Any]]:
     ]
 
 
+def queues(**tcp: Any) -> list[dict[str, Any]]:
+    cases = []
+    for rtt, rate, hops in ((0.2, 200_000, 0.0), (0.3, 250_000, 0.0), (0.5, 100_000, 0.0), (0.2, 250_000, 0.1)):
+        longer, used = standing_queue(rtt, rate, hops=hops, **tcp)
+        path = f"{rtt} s" + (f" and {hops} s each way" if hops else "")
+        cases.append({"path": path, "rate": rate, "longer": round(longer, 2), "used": round(used, 3)})
+    return cases
+
+
 def simulated() -> dict[str, Any]:
     compared = controllers()
     cases = [(rtt, loss) for rtt in ROUND_TRIPS for loss in MIXNET_LOSSES]
@@ -66,11 +76,6 @@ def simulated() -> dict[str, Any]:
     for rtt in ROUND_TRIPS:
         connect, established = first_bytes(rtt)
         first.append({"rtt": rtt, "since_connect": round(connect, 2), "since_established": round(established, 2)})
-    queues = []
-    for rtt, rate, hops in ((0.2, 200_000, 0.0), (0.3, 250_000, 0.0), (0.5, 100_000, 0.0), (0.2, 250_000, 0.1)):
-        longer, used = standing_queue(rtt, rate, hops=hops)
-        path = f"{rtt} s" + (f" and {hops} s each way" if hops else "")
-        queues.append({"path": path, "rate": rate, "longer": round(longer, 2), "used": round(used, 3)})
     return {
         "smoltcp_setting": {str(loss): round(smoltcp_setting(loss / 100)) for loss in LOSSES},
         "mixnet_setting": [
@@ -80,7 +85,10 @@ def simulated() -> dict[str, Any]:
         "first_200kb": first,
         "fairness": compared[0]["fairness"],
         "fairness_at": [{"rtt": rtt, "index": round(fairness(rtt=rtt)[0], 3)} for rtt in (1.0, 2.0)],
-        "standing_queue": queues,
+        "standing_queue": queues(),
+        "queue_of_a_download": [
+            {"limit": limit, "cases": queues(congestion=Cubic, queue_target=limit)} for limit in (0.0, QUEUE_TARGET)
+        ],
         "ack_economy": [{"rtt": rtt} | ack_economy(rtt=rtt) for rtt in (0.3, 0.6, 1.5)],
         "controllers": compared,
     }

@@ -87,6 +87,23 @@ def tables(result: dict[str, Any]) -> str:
                 for case in result["standing_queue"]
             ),
         ),
+        "### Of a download from a server that knows only loss",
+        "The same paths with a sender under CUBIC. Our half only receives; the window it announces keeps what waits\n"
+        "on the way near a target. The tunnel has this one for all its downloads.",
+        table(
+            ("target of the receiver", "path", "link, bytes/s", "round trip", "of the link"),
+            (
+                (
+                    f"{row['limit']} s" if row["limit"] else "none",
+                    case["path"],
+                    case["rate"],
+                    f"{case['longer']:.2f}",
+                    f"{case['used']:.1%}",
+                )
+                for row in result["queue_of_a_download"]
+                for case in row["cases"]
+            ),
+        ),
         "## Congestion controllers",
         "The mixnet setting under each controller, and Jain's index of 8 flows of one client over a round trip of\n"
         f"0.3 s (at least {FAIRNESS} is asked of the default, the path model). The path model at other round trips: "

@@ -11,9 +11,10 @@ it announces (RFC 9840 has the idea). Once in a round trip it looks:
                                  start doubles, and some stands behind holes; after a queue by half a window a time,
                                  and not before the step before has shown
 
-The path's round trip is the least of the last two periods. Each period begins with half the window: then a queue of
-ours drains, and a path that has become longer shows. One that stays long in spite of many narrow windows is not ours.
-Without timestamps the round trip is what our own half measures, no queue shows, and only the second rule holds.
+The target is a fixed time, or a quarter of a long path. The path's round trip is the least of the last two periods.
+Each period begins with half the window: then a queue of ours drains, and a path that has become longer shows. One that
+stays long in spite of many narrow windows is not ours. Without timestamps the round trip is what our own half measures,
+no queue shows, and only the second rule holds.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ SAMPLES = 8  # segments
 RATES = 4  # looks that the best rate is taken of
 FLOOR = 4  # segments that are allowed whatever the queue
 FUTILE = 12  # looks
+PART = 0.25  # of the round trip that the queue may take if that is more than the target
 
 
 class QueueLimit:
-    """`window`: bytes beyond those that have arrived; `start` of them without a queue. `target`: seconds of queue."""
+    """`window`: bytes beyond those that have arrived; `start` of them without a queue. `target`: seconds of queue, at least."""
 
     __slots__ = (
         "_before",
@@ -95,16 +97,17 @@ class QueueLimit:
             return
         self._rates.append(self._bytes / elapsed)
         best = max(self._rates)
-        if self.queue > self._target:
+        target = max(self._target, path * PART)
+        if self.queue > target:
             self._queued = True
             self._over += 1
-            self.window = min(self.window, max(int(best * (path + self._target)), floor))
+            self.window = min(self.window, max(int(best * (path + target)), floor))
             if self._over >= FUTILE:
                 self._over = 0
                 self._path = self._before = self._least
         else:
             self._over = 0
-            if self.queue < self._target / 2 and not self._wait:
+            if self.queue < target / 2 and not self._wait:
                 opened = max(int(4 * best * self._least), self._start)
                 if self._queued:
                     opened = min(opened, self.window + self.window // 2)

@@ -101,7 +101,9 @@ class Receiver:
         self._buffer = bytearray()
         self._ranges: list[_Range] = []  # sorted, disjoint, not touching
         self._arrivals = 0
-        self.queue_limit = QueueLimit(config.queue_target, config.receive_buffer) if config.queue_target else None
+        # Half as much again as the first buffer: it must not be the limit before the first look.
+        start = config.receive_buffer * 3 // 2
+        self.queue_limit = QueueLimit(config.queue_target, start) if config.queue_target else None
         self._dsack: tuple[int, int] | None = None
         self._unacked_bytes = 0
         self._autosize_from = -INFINITY
