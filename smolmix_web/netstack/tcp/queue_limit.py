@@ -31,7 +31,7 @@ PART = 0.25  # of the round trip that the queue may take if that is more than th
 
 
 class QueueLimit:
-    """`window`: bytes beyond those that have arrived; `start` of them without a queue. `target`: least seconds of it."""
+    """`window`: bytes beyond those that have arrived; `start` of them without a queue. `target`: seconds of it."""
 
     __slots__ = (
         "_before",
