@@ -168,6 +168,13 @@ class TunnelOptions:
     tcp_buffer_size: int = _option(
         "tcpBufferSize", _integer(4_096, 16_777_216), 65_535, "bytes", "send and receive buffer per TCP socket"
     )
+    tcp_segments: str = _option(
+        "tcpSegments",
+        _one_of("whole", "paired"),
+        "whole",
+        "",
+        "paired: servers send half segments, two in a packet; fewest packets, slower start",
+    )
     max_redirects: int = _option("maxRedirects", _integer(0, 50), 5, "", "HTTP redirects followed")
     debug: bool = _option("debug", _flag, False, "", "log progress to the console")
     # -- ours ---------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ def test_the_passphrase_is_in_no_repr() -> None:
         ("connectTimeoutMs", float("inf")),
         ("connectTimeoutMs", "60000"),
         ("tcpBufferSize", 10),
+        ("tcpSegments", "half"),
         ("clientId", ""),
         ("clientId", 7),
         ("primaryDns", "8.8.8.8"),

@@ -52,6 +52,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {number} [dnsTimeoutMs] default 30000
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
+ * @property {"whole" | "paired"} [tcpSegments] "paired": fewest packets per byte, slower start; default "whole"
  * @property {number} [maxRedirects] default 5
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB

@@ -3,8 +3,10 @@
 A reply takes one SURB, and three SURBs fit one packet up: below a third of a packet up per packet down there is nothing
 to gain. What comes down is one IP packet per reply, so the exit's MTU bounds what a packet can bring: 1368 bytes at the
 usual 1420, with timestamps. Requests for SURBs, one for every 75 replies at this speed, cost most of the rest. Segments
-half as large and without timestamps, two in the 1500 bytes of an exit's bundle, would bring 1389; that is little for
-twice the segments and a start that takes a round trip more, because servers count their first window in segments.
+half as large and without timestamps, two in the 1500 bytes of an exit's bundle, bring up to 1416; where the machine and
+not only the path bounds the rate there are fewer requests, and more than 1400 are left
+(tests/integration/test_economy.py). They are an option, for they cost twice the segments and a start that takes a round
+trip more, because servers count their first window in segments.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ UP_PER_DOWN = 0.40
 SEEDS = 4
 
 
-def download(mtu: int, seed: int) -> tuple[float, float]:
+def download(mtu: int, seed: int, **options: object) -> tuple[float, float]:
     """(packets up per packet down, bytes of body per packet down) of 1 MB; acks of the mixnet are not counted."""
     network = SimNetwork(f"economy {seed}", exit_settings={"mtu": mtu})
-    tunnel = SimTunnel(network, **QUIET)
+    tunnel = SimTunnel(network, **QUIET, **options)
     tunnel.start()
     tunnel.run(10)
     before = tunnel.engine.statistics()
@@ -42,9 +44,11 @@ def download(mtu: int, seed: int) -> tuple[float, float]:
 
 # How often the exit's sender takes reordering for loss differs a little from seed to seed, so the mean is judged. At an
 # MTU of 1420 one IP packet for each reply cannot bring more than 1368.
-@pytest.mark.parametrize(("mtu", "body"), [(1420, 1_330), (1500, 1_410)])
-def test_a_download_of_1_mb_without_pacing(mtu: int, body: int) -> None:
-    runs = [download(mtu, seed) for seed in range(SEEDS)]
+@pytest.mark.parametrize(
+    ("mtu", "segments", "body"), [(1420, "whole", 1_330), (1420, "paired", 1_380), (1500, "whole", 1_410)]
+)
+def test_a_download_of_1_mb_without_pacing(mtu: int, segments: str, body: int) -> None:
+    runs = [download(mtu, seed, tcpSegments=segments) for seed in range(SEEDS)]
     up = sum(ratio for ratio, _ in runs) / SEEDS
     got = sum(bytes_each for _, bytes_each in runs) / SEEDS
     assert up <= UP_PER_DOWN, f"{up:.3f} packets up per packet down"

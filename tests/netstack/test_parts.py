@@ -12,6 +12,7 @@ from smolmix_web.errors import NetworkError, StateError
 from smolmix_web.netstack.identifiers import Identifiers
 from smolmix_web.netstack.limits import TokenBucket
 from smolmix_web.netstack.scheduler import Scheduler
+from smolmix_web.netstack.tcp.config import TcpConfig
 from smolmix_web.netstack.tcp.congestion import NewReno, initial_window
 from smolmix_web.netstack.tcp.rtt import RttEstimator
 from smolmix_web.netstack.tcp.seq import unwrap, wrap
@@ -166,3 +167,11 @@ def test_scheduler_deadlines_move_both_ways() -> None:
     assert scheduler.next_deadline() == 50.0
     other.deadline = float("inf")
     assert scheduler.next_deadline() == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("limit", "path_mss", "version", "announced"),
+    [(0xFFFF, 1380, 4, 1380), (748, 1380, 4, 708), (748, 1360, 6, 688), (748, 516, 4, 516), (50, 1380, 4, 64)],
+)
+def test_the_segment_size_that_a_syn_announces(limit: int, path_mss: int, version: int, announced: int) -> None:
+    assert TcpConfig(receive_packet_max=limit).announced_mss(path_mss, version) == announced

@@ -144,7 +144,9 @@ def _ack_and_text(c: TcpConnection, segment: Segment, seq: int, payload: bytes, 
     if payload and age is not None:
         c.receiver.on_round_trip(age, now)
     if payload and c.receiver.queue_limit is not None:
-        round_trip = age if c.timestamps.active else c.rtt.srtt
+        round_trip = age
+        if not c.timestamps.active:
+            round_trip = c.receiver.round_trip = c.rtt.srtt
         if round_trip is not None:
             c.receiver.queue_limit.arrived(len(payload), round_trip, c.receiver.mss, now)
     if sender.writable():

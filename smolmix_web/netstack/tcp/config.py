@@ -40,6 +40,7 @@ class TcpConfig:
     time_wait_max: float = 60.0
     fin_wait_2: float = 60.0  # once the application has released the connection
     challenge_ack_interval: float = 0.5  # RFC 5961 7
+    receive_packet_max: int = 0xFFFF  # bytes of an IP packet that the peer may fill, if the path takes more
     min_mss: int = 64  # a peer that announces less is not believed
     initial_window_segments: int = 10
     dup_thresh: int = 3
@@ -49,3 +50,8 @@ class TcpConfig:
     tail_probe_samples: int = 4  # round trips measured before the first one
     peer_ack_delay: float = 0.2  # that a probe of a single segment allows for (RFC 8985 7.2, WCDelAckT)
     congestion: CongestionFactory = PathModel
+
+    def announced_mss(self, path_mss: int, version: int) -> int:
+        """What a SYN tells the peer (RFC 9293 3.7.1): the path's, or what `receive_packet_max` leaves for text."""
+        headers = 40 if version == 4 else 60
+        return min(path_mss, max(self.receive_packet_max - headers, self.min_mss))

@@ -550,7 +550,8 @@ class TcpConnection:
         if self.config.timestamps and (not passive or stamps.active):
             timestamp = (stamps.value(now), stamps.ts_recent if passive else 0)
         sack = self.config.sack and (not passive or receiver.sack_permitted)
-        options = syn_options(self.path_mss, scale, sack, timestamp)
+        mss = self.config.announced_mss(self.path_mss, self.remote.address.version)
+        options = syn_options(mss, scale, sack, timestamp)
         window = min(receiver.rcv_adv - receiver.rcv_nxt if passive else receiver.capacity, 0xFFFF)
         flags, ack = (SYN | ACK, wrap(receiver.rcv_nxt)) if passive else (SYN, 0)
         return self._builder.build(wrap(self.iss), ack, flags, window, options)
