@@ -25,6 +25,10 @@ def _verdict(ok: bool) -> str:
     return "yes" if ok else "NO"
 
 
+def _queue(case: dict[str, Any]) -> tuple[object, ...]:
+    return case["path"], case["rate"], f"{case['longer']:.2f}", f"{case['used']:.1%}"
+
+
 def tables(result: dict[str, Any]) -> str:
     goodput = result["smoltcp_setting"]
     parts = [
@@ -82,10 +86,7 @@ def tables(result: dict[str, Any]) -> str:
         "of the link that arrives as data. In the last row each packet has an exponential delay of its own, each way.",
         table(
             ("path", "link, bytes/s", "round trip", "of the link"),
-            (
-                (case["path"], case["rate"], f"{case['longer']:.2f}", f"{case['used']:.1%}")
-                for case in result["standing_queue"]
-            ),
+            (_queue(case) for case in result["standing_queue"]),
         ),
         "### Of a download from a server that knows only loss",
         "The same paths with a sender under CUBIC. Our half only receives; the window it announces keeps what waits\n"
@@ -93,13 +94,7 @@ def tables(result: dict[str, Any]) -> str:
         table(
             ("target of the receiver", "path", "link, bytes/s", "round trip", "of the link"),
             (
-                (
-                    f"{row['limit']} s" if row["limit"] else "none",
-                    case["path"],
-                    case["rate"],
-                    f"{case['longer']:.2f}",
-                    f"{case['used']:.1%}",
-                )
+                (f"{row['limit']} s" if row["limit"] else "none", *_queue(case))
                 for row in result["queue_of_a_download"]
                 for case in row["cases"]
             ),

@@ -77,6 +77,8 @@ def make_engine(
         disable_cover=options.disable_cover_traffic,
     )
 
+    paired = options.tcp_segments == "paired"
+
     def exit_session(versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(
             rng,
@@ -85,7 +87,7 @@ def make_engine(
             data_surbs=options.data_reply_surbs,
             connect_timeout=limit,
             attempt_timeout=attempt,
-            buffer_timeout=PAIR_TIMEOUT if options.tcp_segments == "paired" else None,
+            buffer_timeout=PAIR_TIMEOUT if paired else None,
         )
 
     return Engine(
@@ -95,7 +97,7 @@ def make_engine(
         exit_link=ExitLink(
             exits, exit_session, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
         ),
-        stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=options.tcp_segments == "paired")),
+        stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,
     )
 

@@ -46,6 +46,15 @@ class Path:
         return (self.arrived - before) / (self.now - start), longest
 
 
+def feed(limit: QueueLimit, segments: int, step: float, round_trip: float, since: float = 0.0) -> int:
+    """Full segments, one every `step` seconds; the narrowest window they meet."""
+    narrowest = limit.window
+    for number in range(segments):
+        limit.arrived(MSS, round_trip, MSS, since + (number + 1) * step)
+        narrowest = min(narrowest, limit.window)
+    return narrowest
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.03])
 @pytest.mark.parametrize(("rate", "delay"), [(200_000, 0.2), (200_000, 1.0), (1_000_000, 0.25), (50_000, 0.3)])
 def test_the_path_is_full_and_the_queue_short(rate: int, delay: float, jitter: float) -> None:
@@ -90,19 +99,10 @@ def test_a_path_that_becomes_longer_is_not_taken_for_a_queue_for_long() -> None:
 def test_a_queue_that_is_not_ours_is_given_up_on() -> None:
     """Round trips stay long however narrow the window: others fill the queue, and yielding would be for ever."""
     limit = QueueLimit(TARGET, START)
-    now = 0.0
-    for _ in range(100):
-        now += 0.02
-        limit.arrived(MSS, 0.2, MSS, now)
-    narrowest = limit.window
-    for _ in range(FUTILE * 60):
-        now += 0.02
-        limit.arrived(MSS, 0.8, MSS, now)
-        narrowest = min(narrowest, limit.window)
+    feed(limit, 100, 0.02, 0.2)
+    narrowest = feed(limit, FUTILE * 60, 0.02, 0.8, since=2.0)
     assert limit.queue < TARGET and narrowest >= FLOOR * MSS
-    for _ in range(600):
-        now += 0.02
-        limit.arrived(MSS, 0.8, MSS, now)
+    feed(limit, 600, 0.02, 0.8, since=2.0 + FUTILE * 60 * 0.02)
     assert limit.window >= 4 * 0.8 * MSS / 0.02 * 0.9
 
 
@@ -119,8 +119,5 @@ def test_a_window_that_nobody_fills_stays_open() -> None:
 
 def test_round_trips_without_timestamps_bound_the_window_by_the_rate() -> None:
     limit = QueueLimit(TARGET, START)
-    now = 0.0
-    for _ in range(1000):
-        now += 0.005
-        limit.arrived(MSS, 0.25, MSS, now)
+    feed(limit, 1000, 0.005, 0.25)
     assert 3.5 * 0.25 * MSS / 0.005 <= limit.window <= 4.5 * 0.25 * MSS / 0.005

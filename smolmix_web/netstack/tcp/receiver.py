@@ -366,7 +366,7 @@ class Receiver:
         room = max(0, self.capacity - len(self._buffer))
         if self._limit < room:
             # What has arrived behind holes is not on its way any more.
-            room = min(room, self._limit + sum(len(item.data) for item in self._ranges))
+            room = min(room, self._limit + self.buffered - len(self._buffer))
         return room
 
     def window_field(self) -> int:
