@@ -135,9 +135,20 @@ async def _problems(case: Case, session: Session, page: Page, number: int, *, na
         if isinstance(case, FetchCase):
             if case.requests not in (None, len(server.requests)) and not (native and case.ours is not None):
                 problems.append(f"requests: wanted {case.requests}, got {len(server.requests)}")
-        elif case.heard is not None and not native and server.heard != list(case.heard):
-            problems.append(f"heard: wanted {list(case.heard)}, got {server.heard}")
+        elif case.heard is not None and not native:
+            heard = await _heard(server, len(case.heard))
+            if heard != list(case.heard):
+                problems.append(f"heard: wanted {list(case.heard)}, got {heard}")
         return problems
+
+
+async def _heard(server: RawServer, count: int) -> list[tuple[int, bytes]]:
+    """The page is told of the end before its last frame has crossed the network."""
+    for _ in range(60):
+        if len(server.heard) >= count:
+            break
+        await asyncio.sleep(0.05)
+    return server.heard
 
 
 async def _run(cases: Sequence[Case], session: Session, page: Page, *, native: bool) -> list[str]:
