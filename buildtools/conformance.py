@@ -100,12 +100,12 @@ def render(gathered: Gathered, known: dict[str, list[tuple[str, str]]]) -> str:
 
 
 def _beside(gathered: Gathered) -> str:
-    total, different = (sum(row[column] for row in gathered.beside) for column in (1, 2))
-    rows = [(*row[:2], row[1] - row[2], row[2]) for row in gathered.beside]
-    rows.append(("all", total, total - different, different))
+    total = sum(cases for _, cases, _ in gathered.beside)
+    different = sum(other for _, _, other in gathered.beside)
+    rows = [*gathered.beside, ("all", total, different)]
     return (
         BESIDE
-        + "".join(f"| {kind} | {cases} | {equal} | {other} |\n" for kind, cases, equal, other in rows)
+        + "".join(f"| {kind} | {cases} | {cases - other} | {other} |\n" for kind, cases, other in rows)
         + ("\nDifferent on purpose:\n\n" if different else "")
         + "".join(f"* {kind}: {case}. Reason: {why}\n" for kind, case, why in gathered.differences)
     )
