@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser(
         "bench",
-        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: bad days",
+        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: faults",
     )
     bench.add_argument("what", choices=["packets", "netstack", "peer", "soak"])
     bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
