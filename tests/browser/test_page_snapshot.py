@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from browserkit.server import StaticServer
 from buildtools.common import DIST
-from tests.browser.page_session import ApiPage, Session
+from tests.browser.page_session import ApiPage, Session, write_blank_page
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -153,11 +155,16 @@ NO_STORAGE = {
 
 
 @pytest.mark.parametrize("what", NO_STORAGE)
-async def test_where_nothing_can_be_kept(fresh: ApiPage, session: Session, what: str) -> None:
-    body = NO_STORAGE[what] + (DIST / "worker.js").read_text()
-    await fresh.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=body, content_type="text/javascript"))
-    assert not await visit(fresh, session)
-    await fresh.page.wait_for_timeout(5_000)
-    assert await kept(fresh, 0) == []
-    assert not await visit(fresh, session)
-    assert [line for line in fresh.console if line.startswith(("error", "uncaught"))] == []
+async def test_where_nothing_can_be_kept(session: Session, tmp_path: Path, what: str) -> None:
+    worker = tmp_path / "worker.js"
+    worker.write_text(NO_STORAGE[what] + (DIST / "worker.js").read_text())
+    write_blank_page(tmp_path)
+    with StaticServer({"/": tmp_path, "/smolmix/": DIST, "/smolmix/worker.js": worker}) as site:
+        there = Session(session.net, site, session.browser, session.options)
+        page = await there.open()
+        assert not await visit(page, there)
+        await page.page.wait_for_timeout(5_000)
+        assert await kept(page, 0) == []
+        assert not await visit(page, there)
+        await page.page.context.close()
+    assert [line for line in page.console if line.startswith(("error", "uncaught"))] == []
