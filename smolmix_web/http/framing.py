@@ -236,12 +236,21 @@ def open_body(method: str, head: Head) -> Body:
     last = head.doubtful or not _persistent(head)
     last = last or not all(_PLAIN_LENGTH.fullmatch(text) for text in lengths)
     last = last or (bool(codings) and (codings != ["chunked"] or not chunked or bool(lengths)))
-    if method == "HEAD" or head.status in _WITHOUT_BODY:
+    if _bodiless(method, head.status):
         announced = method != "HEAD" and head.status != 304 and (bool(codings) or bool(length))
         return _Fixed(0, last=last or announced)
     if chunked:
         return _Chunked(last=last)
     return Body(last=True) if length is None else _Fixed(length, last=last)
+
+
+def body_length(method: str, status: int, headers: Headers) -> int | None:
+    """The bytes of a body that has no framing of its own but the protocol's (HTTP/2); None: not known."""
+    return 0 if _bodiless(method, status) else content_length(headers)
+
+
+def _bodiless(method: str, status: int) -> bool:
+    return method == "HEAD" or status in _WITHOUT_BODY
 
 
 def _persistent(head: Head) -> bool:
