@@ -9,8 +9,7 @@ from ..errors import Cancelled, HttpError, SmolmixError, StateError
 from .connector import TlsInfo
 from .decoding import Decoder, decode_through, decoders
 from .exchange import Exchange, Progress, ResponseHead
-from .framing import content_length
-from .headers import Headers, get_all
+from .headers import Headers, content_length, get_all
 from .pool import Pool
 from .timings import Timings
 
