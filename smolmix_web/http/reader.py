@@ -105,10 +105,10 @@ class HeadReader:
             return None
         assert self._start is not None
         begin = max(self._start, self._looked - 2)
-        self.scanned += len(self._buffer) - begin
         found = _HEAD_END.search(self._buffer, begin)
-        self._looked = len(self._buffer)
-        return found.end() if found else None
+        self._looked = found.end() if found else len(self._buffer)
+        self.scanned += self._looked - begin
+        return self._looked if found else None
 
     def _find_start(self) -> bool:
         """False: more is needed to tell. Raises when no response can begin here any more."""

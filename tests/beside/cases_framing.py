@@ -58,7 +58,8 @@ LENGTHS = [
     *(_length(value, GOOD) for value in (b"2", b" \t2 ", b"02", b"0000000000000000000000000000002", b"2,2", b"2 , 2")),
     # No number, which is as if there were none.
     *(_length(value, GOOD) for value in (b"", b"two", b"+2", b"-1", b"-2", b"0x2", b"2.0", b"2 2")),
-    *(_length(value, GOOD) for value in (b"1_0", b'"2"', b"2;x", b"\xd9\xa2", b"\x0b2", b"2\x0b", b"1e1", b"9" * 30, b"9" * 5000)),
+    *(_length(value, GOOD) for value in (b"1_0", b'"2"', b"2;x")),
+    *(_length(value, GOOD) for value in (b"\xd9\xa2", b"\x0b2", b"2\x0b", b"1e1", b"9" * 30, b"9" * 5000)),
     *(_length(value, GOOD) for value in (b"9223372036854775808", b"18446744073709551618")),
     *(_length(value, Read(b"")) for value in (b"0", b"-0", b"00")),
     _length(b"1", Read(b"o")),
