@@ -15,8 +15,10 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
+from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, over_on_failure, pieces, too_many_headers
 from .headers import MAX_HEADERS
+from .keepalive import announced
+from .replay import LATE_SECONDS, Again, lost
 from .timeouts import Timeouts
 
 MAX_RESPONSE_HEAD = 65_536
@@ -34,7 +36,10 @@ class HttpConnection:
         self.connected = connected
         self.stream: ByteStream = connected.stream
         self.received_any = False  # of the present exchange
+        self.wanted = False
         self.idle_since = clock.now()
+        self.round_trip = connected.connect_seconds or 0.0  # the shortest that was seen
+        self.keep_alive: float | None = None  # s idle, as the server last said
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEAD)
         self._watchdog = Watchdog(clock, self.stream.abort)
         self._clock = clock
@@ -43,6 +48,7 @@ class HttpConnection:
         self._upload_error: BaseException | None = None
         self._start = b""  # of the response, as far as it decides whether this is HTTP
         self._exchanges = 0
+        self._began = clock.now()  # the present exchange
         self._last = False  # what came leaves doubt about where the next response begins
         self._dead = False
 
@@ -67,6 +73,7 @@ class HttpConnection:
         if self._exchanges:
             self._h11.start_next_cycle()
         self._exchanges += 1
+        self._began = self._clock.now()
         self.received_any = False
         self._start = b""
         self._timeouts = request.timeouts
@@ -103,7 +110,12 @@ class HttpConnection:
             self._watchdog.start(self._timeouts.response, "response")
         else:
             self._upload = asyncio.create_task(self._send_body(request))
+        sent = self._clock.now()
         response = await self._read_head()
+        if inline:
+            waited = self._clock.now() - sent
+            self.round_trip = min(self.round_trip, waited) if self.round_trip else waited
+        self.keep_alive = announced(response.headers)
         if self._upload is None:
             self._watchdog.pause()
         return response
@@ -186,9 +198,19 @@ class HttpConnection:
         await self._end_of_body()
         return b""
 
-    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
-        """The server had closed a connection that lay idle, which it may do at any time (RFC 9112 9.3.1)."""
-        return self._exchanges > 1 and request.idempotent and not self.received_any and lost(error)
+    @property
+    def uploading(self) -> bool:
+        return self._upload is not None
+
+    def why_again(self, outcome: BaseException | ResponseHead, request: Outgoing) -> Again | None:
+        """A server may end a connection that lies idle at any time (RFC 9112 9.3.1), with a 408 or without a word."""
+        used = self._exchanges > 1
+        if isinstance(outcome, ResponseHead):
+            if outcome.status == 421:
+                return Again.MISDIRECTED
+            return Again.TIMED_OUT if outcome.status == 408 and used else None
+        early = request.idempotent or self._clock.now() - self._began <= LATE_SECONDS
+        return Again.LOST if used and early and not self.received_any and lost(outcome) else None
 
     async def _end_of_body(self) -> None:
         if self._upload is not None:
