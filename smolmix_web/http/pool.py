@@ -447,7 +447,9 @@ class Pool:
             connection.abort()
             place.count -= 1
             self._tidy(place)
-        return bool(idle or draining)
+        else:
+            return False
+        return True
 
     def _idle_time(self, origin: Origin, round_trip: float, announced: float | None = None) -> float:
         """For how many seconds a connection may lie idle and be used again."""
