@@ -19,6 +19,7 @@ from .pool import Pool
 from .timings import Timings
 
 AHEAD_TOTAL = 64 << 20  # of all bodies of one client; beyond it nothing is read ahead
+SMALL = 2048  # bytes: shorter pieces are put together
 STALL_SECONDS = 1.0  # without room: nobody reads
 
 
@@ -138,10 +139,7 @@ class Body:
                 data = await self._exchange.read_body()
                 if not data:
                     break
-                self._pieces.append(data)
-                self._held += len(data)
-                self._store.held += len(data)
-                self._changed.set()
+                self._put(data)
         except Exception as error:
             self._error = error
             self._pool.discard(self._exchange, error if isinstance(error, SmolmixError) else None)
@@ -149,6 +147,15 @@ class Body:
             self._timings.end = self._timings.since(self._clock.now())
             self._pool.release(self._exchange)
         self._over()
+
+    def _put(self, data: bytes) -> None:
+        if self._pieces and len(self._pieces[-1]) < SMALL and len(data) <= PIECE - SMALL:
+            self._pieces[-1] += data  # a byte by itself takes fifty in memory
+        else:
+            self._pieces.append(data)
+        self._held += len(data)
+        self._store.held += len(data)
+        self._changed.set()
 
     def _has_room(self) -> bool:
         if self._exchange.wanted and not self._held:

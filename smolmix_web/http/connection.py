@@ -51,6 +51,7 @@ class HttpConnection:
         self._began = clock.now()  # the present exchange
         self._last = False  # what came leaves doubt about where the next response begins
         self._dead = False
+        self._aborted: SmolmixError | None = None
 
     @property
     def reusable(self) -> bool:
@@ -178,7 +179,7 @@ class HttpConnection:
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
         if self._dead:
-            raise StateError("the response was aborted")
+            raise self._aborted or StateError("the response was aborted")
         if self._h11.their_state is not h11.SEND_BODY:
             return b""
         try:
@@ -275,6 +276,7 @@ class HttpConnection:
     def abort(self, error: SmolmixError | None = None) -> None:
         """Free the flow at once; idempotent."""
         self._dead = True
+        self._aborted = self._aborted or error
         self._watchdog.stop()
         if self._upload is not None:
             self._upload.cancel()

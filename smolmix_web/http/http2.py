@@ -30,7 +30,7 @@ from ..dial import Connected
 from ..errors import ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from .headers import Headers
 from .http2_frames import DATA, GOAWAY, RESET_LENGTH, RST_STREAM, FrameSplitter, goaway_of, malformed, stream_of
-from .http2_stream import STREAM_WINDOW, Http2Stream
+from .http2_stream import QUIET_SECONDS, STREAM_WINDOW, Http2Stream
 
 MAX_STREAMS = 128  # at once, also where the server allows more
 LENT = 8 * 1024 * 1024  # bytes by which the windows of streams may be wider, all together
@@ -41,7 +41,6 @@ STREAMS_BEFORE_SETTINGS = 100  # until the server has said how many (RFC 9113 6.
 LAST_STREAM_ID = (1 << 30) - 1
 
 WRITE_AHEAD = 65_536  # bytes waiting to be written, beyond which a peer is not read that only makes us answer
-QUIET_SECONDS = 15.0  # without a byte from the peer: a ping goes along with the next request
 PING_SECONDS = 20.0  # for anything to come back
 CLOSE_SECONDS = 5.0  # for the goodbye to be written
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 STREAM_WINDOW = 256 * 1024  # bytes, to begin with
 STREAM_WINDOW_MAX = 2 * 1024 * 1024
 WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which an upload waits
-# A request that must not be sent twice goes only where the server has been heard of this shortly before.
+QUIET_SECONDS = 15.0  # without a byte from the peer: a ping goes along with the next request
+# A request that cannot be sent twice goes only where the server has been heard of this shortly before.
 FRESH_SECONDS = 4.0
 
 
@@ -64,7 +65,9 @@ class Http2Stream:
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         self._watchdog.start(self._timeouts.request, "request")
-        if (request.careful or not request.idempotent) and not self.session.heard_within(FRESH_SECONDS):
+        # What is sent to a server that is gone without a word is not sent again, unless it may be done twice.
+        silence = FRESH_SECONDS if request.careful else QUIET_SECONDS
+        if (request.careful or not request.idempotent) and not self.session.heard_within(silence):
             self.session.ping()
             while not self.session.heard_within(FRESH_SECONDS):
                 await self._wait()

@@ -13,9 +13,9 @@ from h2.settings import Settings
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
-from smolmix_web.http.http2 import CONNECTION_WINDOW, MAX_STREAMS, QUIET_SECONDS
+from smolmix_web.http.http2 import CONNECTION_WINDOW, MAX_STREAMS
 from smolmix_web.http.http2_frames import RST_STREAM
-from smolmix_web.http.http2_stream import STREAM_WINDOW, STREAM_WINDOW_MAX
+from smolmix_web.http.http2_stream import QUIET_SECONDS, STREAM_WINDOW, STREAM_WINDOW_MAX
 from smolmix_web.http.replay import KEPT
 from tests.http2_server import Http2Connector, Http2Server, Http2Session
 from tests.http_server import Answer, HttpServer, Request

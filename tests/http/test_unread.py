@@ -338,10 +338,12 @@ async def test_bodies_without_end_do_not_need_a_reader_to_be_idle() -> None:
 async def test_closing_the_client_is_told_to_who_reads_later() -> None:
     world = World(False)
     short, long = await world.start("/10"), await world.start(f"/{LONG}")
-    world.client.close()
+    await asyncio.sleep(5)
+    world.client.close(error := SmolmixError("the tunnel is gone", code="exit_dead"))
     assert len(await short.read()) == 10
-    with pytest.raises(SmolmixError):
+    with pytest.raises(SmolmixError) as caught:
         await long.read()
+    assert caught.value is error
 
 
 @UNREAD
