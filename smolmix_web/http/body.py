@@ -72,6 +72,7 @@ class Body:
         self._held = 0
         self._error: Exception | None = None
         self._running = True  # the exchange is ours
+        self._wanted = False  # the reader waits
         self._changed = asyncio.Event()  # for the reader
         self._room = asyncio.Event()  # for the task
         self._timer: TimerHandle | None = None
@@ -91,14 +92,19 @@ class Body:
                 raise self._error
             if not self._running:
                 return b""
-            self._exchange.wanted = True
+            self._want(True)
             self.wake()
             self._changed.clear()
             try:
                 await self._changed.wait()
             finally:
-                self._exchange.wanted = False
+                self._want(False)
         return self._take()
+
+    def _want(self, wanted: bool) -> None:
+        self._wanted = wanted
+        if self._running:
+            self._exchange.wanted = wanted
 
     def _take(self) -> bytes:
         parts = [self._pieces.popleft()]
@@ -158,7 +164,7 @@ class Body:
         self._changed.set()
 
     def _has_room(self) -> bool:
-        if self._exchange.wanted and not self._held:
+        if self._wanted and not self._held:
             return True
         return self._held <= AHEAD and not self._store.full
 

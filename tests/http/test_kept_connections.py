@@ -12,9 +12,13 @@ from typing import Any
 import h11
 import pytest
 
+from smolmix_web.dial import Connected, TlsInfo
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest
+from smolmix_web.http.connector import Connector, NetConnector
 from smolmix_web.sockets import TcpStream
+from tests.http2_server import Http2Server
+from tests.http_server import Answer, Request
 from tests.virtual_loop import run_virtual
 from tests.wire import Wire
 
@@ -76,14 +80,61 @@ class IdleServer:
                 return None
 
 
+class IdleStream:
+    """The server's end of a connection of HTTP/2, which ends when nothing has come for some seconds."""
+
+    def __init__(self, stream: TcpStream, seconds: float, how: str) -> None:
+        self.stream, self.seconds, self.how = stream, seconds, how
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    async def read(self) -> bytes:
+        try:
+            return await asyncio.wait_for(self.stream.read(), self.seconds)
+        except TimeoutError:
+            if self.how == "reset":
+                self.stream.abort()
+            elif self.how == "goaway":
+                await self.stream.write(b"\0\0\x08\x07" + bytes(9) + bytes(4))
+            await self.stream.close()
+            return b""
+
+
+class IdleHttp2Server:
+    """As `IdleServer`. With GOAWAY it says that it has acted on nothing, which is true of what crosses it."""
+
+    def __init__(self, seconds: float, how: str) -> None:
+        self.seconds, self.how = seconds, how
+        self.acted: Counter[str] = Counter()
+        self.connections = 0
+        self._server = Http2Server(self._answer)
+
+    def _answer(self, request: Request) -> Answer:
+        self.acted[request.target] += 1
+        return Answer(body=b"" if request.method == "HEAD" else b"ok")
+
+    async def serve(self, stream: TcpStream) -> None:
+        self.connections += 1
+        await self._server.serve(IdleStream(stream, self.seconds, self.how))
+
+
+class SaysHttp2(NetConnector):
+    """What TLS would agree on, without it."""
+
+    async def connect(self, url: Any, timeouts: Any, alpn: Any = ("http/1.1",)) -> Connected:
+        stream = await self.dialer.tcp([url.address], 80, timeouts.connect)
+        return Connected(stream, TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2"), remote=stream.remote)
+
+
 async def small_stream() -> AsyncIterator[bytes]:
     for _ in range(4):
         yield b"piece of a stream " * 20
         await asyncio.sleep(0.1)
 
 
-def request(index: int, method: str) -> HttpRequest:
-    url = f"http://192.0.2.80/{index}"
+def request(index: int, method: str, scheme: str) -> HttpRequest:
+    url = f"{scheme}://192.0.2.80/{index}"
     if method == "stream":
         return HttpRequest(url, method="POST", body=small_stream())
     return HttpRequest(url, method=method, body=b"order" if method in ("POST", "PUT", "PATCH", "REPORT") else None)
@@ -95,17 +146,19 @@ def pauses(round_trip: float, kept: float) -> list[float]:
     return [max(0.0, pause) for pause in (0.0, 0.3 * kept, *crossing, kept - round_trip - 0.05, 3 * kept)]
 
 
-async def measure(round_trip: float, server: IdleServer, count: int, **options: Any) -> tuple[HttpClient, list[str]]:
+async def measure(round_trip: float, server: IdleServer | IdleHttp2Server, count: int) -> tuple[HttpClient, list[str]]:
     """The errors of `count` requests of all methods, one after another."""
     wire = Wire(round_trip / 2)
     wire.listen(80, server.serve)
-    client = HttpClient(wire.client, None, **options)
+    http2 = isinstance(server, IdleHttp2Server)
+    connector: Connector = (SaysHttp2 if http2 else NetConnector)(wire.client, None)
+    client = HttpClient(wire.client, connector=connector)
     failed = []
     pairs = zip(itertools.cycle(METHODS), itertools.cycle(pauses(round_trip, server.seconds)), strict=False)
     for index, (method, pause) in enumerate(itertools.islice(pairs, count)):
         await asyncio.sleep(pause)
         try:
-            response = await client.fetch(request(index, method))
+            response = await client.fetch(request(index, method, "https" if http2 else "http"))
             body = await response.read()
             assert (response.status, body) == (200, b"" if method == "HEAD" else b"ok")
         except SmolmixError as error:
@@ -130,20 +183,37 @@ def test_no_request_fails_because_its_server_closed_meanwhile(round_trip: float,
     run_virtual(run())
 
 
+@AGAIN
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+@pytest.mark.parametrize("how", ["close", "reset", "goaway"])
+def test_nor_over_http2(round_trip: float, how: str) -> None:
+    async def run() -> None:
+        for kept in KEPT_FOR:
+            server = IdleHttp2Server(kept, how)
+            client, failed = await measure(round_trip, server, 40)
+            assert not failed
+            assert set(server.acted.values()) == {1} and len(server.acted) == 40
+            assert client.connection_count <= 1
+
+    run_virtual(run())
+
+
 def main() -> None:
     """The figures: `python -m tests.http.test_kept_connections`."""
-    for says, how in ((False, "close"), (True, "close"), (False, "reset"), (False, "408")):
+    kinds = [(False, False, how) for how in ("close", "reset", "408")] + [(False, True, "close")]
+    for http2, says, how in [*kinds, *((True, False, how) for how in ("close", "reset", "goaway"))]:
         for round_trip in ROUND_TRIPS:
             row = []
             for kept in KEPT_FOR:
-                server = IdleServer(kept, says, how)
+                server = IdleHttp2Server(kept, how) if http2 else IdleServer(kept, says, how)
                 client, failed = run_virtual(measure(round_trip, server, 200))
                 twice = sum(count > 1 for count in server.acted.values())
                 row.append(
                     f"{len(failed)} failed, {twice} done twice, {client.statistics.retried} sent again, "
                     f"{server.connections} connections"
                 )
-            print(f"{how}{' announced' if says else ''}, round trip {round_trip:g} s:", " | ".join(row), flush=True)
+            name = f"HTTP/{2 if http2 else 1.1}, {how}{' announced' if says else ''}"
+            print(f"{name}, round trip {round_trip:g} s:", " | ".join(row), flush=True)
 
 
 if __name__ == "__main__":
