@@ -126,6 +126,8 @@ class Http2Connection:
     def open(self) -> Http2Stream:
         """One stream for one exchange; only where there is `capacity`."""
         stream = Http2Stream(self, reused=self._streams_opened > 0)
+        if not self._reserved:
+            stream.idle_before = self.idle_since
         self._streams_opened += 1
         self._reserved.add(stream)
         return stream

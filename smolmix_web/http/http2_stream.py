@@ -38,6 +38,7 @@ class Http2Stream:
         self.id: int | None = None
         self.received_any = False
         self.wanted = False
+        self.idle_before: float | None = None  # since when its connection lay idle, where it did
         self._began = session.clock.now()
         self._unprocessed = False  # the server has not acted on it, as it says or because nothing was sent
         self._closed_silently = False  # the connection ended, and the server had said nothing about this stream

@@ -195,12 +195,16 @@ class Pool:
 
     def avoid(self, exchange: Exchange, why: Again) -> None:
         """The exchange came to nothing. Free it; who asks again because of that gets another connection if need be."""
-        place = self._places.get(_origin(exchange))
         if isinstance(exchange, HttpConnection):
             if why in (Again.LOST, Again.TIMED_OUT):
-                self._ended_idle(exchange)
-        elif place is not None and why is Again.MISDIRECTED and place.session is _session(exchange):
-            self._retire(place)
+                self._ended_idle(exchange.origin, exchange.idle_since)
+        else:
+            stream = cast("Http2Stream", exchange)
+            session, place = stream.session, self._places.get(stream.session.origin)
+            if place is not None and why is Again.MISDIRECTED and place.session is session:
+                self._retire(place)
+            elif stream.idle_before is not None and not session.usable:
+                self._ended_idle(session.origin, stream.idle_before)
         self.discard(exchange)
 
     async def drain(self, exchange: Exchange) -> None:
@@ -232,7 +236,7 @@ class Pool:
         """Nobody reads the body, and there is no room for more of it; or there is again."""
         stalled: set[Any] = set()
         if not isinstance(exchange, HttpConnection):
-            stalled = _session(exchange).stalled
+            stalled = cast("Http2Stream", exchange).session.stalled
         elif exchange in self._in_use:
             stalled = self._places[exchange.origin].stalled
         if is_stalled:
@@ -458,14 +462,14 @@ class Pool:
         kept = [usable(seconds, round_trip) for seconds in (announced, seen) if seconds is not None]
         return min([self._idle_seconds, *kept])
 
-    def _ended_idle(self, connection: HttpConnection | Http2Connection) -> None:
-        """The server has ended what lay idle."""
+    def _ended_idle(self, origin: Origin, since: float) -> None:
+        """The server has ended what lay idle, or would have but for a request that came too late."""
         now = self._clock.now()
-        self._remember(connection.origin).idle_ends.seen(now, now - connection.idle_since)
+        self._remember(origin).idle_ends.seen(now, now - since)
 
     def _check_idle(self, connection: HttpConnection) -> None:
         if connection in self._timers and not connection.stream.is_quiet():
-            self._ended_idle(connection)
+            self._ended_idle(connection.origin, connection.idle_since)
             self._expire(connection)
 
     def _retire(self, place: _Place) -> None:
@@ -485,7 +489,7 @@ class Pool:
             timer = self._timers.pop(session, None)
             if timer is not None:
                 timer.cancel()
-                self._ended_idle(session)
+                self._ended_idle(session.origin, session.idle_since)
             if place.session is session:
                 place.session = None
             self._forget(place)
@@ -537,14 +541,6 @@ class Pool:
     def _tidy(self, place: _Place) -> None:
         if not place.count and not place.waiters:
             self._places.pop(place.origin, None)
-
-
-def _session(exchange: Exchange) -> Http2Connection:
-    return cast("Http2Stream", exchange).session
-
-
-def _origin(exchange: Exchange) -> Origin:
-    return exchange.origin if isinstance(exchange, HttpConnection) else _session(exchange).origin
 
 
 def _describe(timings: Timings, exchange: Exchange, made: Connected | None) -> None:

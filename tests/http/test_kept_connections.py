@@ -123,8 +123,10 @@ class SaysHttp2(NetConnector):
     """What TLS would agree on, without it."""
 
     async def connect(self, url: Any, timeouts: Any, alpn: Any = ("http/1.1",)) -> Connected:
+        began = self._clock.now()
         stream = await self.dialer.tcp([url.address], 80, timeouts.connect)
-        return Connected(stream, TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2"), remote=stream.remote)
+        agreed = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2")
+        return Connected(stream, agreed, remote=stream.remote, connect_seconds=self._clock.now() - began)
 
 
 async def small_stream() -> AsyncIterator[bytes]:
