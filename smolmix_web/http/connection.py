@@ -59,6 +59,10 @@ class HttpConnection:
             and self.stream.is_quiet()
         )
 
+    @property
+    def truncated(self) -> bool:
+        return bool(getattr(self.stream, "truncated", False))
+
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 
@@ -221,8 +225,6 @@ class HttpConnection:
             elif self._h11.their_state is h11.SEND_RESPONSE:
                 code, where = ("truncated_body", "within") if self.received_any else ("empty_response", "without")
                 raise HttpError(f"the server closed the connection {where} an answer", code=code, phase=phase)
-            elif getattr(self.stream, "truncated", False):
-                raise HttpError("TLS ended without close_notify inside the body", code="truncated_body", phase=phase)
             try:
                 self._h11.receive_data(data)
             except h11.RemoteProtocolError as error:

@@ -77,6 +77,11 @@ class Exchange(Protocol):
     connected: Connected
     received_any: bool  # of the answer
 
+    @property
+    def truncated(self) -> bool:
+        """The body ended with the connection, and TLS did not say that this was its end."""
+        ...
+
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 

@@ -28,6 +28,7 @@ class Http2Stream:
     """An `Exchange`. `reused`: it is not the first stream of its connection."""
 
     protocol = "h2"
+    truncated = False  # END_STREAM ends a body, nothing else
 
     def __init__(self, session: Http2Connection, *, reused: bool) -> None:
         self.session = session

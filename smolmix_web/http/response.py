@@ -21,6 +21,8 @@ class HttpResponse:
 
     `bodiless`: there is no body by the rules of HTTP. Else the response is an async iterator of decoded `bytes`, to be
     read once: `async for`, or `read()`. One that is not read to its end holds its connection; call `abort()`.
+    `truncated` after that: the end of the connection ended the body, as HTTP allows, but TLS without its closing
+    message: whoever is on the way may have cut it.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class HttpResponse:
         self.redirected = redirected
         self.tls: TlsInfo | None = exchange.connected.tls
         self.timings = timings
+        self.truncated = False
         self._clock = clock
         self._pool = pool
         self._exchange: Exchange | None = exchange
@@ -129,6 +132,7 @@ class HttpResponse:
             for decoder in self._chain:
                 decoder.finish()
             self.timings.end = self.timings.since(self._clock.now())
+            self.truncated = self._exchange.truncated
             self._release()
 
     async def read(self, limit: int = MAX_READ) -> bytes:
