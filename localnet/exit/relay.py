@@ -153,6 +153,8 @@ class TcpRelay(asyncio.Protocol):
             connection.on_event = None
             if reset:
                 connection.abort(self._clock())
+            else:
+                connection.release(self._clock())
         if transport is None:
             return
         if reset:
