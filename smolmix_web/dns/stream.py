@@ -58,7 +58,7 @@ class StreamExchange:
         connection = self._connection
         return self._opening is not None or (connection is not None and connection.waiting > 0)
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, *, edns: bool = True) -> Reply:
         """Errors: those of the answer, the connection's, `TlsError`, `TimeoutExpired`."""
         async with self._slots:
             while True:
@@ -66,7 +66,7 @@ class StreamExchange:
                 if connection is None or not connection.usable:
                     connection = await self._open()
                 try:
-                    return await connection.ask(question)
+                    return await connection.ask(question, edns)
                 except NetworkError:
                     # One that has answered nothing yet is not worth a second try.
                     if not connection.has_answered or self._closed is not None:
@@ -150,13 +150,13 @@ class _Connection:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, edns: bool) -> Reply:
         if self._over is not None:
             raise self._over
         identifier = self._rng.below(65536)
         while identifier in self._waiting:
             identifier = self._rng.below(65536)
-        query = encode_query(question.name, question.rdtype, identifier, padded=self._padded)
+        query = encode_query(question.name, question.rdtype, identifier, edns=edns, padded=self._padded)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[identifier] = (question, answer)
         if self._timer is not None:
