@@ -69,7 +69,7 @@ class World:
 
     def _names(self, data: bytes, source: Endpoint) -> list[bytes]:
         message = dns.message.from_wire(data)
-        response = dns.message.make_response(message)
+        response = dns.message.make_response(message, recursion_available=True)
         name = str(message.question[0].name).lower()
         if name in HOSTS:
             if HOSTS[name]:
