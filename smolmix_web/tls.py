@@ -20,12 +20,13 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .deadline import Clock, Watchdog
-from .errors import OptionError, SmolmixError, TlsError
+from .deadline import Clock, Deadline, LoopClock, Watchdog
+from .errors import OptionError, SmolmixError, TimeoutExpired, TlsError
 from .sockets import READ_SIZE, ByteStream, SerialWriter
 
 _VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 _PLAINTEXT_CHUNK = 65536
+LAST_WORDS = 30.0  # s that a peer may take until there is room for an alert or for close_notify
 _CERT_REQUIRED = 2
 _PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: whatever is given is an anchor, not only what signs itself
 _PLATFORM: str = sys.platform
@@ -209,8 +210,9 @@ class TlsStream:
     ends a message, somebody on the way may have cut it.
     """
 
-    def __init__(self, stream: ByteStream, connection: Any, server_name: str) -> None:
+    def __init__(self, stream: ByteStream, connection: Any, server_name: str, clock: Clock) -> None:
         self._stream = stream
+        self._clock = clock
         self._connection = connection
         self._server_name = server_name
         self._incoming = b""  # ciphertext rustls has not taken yet
@@ -240,10 +242,9 @@ class TlsStream:
         `tls_certificate` with the reasons `unknown_issuer`, `expired`, `wrong_host`, ...; `tls_handshake`, `tls_alert`
         with the alert as reason, `tls_truncated`, ...), `TimeoutExpired(phase="tls")`, the stream's own.
         """
-        from .deadline import LoopClock
-
         name = str(server_name).strip("[]")
-        watchdog = Watchdog(clock or LoopClock(), stream.abort)
+        clock = clock or LoopClock()
+        watchdog = Watchdog(clock, stream.abort)
         try:
             try:
                 builder = _config(tuple(alpn), tuple(extra_roots), default_roots)
@@ -254,7 +255,7 @@ class TlsStream:
                 raise TlsError(
                     f"{name}: {error.args[0] if error.args else error}", code="bad_name", phase="tls"
                 ) from None
-            self = cls(stream, connection, name)
+            self = cls(stream, connection, name, clock)
             watchdog.start(timeout, "tls")
             await self._handshake()
         except SmolmixError as error:
@@ -320,7 +321,8 @@ class TlsStream:
     async def _flush_alert(self) -> None:
         """Tell the peer why, as far as the stream still takes it."""
         try:
-            await self._writer.flush()
+            async with Deadline(self._clock, LAST_WORDS, "close"):
+                await self._writer.flush()
             await self._stream.close()
         except SmolmixError:
             pass
@@ -396,8 +398,14 @@ class TlsStream:
             await self._writer.flush()
 
     async def close(self) -> None:
-        """Send close_notify, then close the stream below in order."""
-        await self.send_eof()
+        """Send close_notify, then close the stream below in order. Where a peer takes nothing any more, so that there
+        is no room for it, the flow is reset after `LAST_WORDS`: `TimeoutExpired`, phase `close`."""
+        try:
+            async with Deadline(self._clock, LAST_WORDS, "close"):
+                await self.send_eof()
+        except TimeoutExpired as error:
+            self._stream.abort(error)
+            raise
         await self._stream.close()
 
     def abort(self, error: SmolmixError | None = None) -> None:

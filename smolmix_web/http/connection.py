@@ -188,11 +188,10 @@ class HttpConnection:
             data, self._held = self._held, b""
             if not data and body.error is None:
                 data = await self._receive()
-                if data:
-                    self._watchdog.touch()
-                else:
+                if not data:
                     body.end()
             if piece := body.feed(data):
+                self._watchdog.touch()  # by nothing else: neither chunk sizes nor trailers are progress
                 return piece
         return b""
 

@@ -136,12 +136,14 @@ class Http2Stream:
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the stream is reset."""
         try:
+            waiting = False
             while not self._chunks:
                 self._raise()
                 if self._ended:
                     return b""
-                if self._upload is None:
+                if self._upload is None and not waiting:  # once: a wake-up is no progress
                     self._watchdog.start(self._timeouts.idle, "idle")
+                    waiting = True
                 self._changed.clear()
                 await self._changed.wait()
             self._watchdog.pause()

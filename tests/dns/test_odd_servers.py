@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -15,7 +16,8 @@ import trustme
 
 from smolmix_web.dns import Resolver, resolver
 from smolmix_web.dns.servers import parse_server
-from smolmix_web.errors import DnsError
+from smolmix_web.errors import DnsError, SmolmixError
+from smolmix_web.sockets import TcpStream
 from tests.dns.name_server import FALLBACK, PRIMARY, TIMEOUT, NameServer, address, set_up
 from tests.tls_server import server_context
 from tests.virtual_loop import virtual
@@ -338,3 +340,34 @@ async def test_negative_answers_of_each_family_expire_by_their_own_soa() -> None
         server.seen.clear()
         assert await found(names, "none.test") == "dns_no_data"
         assert sorted(query.type for query in server.seen) == asked
+
+
+@pytest.mark.parametrize("habit", ["silence", "a byte now and then", "answers to nobody"])
+def test_a_connection_without_answers_is_given_up(habit: str) -> None:
+    """A server that is alive holds no question beyond its time, and the next question tries another connection."""
+
+    @virtual
+    async def run() -> None:
+        wire, server, names = set_up(parse_server("primaryDns", f"tcp://{PRIMARY}:5354"), fallback=False)
+        bad = True
+
+        async def serve(stream: TcpStream) -> None:
+            if not bad:
+                await server._serve(stream, "tcp")
+                return
+            with contextlib.suppress(SmolmixError):
+                await stream.read()
+                for _ in range(1000):
+                    await stream.write({"silence": b"", "a byte now and then": b"\1"}.get(habit, b"\0\x0c" + bytes(12)))
+                    await asyncio.sleep(5)
+
+        wire.listen(5354, serve)
+        begun = wire.client.now()
+        assert await found(names, "origin.test", 4) == "dns_timeout"
+        assert wire.client.now() - begun == pytest.approx(TIMEOUT)
+        bad = False
+        assert await found(names, "origin.test", 4) == GOOD
+        await asyncio.sleep(60)
+        assert not wire.client.stack.connections
+
+    run()
