@@ -63,6 +63,7 @@ class Body:
         deadline: float | None,
         total: float | None,
     ) -> None:
+        self.truncated = False  # see `Exchange`
         self._clock = clock
         self._pool = pool
         self._exchange = exchange
@@ -151,6 +152,7 @@ class Body:
             self._pool.discard(self._exchange, error if isinstance(error, SmolmixError) else None)
         else:
             self._timings.end = self._timings.since(self._clock.now())
+            self.truncated = self._exchange.truncated
             self._pool.release(self._exchange)
         self._over()
 

@@ -67,6 +67,10 @@ class HttpConnection:
             and self.stream.is_quiet()
         )
 
+    @property
+    def truncated(self) -> bool:
+        return bool(getattr(self.stream, "truncated", False))
+
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 
@@ -207,13 +211,10 @@ class HttpConnection:
             data, self._held = self._held, b""
             if not data and body.error is None:
                 data = await self._receive()
-                if data:
-                    self._watchdog.touch()
-                elif getattr(self.stream, "truncated", False):
-                    raise HttpError("TLS ended without close_notify inside the body", code="truncated_body")
-                else:
+                if not data:
                     body.end()
             if piece := body.feed(data):
+                self._watchdog.touch()  # by nothing else: neither chunk sizes nor trailers are progress
                 return piece
         return b""
 

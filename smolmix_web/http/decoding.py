@@ -2,7 +2,7 @@
 
 A coded body that ends early gives what it has, as in browsers: whether all of it came is the transfer's to tell.
 Decoders are incremental and never produce more than one chunk at a time, so a small body that unpacks to gigabytes
-waits for its reader like any other.
+waits for its reader like any other; `Work` ends those that keep it busy for much less than they bring.
 """
 
 from __future__ import annotations
@@ -59,8 +59,36 @@ def _bad(coding: str, error: Exception | str) -> HttpError:
 
 class Decoder(Protocol):
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decoded chunks of at most `CHUNK` bytes, made while iterating."""
+        """Decoded chunks of at most `CHUNK` bytes, made while iterating; `b""` where another member begins."""
         ...
+
+
+class Work:
+    """What decoding a body may cost. Browsers unpack without end; here the page's whole tunnel shares one thread.
+
+    Up to `FREE` bytes any body may unpack to, beyond that to `RATIO` times what has come: then decoding takes no longer
+    than the transfer, about. Bytes between two codings, and members, which may be empty, count for more: they cost time
+    and may come to nothing.
+    """
+
+    FREE = 128 << 20
+    RATIO = 64
+    BETWEEN = 8  # times a byte that another coding unpacks
+    MEMBER = 4096  # bytes; a piece from the network pays for two, be it as short as it may
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._paid = 0
+
+    def arrived(self, size: int) -> None:
+        self._paid += max(self.RATIO * size, 2 * self.MEMBER)
+
+    def did(self, size: int, *, last: bool) -> None:
+        """Raises `HttpError` (`body_too_large`)."""
+        self._done += (size if last else size * self.BETWEEN) or self.MEMBER
+        if self._done > max(self.FREE, self._paid):
+            message = f"the body unpacks to more than {self.FREE} bytes, and {self.RATIO} times what came"
+            raise HttpError(message, code="body_too_large", phase="body")
 
 
 class _Gzip:
@@ -86,6 +114,7 @@ class _Gzip:
                 if not self._trailer:
                     self._header = _gzip_header(first=False)
                     next(self._header)
+                    yield b""
             else:
                 yield from _unpack("gzip", self._inflate, data)
                 if not self._inflate.eof:
@@ -187,6 +216,7 @@ class _Zstd:
                 if not data:
                     return
                 self._frame = self._new()
+                yield b""
             try:
                 out = self._frame.decompress(data, CHUNK)
             except self._module.ZstdError as error:
@@ -245,11 +275,21 @@ def decoders(content_encoding: list[str]) -> list[Decoder] | None:
     return chain
 
 
-def decode_through(chain: list[Decoder], data: bytes) -> Iterator[bytes]:
-    """Run `data` through all decoders."""
+def decode_through(chain: list[Decoder], data: bytes, work: Work) -> Iterator[bytes]:
+    """Run `data`, which came from the network, through all decoders. `b""`: there was work, and nothing to show yet;
+    between two pieces others may have their turn."""
+    work.arrived(len(data))
+    return _through(chain, data, work)
+
+
+def _through(chain: list[Decoder], data: bytes, work: Work) -> Iterator[bytes]:
     if not chain:
-        if data:
-            yield data
+        yield data
         return
+    last = len(chain) == 1
     for part in chain[0].feed(data):
-        yield from decode_through(chain[1:], part)
+        work.did(len(part), last=last)
+        if part:
+            yield from _through(chain[1:], part, work)
+        if not last or not part:
+            yield b""

@@ -91,6 +91,11 @@ class Exchange(Protocol):
         """The request's body is still being sent."""
         ...
 
+    @property
+    def truncated(self) -> bool:
+        """The body ended with the connection, and TLS did not say that this was its end."""
+        ...
+
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 

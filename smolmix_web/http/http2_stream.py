@@ -32,6 +32,7 @@ class Http2Stream:
     """An `Exchange`. `reused`: it is not the first stream of its connection."""
 
     protocol = "h2"
+    truncated = False  # END_STREAM ends a body, nothing else
 
     def __init__(self, session: Http2Connection, *, reused: bool) -> None:
         self.session = session
@@ -143,12 +144,14 @@ class Http2Stream:
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the stream is reset."""
         try:
+            waiting = False
             while not self._chunks:
                 self._raise()
                 if self._ended:
                     return b""
-                if self._upload is None:
+                if self._upload is None and not waiting:  # once: a wake-up is no progress
                     self._watchdog.start(self._timeouts.idle, "idle")
+                    waiting = True
                 self._changed.clear()
                 await self._changed.wait()
             self._watchdog.pause()

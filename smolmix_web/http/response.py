@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from ..errors import Cancelled, HttpError, SmolmixError, StateError
 from .body import Body
 from .connector import TlsInfo
-from .decoding import Decoder, decode_through
+from .decoding import Decoder, Work, decode_through
 from .exchange import Progress, ResponseHead
 from .headers import Headers, content_length, get_all
 from .timings import Timings
@@ -21,6 +22,8 @@ class HttpResponse:
     `bodiless`: there is no body by the rules of HTTP. Else the response is an async iterator of decoded `bytes`, to be
     read once: `async for`, or `read()`. A short body arrives whether it is read or not; a long one holds its connection
     until it is read to its end, or given up: by `abort()`, or when nobody refers to the response any more.
+    `truncated` after its end: the end of the connection ended the body, as HTTP allows, but TLS without its closing
+    message: whoever is on the way may have cut it.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class HttpResponse:
         self.redirected = redirected
         self.tls = tls
         self.timings = timings
+        self.truncated = False
         self.bodiless = body is None
         self._body = body
         self._ended = body is None
@@ -52,6 +56,7 @@ class HttpResponse:
         self._chain = chain
         self._max_decoded = max_decoded
         self._decoded_size = 0
+        self._work = Work()
         self._on_download = on_download
         self._received = 0
         self._total = head.length
@@ -99,6 +104,10 @@ class HttpResponse:
             if self._decoded is not None:
                 chunk = next(self._decoded, None)
                 if chunk is not None:
+                    if self._chain:
+                        await asyncio.sleep(0)  # what unpacks to much leaves the others their turn
+                    if not chunk or self._error is not None:
+                        continue
                     self._decoded_size += len(chunk)
                     if self._chain and self._decoded_size > self._max_decoded:
                         raise _too_large(f"the body unpacks to more than {self._max_decoded} bytes")
@@ -116,8 +125,9 @@ class HttpResponse:
                 self._received += len(data)
                 if self._on_download is not None:
                     self._on_download(self._received, self._total)
-                self._decoded = decode_through(self._chain, data)
+                self._decoded = decode_through(self._chain, data, self._work)
                 continue
+            self.truncated = self._body.truncated
             self._ended = True
 
     def _complete_all_the_same(self, error: HttpError) -> bool:

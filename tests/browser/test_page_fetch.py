@@ -29,7 +29,7 @@ async def test_a_body_of_100_kb(shared: ApiPage, scheme: str) -> None:
           await sha256(body), response.mix, response.bodyUsed];""",
         url=f"{scheme}://origin.test/bytes/102400?seed=page#part",
     )
-    tls = {"tls": "TLSv1.3" if scheme == "https" else None, "httpVersion": "1.1"}
+    tls = {"tls": "TLSv1.3" if scheme == "https" else None, "httpVersion": "1.1", "truncated": False}
     url = f"{scheme}://origin.test/bytes/102400?seed=page"
     assert got == [True, True, 200, "OK", url, False, "basic", "102400", 102400, body_sha256(102400, "page"), tls, True]
 
