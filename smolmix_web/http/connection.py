@@ -91,7 +91,7 @@ class HttpConnection:
             fields.append(("Content-Length", str(request.content_length)))
         elif body is not None:
             fields.append(("Transfer-Encoding", "chunked"))
-        out = _request_head(request.method, request.url.target, fields)
+        out = request_head(request.method, request.url.target, fields)
         inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
         if inline:
             out += body if isinstance(body, bytes) else b""
@@ -250,7 +250,7 @@ class HttpConnection:
             self.stream.abort(error)
 
 
-def _request_head(method: str, target: str, fields: Headers) -> bytes:
+def request_head(method: str, target: str, fields: Headers) -> bytes:
     """Names as the caller wrote them. Everything was checked before; a line break that got here stops here."""
     if _UNSAFE_TARGET.search(target) or any(_UNSAFE.search(name + value) for name, value in fields):
         raise HttpError("the request is not valid HTTP", code="bad_request", phase="request")
