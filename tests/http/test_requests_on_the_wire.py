@@ -1,4 +1,4 @@
-"""The bytes of a request over HTTP/1.1: names as the caller wrote them, framing of bodies, nothing that breaks a line."""
+"""The bytes of a request over HTTP/1.1: names as the caller wrote them, bodies framed, nothing that breaks a line."""
 
 from __future__ import annotations
 
