@@ -185,7 +185,7 @@ class TunnelOptions:
         "topology", _document, None, "", "pinned network; no directory is asked, and preferredIpr is needed"
     )
     ca_certificates: tuple[str, ...] = _option(
-        "caCertificates", _certificates, (), "", "extra PEM roots trusted for TLS"
+        "caCertificates", _certificates, (), "", "PEM certificates trusted for TLS besides the others, roots or not"
     )
     default_roots: bool = _option("defaultRoots", _flag, True, "", "False: only caCertificates are trusted for TLS")
     timeouts: Timeouts = _option(  # noqa: RUF009 -- a frozen default

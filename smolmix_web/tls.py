@@ -8,24 +8,27 @@ The low-level module `rtls._rustls` is used because it is sans-I/O and the same 
 
 from __future__ import annotations
 
+import binascii
 import importlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .deadline import Clock, Watchdog
-from .errors import OptionError, SmolmixError, TlsError
+from .deadline import Clock, Deadline, LoopClock, Watchdog
+from .errors import OptionError, SmolmixError, TimeoutExpired, TlsError
 from .sockets import READ_SIZE, ByteStream, SerialWriter
 
 _VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 _PLAINTEXT_CHUNK = 65536
+LAST_WORDS = 30.0  # s that a peer may take until there is room for an alert or for close_notify
 _CERT_REQUIRED = 2
+_PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: whatever is given is an anchor, not only what signs itself
 _PLATFORM: str = sys.platform
 
 _rustls: Any = None
@@ -73,7 +76,7 @@ class TlsOptions:
 
     server_name: str | None = None  # for SNI and the certificate; None: the host connected to
     alpn: tuple[str, ...] = ()  # protocols offered, the preferred one first (RFC 7301)
-    ca_certificates: tuple[str, ...] = ()  # PEM roots trusted besides the others
+    ca_certificates: tuple[str, ...] = ()  # PEM, trusted besides the others; roots or what they signed
     default_roots: bool = True  # False: trust `ca_certificates` alone
 
     def __post_init__(self) -> None:
@@ -106,19 +109,42 @@ def _default_roots() -> Any:
     return builder
 
 
+# RFC 7468 5.1, with the old labels that it allows a parser. Text around, and other things, are left alone.
+_PEM = re.compile(
+    r"-----BEGIN ((?:X509 |X\.509 )?CERTIFICATE)-----\s(?P<body>[^-]*)-----END \1-----"
+    r"|(?P<open>-----BEGIN (?:X509 |X\.509 |TRUSTED )?CERTIFICATE-----)"
+)
+
+
+def _certificates(pem: str, index: int) -> Iterator[bytes]:
+    """DER of every certificate in an item of `caCertificates`, at least one; each must be whole."""
+    number = 0
+    for number, found in enumerate(_PEM.finditer(pem), 1):
+        where = f"item {index}, certificate {number}"
+        if found["open"]:
+            raise OptionError("caCertificates", f"{where}: {found['open']} and no whole one after it")
+        try:
+            yield binascii.a2b_base64("".join(found["body"].split()), strict_mode=True)
+        except ValueError as error:
+            raise OptionError("caCertificates", f"{where}: {error}") from None
+    if not number:
+        raise OptionError("caCertificates", f"item {index} holds no certificate in PEM form")
+
+
 @lru_cache(maxsize=32)
 def _config(alpn: tuple[str, ...], extra_roots: tuple[str, ...], default_roots: bool) -> Any:
     """A configured builder; connections are built from it without parsing anything again."""
     builder = _default_roots().clone_builder() if default_roots else load_rtls().RustlsConfigBuilder()
     builder.set_verify_mode(_CERT_REQUIRED)
     builder.set_check_hostname(True)
+    if extra_roots:
+        builder.set_verify_flags(_PARTIAL_CHAIN)
     for index, pem in enumerate(extra_roots):
-        try:
-            added = builder.add_root_certs_from_pem(pem.encode())
-        except Exception as error:
-            raise OptionError("caCertificates", f"item {index}: {error}") from None
-        if not added:
-            raise OptionError("caCertificates", f"item {index} holds no valid certificate")
+        for number, der in enumerate(_certificates(pem, index), 1):
+            try:
+                builder.add_root_cert_from_der(der)
+            except Exception as error:
+                raise OptionError("caCertificates", f"item {index}, certificate {number}: {error}") from None
     if not builder.root_cert_count():
         raise TlsError("no root certificate is trusted", code="no_roots", phase="tls")
     if alpn:
@@ -146,6 +172,8 @@ _CODES: tuple[tuple[str, str, str | None], ...] = (
     ("not valid for name", "tls_certificate", "wrong_host"),
     ("NotValidForName", "tls_certificate", "wrong_host"),
     ("Revoked", "tls_certificate", "revoked"),
+    ("NameConstraintViolation", "tls_certificate", "name_constraints"),
+    ("CaUsedAsEndEntity", "tls_certificate", "ca_as_server"),
     ("invalid peer certificate", "tls_certificate", "invalid"),
     ("peer is incompatible", "tls_handshake", None),
     ("known protocol", "tls_handshake", None),
@@ -178,12 +206,13 @@ def _snake(name: str) -> str:
 class TlsStream:
     """A client's TLS connection. One task may read while another writes.
 
-    `truncated` is True after a read returned `b""` although the peer sent no close_notify: a protocol in which the
-    end of the stream ends the message must treat that as an error.
+    `truncated` is True after a read returned `b""` although the peer sent no close_notify: where the end of the stream
+    ends a message, somebody on the way may have cut it.
     """
 
-    def __init__(self, stream: ByteStream, connection: Any, server_name: str) -> None:
+    def __init__(self, stream: ByteStream, connection: Any, server_name: str, clock: Clock) -> None:
         self._stream = stream
+        self._clock = clock
         self._connection = connection
         self._server_name = server_name
         self._incoming = b""  # ciphertext rustls has not taken yet
@@ -213,10 +242,9 @@ class TlsStream:
         `tls_certificate` with the reasons `unknown_issuer`, `expired`, `wrong_host`, ...; `tls_handshake`, `tls_alert`
         with the alert as reason, `tls_truncated`, ...), `TimeoutExpired(phase="tls")`, the stream's own.
         """
-        from .deadline import LoopClock
-
         name = str(server_name).strip("[]")
-        watchdog = Watchdog(clock or LoopClock(), stream.abort)
+        clock = clock or LoopClock()
+        watchdog = Watchdog(clock, stream.abort)
         try:
             try:
                 builder = _config(tuple(alpn), tuple(extra_roots), default_roots)
@@ -227,7 +255,7 @@ class TlsStream:
                 raise TlsError(
                     f"{name}: {error.args[0] if error.args else error}", code="bad_name", phase="tls"
                 ) from None
-            self = cls(stream, connection, name)
+            self = cls(stream, connection, name, clock)
             watchdog.start(timeout, "tls")
             await self._handshake()
         except SmolmixError as error:
@@ -293,7 +321,8 @@ class TlsStream:
     async def _flush_alert(self) -> None:
         """Tell the peer why, as far as the stream still takes it."""
         try:
-            await self._writer.flush()
+            async with Deadline(self._clock, LAST_WORDS, "close"):
+                await self._writer.flush()
             await self._stream.close()
         except SmolmixError:
             pass
@@ -369,8 +398,14 @@ class TlsStream:
             await self._writer.flush()
 
     async def close(self) -> None:
-        """Send close_notify, then close the stream below in order."""
-        await self.send_eof()
+        """Send close_notify, then close the stream below in order. Where a peer takes nothing any more, so that there
+        is no room for it, the flow is reset after `LAST_WORDS`: `TimeoutExpired`, phase `close`."""
+        try:
+            async with Deadline(self._clock, LAST_WORDS, "close"):
+                await self.send_eof()
+        except TimeoutExpired as error:
+            self._stream.abort(error)
+            raise
         await self._stream.close()
 
     def abort(self, error: SmolmixError | None = None) -> None:

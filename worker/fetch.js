@@ -272,6 +272,7 @@ export async function fetchThrough(connected, input, init, report) {
     const waiting = Promise.all([connected, body.ready()]);
     const [connection, { data, source, length }] = await unlessAborted(waiting, signal);
     let rewind = (/** @type {number} */ _turn) => {};
+    /** @type {ResponseHead | null} */ let head = null;
     const channel = new Channel(
       connection,
       { type: "fetch", request: { ...request, streaming: source !== null, length }, data },
@@ -281,8 +282,9 @@ export async function fetchThrough(connected, input, init, report) {
         notice: (message) => {
           if (message.type === "progress" && onProgress) tellProgress(onProgress, message);
           else if (message.type === "rewind") rewind(message.turn);
-          else if (message.type === "response") record.answered(message.head);
+          else if (message.type === "response") record.answered((head = message.head));
           else if ("timings" in message && message.timings) Object.assign(record.timings, message.timings);
+          if (message.type === "end" && head) head.truncated = message.truncated;
         },
       },
     );

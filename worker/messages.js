@@ -78,6 +78,7 @@
  * @property {boolean} redirected
  * @property {string} httpVersion for example "1.1"
  * @property {string | null} tls for example "TLSv1.3"; null for plain http
+ * @property {boolean} [truncated] the end of the connection ended the body, without TLS's closing message; comes with `end`
  * @property {FetchTimings} timings
  */
 
@@ -184,7 +185,7 @@
  *   | {type: "rewind", id: number, turn: number}
  *   | {type: "timings", id: number, timings: FetchTimings}
  *   | {type: "progress", id: number, phase: "upload" | "download", loaded: number, total: number | null}
- *   | {type: "end", id: number, timings?: FetchTimings}
+ *   | {type: "end", id: number, timings?: FetchTimings, truncated?: boolean}
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean, error: ErrorDetail | null}} WorkerMessage
  */
 

@@ -50,8 +50,14 @@ export class MixResponse extends Response {
   /** @returns {ResponseType} */
   get type() { return "basic"; }
 
-  /** TLS version of the connection ("TLSv1.3", null for plain http) and HTTP version. */
-  get mix() { return { tls: this.#head.tls, httpVersion: this.#head.httpVersion }; }
+  /**
+   * TLS version of the connection ("TLSv1.3", null for plain http) and HTTP version; `truncated`, once the body has
+   * ended: the end of the connection ended it, without TLS's closing message.
+   */
+  get mix() {
+    const { tls, httpVersion, truncated = false } = this.#head;
+    return { tls, httpVersion, truncated };
+  }
 
   /** How long each phase took, in milliseconds; `end` is filled in when the body has ended. @returns {FetchTimings} */
   get timings() { return this.#timings; }

@@ -59,7 +59,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
  * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
- * @property {string | string[]} [caCertificates] extra PEM roots for TLS
+ * @property {string | string[]} [caCertificates] PEM, trusted for TLS besides the others; roots or what they signed
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit

@@ -187,7 +187,11 @@ class ClientNat:
                 return
             if len(self._flows) >= self._config.max_flows:
                 self._close_flow(next(iter(self._flows)))
-            flow = self._flows[key] = _UdpFlow(target)
+            try:
+                flow = self._flows[key] = _UdpFlow(target)
+            except OSError:  # no socket to be had
+                self._counters.add("udp.dropped")
+                return
             self._loop.add_reader(flow.socket.fileno(), self._from_server, key)
             self._counters.add("udp.flows")
         flow.last_used = now

@@ -1,7 +1,8 @@
 """One TCP flow at the exit: a connection of our stack on one side, an ordinary socket on the other.
 
 Both directions are bounded: what the stack does not take stops the socket's reading, what the socket does not take
-stays in the stack, whose window closes. A FIN passes as a half close, a RST as a RST, each way.
+stays in the stack, whose window closes. A FIN passes as a half close, a RST as a RST, each way. The stack calls in the
+middle of a packet, and a socket that has just been cut may fail at anything: no error of a flow leaves it.
 """
 
 from __future__ import annotations
@@ -54,24 +55,25 @@ class TcpRelay(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=_SOCKET_BUFFER)
-        # The kernel's own buffer would grow to megabytes, and the client would learn of a slow server too late.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         try:
+            # The kernel's own buffer would grow to megabytes, and the client would learn of a slow server too late.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
             self._connection = self._request.accept(self._clock(), self._config)
-        except SmolmixError:  # the client gave up meanwhile, or there is no room
+        except (SmolmixError, OSError):  # the client gave up meanwhile, there is no room, or the server is gone
             self._end(reset=True)
-            return
-        self._connection.on_event = self._on_event
+            self._request.refuse(self._clock())
+        else:
+            self._connection.on_event = self._on_event
         self._wake()
 
     def data_received(self, data: bytes) -> None:
         self._from_server = memoryview(data)
-        self._push()
+        self._move()
         self._wake()
 
     def eof_received(self) -> bool:
         self._server_eof = True
-        self._push()
+        self._move()
         self._wake()
         return True  # the client may still be sending
 
@@ -80,7 +82,7 @@ class TcpRelay(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._pull()
+        self._move()
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -97,20 +99,25 @@ class TcpRelay(asyncio.Protocol):
         assert self._connection is not None
         if self._connection.error is not None:
             self._end(reset=True)
-            return
-        self._push()
-        self._pull()
+        else:
+            self._move()
 
-    def _push(self) -> None:
-        """Server to client."""
+    def _move(self) -> None:
+        """All that can be moved, both ways. An end of either side while it is used ends the flow."""
         connection, transport = self._connection, self._transport
-        if self._over or connection is None or transport is None:
+        if connection is None or transport is None:
             return
         try:
-            taken = connection.send(self._from_server, self._clock()) if self._from_server else 0
-        except SmolmixError:
+            self._push(connection, transport)
+            self._pull(connection, transport)
+        except (SmolmixError, OSError, RuntimeError):  # RuntimeError: of a transport that is closing
             self._end(reset=True)
+
+    def _push(self, connection: TcpConnection, transport: asyncio.Transport) -> None:
+        """Server to client."""
+        if self._over:
             return
+        taken = connection.send(self._from_server, self._clock()) if self._from_server else 0
         self._from_server = self._from_server[taken:]
         if self._from_server:
             transport.pause_reading()
@@ -120,17 +127,12 @@ class TcpRelay(asyncio.Protocol):
         elif not transport.is_reading():
             transport.resume_reading()
 
-    def _pull(self) -> None:
+    def _pull(self, connection: TcpConnection, transport: asyncio.Transport) -> None:
         """Client to server."""
-        connection, transport = self._connection, self._transport
-        if self._over or connection is None or transport is None:
+        if self._over:
             return
-        try:
-            while not self._write_paused and connection.receive_available:
-                transport.write(connection.receive(_CHUNK, self._clock()))
-        except SmolmixError:
-            self._end(reset=True)
-            return
+        while not self._write_paused and connection.receive_available:
+            transport.write(connection.receive(_CHUNK, self._clock()))
         if connection.receive_eof and not self._client_eof:
             self._client_eof = True
             transport.write_eof()
@@ -151,6 +153,8 @@ class TcpRelay(asyncio.Protocol):
             connection.on_event = None
             if reset:
                 connection.abort(self._clock())
+            else:
+                connection.release(self._clock())
         if transport is None:
             return
         if reset:

@@ -108,7 +108,7 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         await _send_chunks(channel, response.read_chunk)
         upload.flush()
         download.flush()
-        channel.send("end", timings=milliseconds(response.timings))
+        channel.send("end", timings=milliseconds(response.timings), truncated=response.truncated)
     finally:
         response.abort()  # of a body that was read to its end this frees nothing
 

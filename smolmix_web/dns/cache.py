@@ -1,4 +1,8 @@
-"""A bounded cache of DNS answers, positive and negative, by TTL (RFC 1035 3.2.1, RFC 2308 5)."""
+"""A bounded cache of DNS answers, positive and negative, by TTL (RFC 1035 3.2.1, RFC 2308 5).
+
+Also "no such name" is kept for the type that was asked for alone: servers say it too when only this type is missing
+(RFC 4074 4.2), and a name has few types that anybody asks for.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,6 @@ from .records import Record
 MAX_TTL = 86_400.0
 MAX_NEGATIVE_TTL = 900.0
 MAX_BYTES = 1 << 20  # of the answers that entries were made from
-
-_ANY_TYPE = 0
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,7 @@ class DnsCache:
         return len(self._entries)
 
     def get(self, name: str, rdtype: int, now: float, server: str = "") -> Entry | None:
-        # A name that does not exist has no records of any type.
-        return self._get((name, rdtype, server), now) or self._get((name, _ANY_TYPE, server), now)
-
-    def _get(self, key: tuple[str, int, str], now: float) -> Entry | None:
+        key = (name, rdtype, server)
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -66,8 +65,7 @@ class DnsCache:
             return
         if expires != entry.expires:
             entry = replace(entry, expires=expires)
-        whole_name = entry.code == "dns_not_found" and entry.canonical == name
-        key = (name, _ANY_TYPE if whole_name else rdtype, server)
+        key = (name, rdtype, server)
         self._drop(key)
         self._entries[key] = entry
         self._bytes += entry.size

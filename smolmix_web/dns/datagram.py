@@ -28,7 +28,7 @@ class DatagramExchange:
         self._statistics = statistics
         self.folds = False
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, *, edns: bool = True) -> Reply:
         """Ends with an answer, an ICMP error, or never: the caller has a deadline."""
         server = self._server
         socket = UdpSocket.bind(self._net)
@@ -41,7 +41,8 @@ class DatagramExchange:
                 identifier = self._rng.below(65536)
                 sent[identifier] = name
                 self._statistics.queries += 1
-                socket.send_to(encode_query(name, question.rdtype, identifier), server.address, server.port)
+                query = encode_query(name, question.rdtype, identifier, edns=edns)
+                socket.send_to(query, server.address, server.port)
                 reply = await self._matching(socket, question, sent, patience)
                 if reply is None:
                     patience = min(patience * 2, MAX_REPEAT)

@@ -14,9 +14,14 @@ EDNS_PAYLOAD = 1232  # fits the tunnel's MTU in both families with room to spare
 PADDED_QUERY = 128  # RFC 8467 4.1: encrypted queries are as long as this, or twice, ...
 
 _SOA = 6
-_QR = 0x80
+_QR, _QR_OPCODE = 0x80, 0xF8
+_AUTHORITATIVE, _RECURSION_AVAILABLE = 0x0400, 0x0080
 _TC = 0x0200
 _RECURSIVE, _AUTHENTIC = 0x0100, 0x0020
+
+
+class EdnsRefused(DnsError):
+    """The server's error may be about EDNS: whoever used it may ask again without (RFC 6891 7)."""
 
 
 class Question(NamedTuple):
@@ -58,10 +63,10 @@ def mixed_case(name: str, rng: RandomSource) -> str:
     return "".join(c.upper() if coins >> i & 1 else c for i, c in enumerate(name))
 
 
-def encode_query(name: str, rdtype: int, identifier: int, *, padded: bool = False) -> bytes:
-    """One recursive question in class IN with EDNS(0); `name` is ASCII, and is sent in the case it has.
+def encode_query(name: str, rdtype: int, identifier: int, *, edns: bool = True, padded: bool = False) -> bytes:
+    """One recursive question in class IN, with EDNS(0) or not; `name` is ASCII, and is sent in the case it has.
 
-    `padded` hides the length of the name from whoever sees only encrypted messages.
+    `padded` hides the length of the name from whoever sees only encrypted messages; it needs EDNS.
     """
     import dns.message
     from dns.rdatatype import RdataType
@@ -70,10 +75,10 @@ def encode_query(name: str, rdtype: int, identifier: int, *, padded: bool = Fals
         name if name.endswith(".") else name + ".",
         RdataType(rdtype),
         id=identifier,
-        use_edns=0,
-        payload=EDNS_PAYLOAD,
+        use_edns=0 if edns else False,
+        payload=EDNS_PAYLOAD if edns else None,
         flags=_RECURSIVE | _AUTHENTIC,  # AD: say whether signatures were checked (RFC 6840 5.7)
-        pad=PADDED_QUERY if padded else 0,
+        pad=PADDED_QUERY if padded and edns else 0,
     )
     return query.to_wire()
 
@@ -82,10 +87,10 @@ def decode_reply(data: bytes, question: Question, sent: Mapping[int, str], *, ex
     """The meaning of a message; None when it is not an answer to this question, and the wait goes on.
 
     `sent` are the names as they were sent, by their identifiers; with `exact_case` the answer must repeat them so.
-    Raises `DnsError` when the server answered with an error (`dns_servfail`, `dns_refused`) or with nonsense
-    (`dns_malformed`).
+    Raises `DnsError` when the server answered with an error (`dns_servfail`, `dns_refused`; `EdnsRefused` where EDNS
+    may be the reason) or with nonsense (`dns_malformed`). What follows the message is ignored, as everywhere.
     """
-    if len(data) < 12 or int.from_bytes(data[:2], "big") not in sent or not data[2] & _QR:
+    if len(data) < 12 or int.from_bytes(data[:2], "big") not in sent or data[2] & _QR_OPCODE != _QR:
         return None
     import dns.message
     import dns.name
@@ -93,11 +98,14 @@ def decode_reply(data: bytes, question: Question, sent: Mapping[int, str], *, ex
 
     truncated = bool(int.from_bytes(data[2:4], "big") & _TC)
     try:
-        message: Any = dns.message.from_wire(data, ignore_trailing=truncated, continue_on_error=truncated)
+        message: Any = dns.message.from_wire(data, ignore_trailing=True, continue_on_error=truncated)
     except Exception as error:  # whatever a parser of foreign bytes stumbles over is the sender's fault
         if truncated:
             return Reply(truncated=True)
         raise _malformed(question, error) from None
+    rcode = message.rcode()
+    if not message.question and rcode in (dns.rcode.FORMERR, dns.rcode.NOTIMP):  # it may not have read that far
+        raise _server_error(question, message, rcode)
     if len(message.question) != 1:
         if truncated:
             return Reply(truncated=True)
@@ -110,11 +118,10 @@ def decode_reply(data: bytes, question: Question, sent: Mapping[int, str], *, ex
         return Reply(folded=True)
     if truncated:
         return Reply(truncated=True)
-    rcode = message.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        text = dns.rcode.to_text(rcode)
-        code = "dns_refused" if rcode == dns.rcode.REFUSED else "dns_servfail"
-        raise DnsError(f"{question.name}: the resolver answered {text}", code=code, phase="dns")
+        raise _server_error(question, message, rcode)
+    if rcode == dns.rcode.NOERROR and _is_lame(message):
+        raise DnsError(f"{question.name}: the server does not resolve names", code="dns_servfail", phase="dns")
     try:
         reply = _meaning(message, rcode == dns.rcode.NXDOMAIN)
     except Exception as error:
@@ -122,13 +129,32 @@ def decode_reply(data: bytes, question: Question, sent: Mapping[int, str], *, ex
     return replace(reply, authenticated=bool(message.flags & _AUTHENTIC), size=len(data))
 
 
+def _server_error(question: Question, message: Any, rcode: Any) -> DnsError:
+    import dns.rcode
+
+    about_edns = rcode in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
+    # Who knows EDNS says so in each answer (RFC 6891 7); some who do not fail at it.
+    about_edns = about_edns or (rcode == dns.rcode.SERVFAIL and message.edns < 0)
+    text = f"{question.name}: the resolver answered {dns.rcode.to_text(rcode)}"
+    code = "dns_refused" if rcode == dns.rcode.REFUSED else "dns_servfail"
+    return (EdnsRefused if about_edns else DnsError)(text, code=code, phase="dns")
+
+
+def _is_lame(message: Any) -> bool:
+    """Nothing, from a server that neither knows nor asks on: a referral, or a port that answers anything."""
+    knows = message.flags & (_AUTHORITATIVE | _RECURSION_AVAILABLE) or message.answer
+    return not knows and not any(rrset.rdtype == _SOA for rrset in message.authority)
+
+
 def _meaning(message: Any, nxdomain: bool) -> Reply:
+    """Records that lead from the question count, whatever the code says beside them; as in browsers."""
+    message.set_rcode(0)  # else the library would not look for them
     chain = message.resolve_chaining()
     canonical = text_of(chain.canonical_name)
     if chain.answer is not None:
         return Reply(records_of(chain.answer), chain.minimum_ttl, canonical)
-    # RFC 2308 5: without an SOA a negative answer is not cached.
-    has_soa = any(rrset.rdtype == _SOA for rrset in message.authority)
+    # RFC 2308 5: without the SOA of its zone a negative answer is not cached.
+    has_soa = any(rrset.rdtype == _SOA and chain.canonical_name.is_subdomain(rrset.name) for rrset in message.authority)
     ttl = chain.minimum_ttl if has_soa else 0
     if nxdomain:
         return Reply(ttl=ttl, canonical=canonical, code="dns_not_found")

@@ -20,7 +20,7 @@ from ..rand import RandomSource
 from ..sockets import Address, Net
 from .cache import DnsCache, Entry
 from .datagram import DatagramExchange
-from .message import Question, Reply, decode_reply, encode_query
+from .message import EdnsRefused, Question, Reply, decode_reply, encode_query
 from .names import bad_name, check_public, parse_address, to_ascii, to_owner
 from .records import AAAARecord, ARecord, Record, type_name, type_number
 from .servers import ServerAddress, parse_server
@@ -31,10 +31,14 @@ MAX_CHAIN = 8  # questions asked because servers left out the end of a CNAME cha
 MAX_WAYS = 16  # servers whose connections and habits are remembered
 HEDGE = 1 / 3  # of the time of an attempt, then the fallback is asked too
 OTHER_FAMILY = 0.5  # s that addresses of one family wait for those of the other
+WITHOUT_EDNS = 3600.0  # s that a server is asked without EDNS, once it refused a question for it
 
 HttpsExchange = Callable[[ServerAddress, bytes], Awaitable[tuple[bytes, int]]]
 """Posts a query to a DNS over HTTPS server: the answer, and the seconds it has been in HTTP caches."""
 
+# What one family lacks says nothing about the other: some servers say that a name does not exist when only an address
+# of this family does not (RFC 4074 4.2).
+_LACKS = ("dns_no_data", "dns_not_found")
 _A, _AAAA, _PTR = type_number("A"), type_number("AAAA"), type_number("PTR")
 
 
@@ -122,6 +126,7 @@ class Resolver:
         self._lookups: dict[_Key, _Lookup] = {}
         self._datagrams: OrderedDict[ServerAddress, DatagramExchange] = OrderedDict()
         self._streams: OrderedDict[ServerAddress, StreamExchange] = OrderedDict()
+        self._without_edns: OrderedDict[ServerAddress, float] = OrderedDict()  # until when
         self._closed: SmolmixError | None = None
         self.statistics = DnsStatistics()
 
@@ -147,9 +152,13 @@ class Resolver:
         try:
             return await self._addresses(ascii_name, _A)
         except DnsError as error:
-            if error.code != "dns_no_data":
+            if error.code not in _LACKS:
                 raise
-        return await self._addresses(ascii_name, _AAAA)
+            lacks = error
+        try:
+            return await self._addresses(ascii_name, _AAAA)
+        except DnsError as error:
+            raise _telling([lacks, error]) from None
 
     async def lookup(
         self,
@@ -225,7 +234,7 @@ class Resolver:
                 task.cancel()
                 task.add_done_callback(_seen)
         answers: list[Answer] = []
-        errors: list[BaseException] = []
+        errors: list[Any] = []
         for task in tasks:
             if task.done() and not task.cancelled():
                 error = task.exception()
@@ -235,8 +244,7 @@ class Resolver:
                     errors.append(error)
         if answers:
             return answers
-        # What only one family lacks says less than why the other failed.
-        raise next((error for error in errors if getattr(error, "code", None) != "dns_no_data"), errors[0])
+        raise _telling(errors)
 
     async def _entry(
         self, question: Question, server: ServerAddress | None = None, fresh: bool = False
@@ -352,24 +360,38 @@ class Resolver:
             raise DnsError(f"{name}: {server}: {error.message}", code="dns_malformed", phase="dns") from error
 
     async def _one_way(self, server: ServerAddress, question: Question) -> Reply:
+        if self._without_edns.get(server, 0.0) > self._net.now():
+            return await self._carried(server, question, edns=False)
+        try:
+            return await self._carried(server, question, edns=True)
+        except EdnsRefused:
+            self.statistics.without_edns += 1
+        reply = await self._carried(server, question, edns=False)
+        self._without_edns[server] = self._net.now() + WITHOUT_EDNS
+        self._without_edns.move_to_end(server)
+        if len(self._without_edns) > MAX_WAYS:
+            self._without_edns.popitem(last=False)
+        return reply
+
+    async def _carried(self, server: ServerAddress, question: Question, *, edns: bool) -> Reply:
         if server.scheme == "https":
-            return await self._over_https(server, question)
+            return await self._over_https(server, question, edns)
         if server.scheme == "udp":
-            reply = await self._datagram(server).ask(question)
+            reply = await self._datagram(server).ask(question, edns=edns)
             if not reply.truncated:
                 return reply
             self.statistics.tcp += 1
-        reply = await self._stream(server).ask(question)
+        reply = await self._stream(server).ask(question, edns=edns)
         if reply.truncated:
             raise DnsError(f"{question.name}: truncated over TCP", code="dns_malformed", phase="dns")
         return reply
 
-    async def _over_https(self, server: ServerAddress, question: Question) -> Reply:
+    async def _over_https(self, server: ServerAddress, question: Question, edns: bool) -> Reply:
         if self._https is None:
             raise DnsError(f"{server}: DNS over HTTPS is not available here", code="dns_unreachable", phase="dns")
         self.statistics.queries += 1
         # The same query has the same bytes, as HTTP caches would have it (RFC 8484 4.1).
-        data, age = await self._https(server, encode_query(*question, 0, padded=True))
+        data, age = await self._https(server, encode_query(*question, 0, edns=edns, padded=True))
         reply = decode_reply(data, question, {0: question.name})
         if reply is None or reply.truncated:
             raise DnsError(f"{question.name}: the answer does not fit the question", code="dns_malformed", phase="dns")
@@ -423,6 +445,13 @@ def _checked(question: Question, entry: Entry) -> Entry:
         return entry
     what = "does not exist" if entry.code == "dns_not_found" else f"has no {type_name(question.rdtype)} records"
     raise DnsError(f"{question.name} {what}", code=entry.code, phase="dns")
+
+
+def _telling(errors: Sequence[Any]) -> BaseException:
+    """Of the errors of both families: what may pass, before "does not exist", before "not of this family"."""
+    codes = ["dns_no_data", "dns_not_found"]
+    chosen: BaseException = max(errors, key=lambda error: codes.index(error.code) if error.code in codes else 2)
+    return chosen
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

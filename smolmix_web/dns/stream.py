@@ -21,6 +21,7 @@ from .statistics import DnsStatistics
 
 IDLE = 30.0  # seconds
 MAX_IN_FLIGHT = 128  # questions on one connection; more wait
+DEAF = 8.0  # s without an answer to a question that was given up: others had better try another connection
 
 
 class StreamExchange:
@@ -58,7 +59,7 @@ class StreamExchange:
         connection = self._connection
         return self._opening is not None or (connection is not None and connection.waiting > 0)
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, *, edns: bool = True) -> Reply:
         """Errors: those of the answer, the connection's, `TlsError`, `TimeoutExpired`."""
         async with self._slots:
             while True:
@@ -66,7 +67,7 @@ class StreamExchange:
                 if connection is None or not connection.usable:
                     connection = await self._open()
                 try:
-                    return await connection.ask(question)
+                    return await connection.ask(question, edns)
                 except NetworkError:
                     # One that has answered nothing yet is not worth a second try.
                     if not connection.has_answered or self._closed is not None:
@@ -137,6 +138,8 @@ class _Connection:
         self._outgoing = bytearray()
         self._over: SmolmixError | None = None
         self.has_answered = False
+        self._answered_at = net.now()
+        self._deaf = False
         self._timer: TimerHandle | None = None
         self._reader = asyncio.create_task(self._read())
         self._writer: asyncio.Task[None] | None = None
@@ -144,19 +147,20 @@ class _Connection:
 
     @property
     def usable(self) -> bool:
-        return self._over is None
+        return self._over is None and not self._deaf
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, edns: bool) -> Reply:
         if self._over is not None:
             raise self._over
         identifier = self._rng.below(65536)
         while identifier in self._waiting:
             identifier = self._rng.below(65536)
-        query = encode_query(question.name, question.rdtype, identifier, padded=self._padded)
+        asked_at = self._net.now()
+        query = encode_query(question.name, question.rdtype, identifier, edns=edns, padded=self._padded)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[identifier] = (question, answer)
         if self._timer is not None:
@@ -169,10 +173,17 @@ class _Connection:
             self._writer = asyncio.create_task(self._write())
         try:
             return await answer
+        except asyncio.CancelledError:
+            # The server may be alive, and bytes may come, but not an answer.
+            if self._net.now() - max(asked_at, self._answered_at) >= DEAF:
+                self._deaf = True
+            raise
         finally:
             del self._waiting[identifier]
             if answer.done() and not answer.cancelled():
                 answer.exception()  # seen, also when the asker was cancelled in the same moment
+            if self._deaf and not self._waiting:
+                self.end(ConnectionAborted("the resolver does not answer on this connection", phase="dns"))
             self._rest()
 
     def _rest(self) -> None:
@@ -213,6 +224,7 @@ class _Connection:
             self._statistics.ignored += 1
             return
         self.has_answered = True
+        self._answered_at = self._net.now()
         try:
             reply = decode_reply(data, question, {identifier: question.name})
         except SmolmixError as error:

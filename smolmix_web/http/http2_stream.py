@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
-from .headers import MAX_HEADERS, Headers
+from .exchange import AHEAD, PIECE, Outgoing, ResponseHead, over_on_failure, pieces, too_many_headers
+from .framing import body_length
+from .headers import Headers
+from .reader import MAX_FIELDS, MAX_INFORMATIONAL
+from .replay import LATE_SECONDS, Again, lost
 from .timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 STREAM_WINDOW = 256 * 1024  # bytes, to begin with
 STREAM_WINDOW_MAX = 2 * 1024 * 1024
 WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which an upload waits
-# A request that must not be sent twice goes only where the server has been heard of this shortly before.
+QUIET_SECONDS = 15.0  # without a byte from the peer: a ping goes along with the next request
+# A request that cannot be sent twice goes only where the server has been heard of this shortly before.
 FRESH_SECONDS = 4.0
 
 
@@ -28,6 +32,7 @@ class Http2Stream:
     """An `Exchange`. `reused`: it is not the first stream of its connection."""
 
     protocol = "h2"
+    truncated = False  # END_STREAM ends a body, nothing else
 
     def __init__(self, session: Http2Connection, *, reused: bool) -> None:
         self.session = session
@@ -35,9 +40,14 @@ class Http2Stream:
         self.reused = reused
         self.id: int | None = None
         self.received_any = False
+        self.wanted = False
+        self.idle_before: float | None = None  # since when its connection lay idle, where it did
+        self._began = session.clock.now()
         self._unprocessed = False  # the server has not acted on it, as it says or because nothing was sent
+        self._closed_silently = False  # the connection ended, and the server had said nothing about this stream
         self._watchdog = Watchdog(session.clock, self.abort)
         self._timeouts = Timeouts()
+        self._method = ""
         self._head: ResponseHead | None = None
         self._informational = 0
         self._chunks: deque[bytes] = deque()
@@ -55,12 +65,15 @@ class Http2Stream:
 
     async def request(self, request: Outgoing) -> ResponseHead:
         self._timeouts = request.timeouts
+        self._method = request.method
         with over_on_failure(self):
             return await self._exchange(request)
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         self._watchdog.start(self._timeouts.request, "request")
-        if not request.idempotent and not self.session.heard_within(FRESH_SECONDS):
+        # What is sent to a server that is gone without a word is not sent again, unless it may be done twice.
+        silence = FRESH_SECONDS if request.careful else QUIET_SECONDS
+        if (request.careful or not request.idempotent) and not self.session.heard_within(silence):
             self.session.ping()
             while not self.session.heard_within(FRESH_SECONDS):
                 await self._wait()
@@ -131,12 +144,14 @@ class Http2Stream:
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the stream is reset."""
         try:
+            waiting = False
             while not self._chunks:
                 self._raise()
                 if self._ended:
                     return b""
-                if self._upload is None:
+                if self._upload is None and not waiting:  # once: a wake-up is no progress
                     self._watchdog.start(self._timeouts.idle, "idle")
+                    waiting = True
                 self._changed.clear()
                 await self._changed.wait()
             self._watchdog.pause()
@@ -155,14 +170,28 @@ class Http2Stream:
         self._unread -= size
         self.session.credit(size)
         self._to_return += size
-        if self._to_return >= self._window // 4 and not self._ended:
+        # What is read ahead for nobody opens no window.
+        kept_back = self._window // 4 if self.wanted else self._window // 4 + AHEAD + 1
+        if self._to_return >= kept_back and not self._ended:
             assert self.id is not None
             # Only a reader that has taken all there is gets a wider window: it waits for the network.
-            grow = 0 if self._unread else min(self._window, STREAM_WINDOW_MAX - self._window)
+            grow = min(self._window, STREAM_WINDOW_MAX - self._window) if self.wanted and not self._unread else 0
+            grow = self.session.lend(grow)
             self.session.widen(self.id, self._to_return + grow)
             self._window += grow
             self._to_return = 0
+        if self._ended and not self._chunks:
+            self.session.drained(self)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def has_unread(self) -> bool:
+        return bool(self._chunks)
+
+    @property
+    def lent(self) -> int:
+        """By how much its window is wider than those of all."""
+        return self._window - STREAM_WINDOW
 
     async def _wait(self) -> None:
         """Until something has changed; raises what has ended the stream."""
@@ -175,8 +204,19 @@ class Http2Stream:
         if self._error is not None:
             raise self._error
 
-    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
-        return self._unprocessed or (self.reused and request.idempotent and not self.received_any and lost(error))
+    @property
+    def uploading(self) -> bool:
+        return self._upload is not None
+
+    def why_again(self, outcome: BaseException | ResponseHead, request: Outgoing) -> Again | None:
+        if isinstance(outcome, ResponseHead):  # 408 says nothing about a connection here
+            return Again.MISDIRECTED if outcome.status == 421 else None
+        if self._unprocessed:
+            return Again.UNTOUCHED
+        if not self.reused or self.received_any or not lost(outcome):
+            return None
+        early = self._closed_silently and self.session.clock.now() - self._began <= LATE_SECONDS
+        return Again.LOST if request.idempotent or early else None
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Reset the stream; the connection lives on. Idempotent."""
@@ -185,6 +225,7 @@ class Http2Stream:
         self._chunks.clear()
         unread, self._unread = self._unread, 0
         self._close()
+        self.session.drained(self)
         if unread:
             self.session.credit(unread)
 
@@ -223,10 +264,15 @@ class Http2Stream:
         headers = [(name, value) for name, value in headers if not name.startswith(":")]
         if not (len(status) == 3 and status.isascii() and status.isdigit() and status >= "200"):
             self.abort(HttpError(f"the response has the status {status!r}", code="http_protocol", phase="response"))
-        elif len(headers) > MAX_HEADERS:
+        elif len(headers) > MAX_FIELDS:
             self.abort(too_many_headers())
         else:
-            self._head = ResponseHead(int(status), "", headers, "2")
+            try:
+                length = body_length(self._method, int(status), headers)
+            except HttpError as error:
+                self.abort(error)
+                return
+            self._head = ResponseHead(int(status), "", headers, "2", length)
             self._changed.set()
 
     def received_data(self, data: bytes, padding: int) -> None:
@@ -254,6 +300,8 @@ class Http2Stream:
     def connection_ended(self, error: SmolmixError | None) -> None:
         """No error: the byte stream ended, in order."""
         self._unprocessed = self.id is None
+        broke = error is None or (isinstance(error, ConnectionReset) and error.reason is None)
+        self._closed_silently = broke and self.session.usable_until_the_end
         if error is None and self._head is None:
             error = HttpError("the server closed the connection without an answer", code="empty_response")
         elif error is None:

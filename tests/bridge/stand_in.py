@@ -59,6 +59,7 @@ class Body:
     url: str = "https://o.test/final#part"
     redirected: bool = True
     http_version: str = "1.1"
+    truncated: bool = False
     timings: Timings = field(default_factory=lambda: Timings(0.0))
     tls: Any = field(default_factory=lambda: SimpleNamespace(version="TLSv1.3", cipher="C", alpn="http/1.1"))
 

@@ -62,7 +62,7 @@ async def test_a_response_is_given_chunk_by_chunk_as_it_is_pulled() -> None:
         page.say("pull")
         await settle()
         expected: list[dict[str, Any]] = [{"type": "chunk", "id": 1, "data": piece}]
-        end = {"type": "end", "id": 1, "timings": milliseconds(body.timings)}
+        end = {"type": "end", "id": 1, "timings": milliseconds(body.timings), "truncated": False}
         assert page.take() == expected + ([end] if number == 2 else [])
     assert page.open == 0
 
@@ -232,9 +232,10 @@ async def test_timings_in_milliseconds() -> None:
     }
     assert head["head"]["timings"] == expected
     body.timings.end = 3.0
+    body.truncated = True
     page.say("pull")
     await settle()
-    assert page.take()[-1] == {"type": "end", "id": 1, "timings": {**expected, "end": 3000}}
+    assert page.take()[-1] == {"type": "end", "id": 1, "timings": {**expected, "end": 3000}, "truncated": True}
 
 
 @pytest.mark.feature("Fetch", "a fetch that failed tells how far it came")

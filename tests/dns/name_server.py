@@ -48,6 +48,8 @@ class NameServer:
         self.deaf_for = 0  # queries lost before the first answer
         self.delay = 0.0
         self.folds_case = False
+        self.edns_error: int | None = None  # to each question with EDNS, by who does not know it
+        self.edns_error_bare = False  # and without the question
         self.mangle: Callable[[dns.message.Message], bytes] | None = None
         self.mangle_stream: Callable[[bytes], list[bytes]] = lambda out: [out]  # the messages sent for an answer
         self.answers_per_connection = 1_000_000
@@ -89,6 +91,13 @@ class NameServer:
 
     def answer(self, message: dns.message.Message, server: str) -> dns.message.Message:
         response = dns.message.make_response(message)
+        if self.edns_error is not None:
+            response.use_edns(False)
+            if message.edns >= 0:
+                response.set_rcode(dns.rcode.Rcode(self.edns_error))
+                if self.edns_error_bare:
+                    response.question = []
+                return response
         if server in self.rcode:
             response.set_rcode(dns.rcode.Rcode(self.rcode[server]))
             return response

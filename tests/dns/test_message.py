@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.dns.message import Question, Reply, decode_reply, encode_query, mixed_case
+from smolmix_web.dns.message import EdnsRefused, Question, Reply, decode_reply, encode_query, mixed_case
 from smolmix_web.dns.records import AAAARecord, ARecord
 from smolmix_web.errors import DnsError
 from smolmix_web.rand import SeededRandom
@@ -32,11 +32,12 @@ def answer(
     rcode: int = 0,
     identifier: int = 7,
     flags: int = 0,
+    recursive: bool = True,
 ) -> bytes:
     query = dns.message.from_wire(encode_query(name, rdtype, identifier))
     response = dns.message.make_response(query)
     response.set_rcode(dns.rcode.Rcode(rcode))
-    response.flags |= flags
+    response.flags |= flags | (dns.flags.RA if recursive else 0)
     for section, items in ((response.answer, records), (response.authority, authority)):
         for owner, ttl, kind, text in items:
             section.append(dns.rrset.from_text(owner, ttl, "IN", kind, text))
@@ -129,6 +130,58 @@ def test_negative_answers() -> None:
         assert decode(answer("a.test", A, rcode=rcode)) == Reply(code=code, ttl=0, canonical="a.test")
 
 
+def test_no_such_name_with_records() -> None:
+    """What leads from the question counts; the code is for the case that nothing does."""
+    good = [("a.test.", 60, "CNAME", "b.test."), ("b.test.", 50, "A", "192.0.2.1")]
+    assert decode(answer("a.test", A, good, rcode=3)) == decode(answer("a.test", A, good))
+    expected = Reply(code="dns_not_found", ttl=60, canonical="b.test")
+    assert decode(answer("a.test", A, good[:1], authority=[SOA], rcode=3)) == expected
+    elsewhere = [("c.test.", 60, "A", "192.0.2.66")]
+    assert decode(answer("a.test", A, elsewhere, rcode=3)) == Reply(code="dns_not_found", canonical="a.test")
+
+
+def test_the_soa_of_another_zone_says_nothing() -> None:
+    away = ("elsewhere.", 300, "SOA", "ns.test. admin.test. 1 2 3 4 60")
+    assert decode(answer("a.test", A, authority=[away])) == Reply(code="dns_no_data", canonical="a.test")
+    alias = [("a.test.", 300, "CNAME", "b.elsewhere.")]
+    assert decode(answer("a.test", A, alias, authority=[SOA])) == Reply(
+        follow="b.elsewhere", canonical="b.elsewhere", ttl=300
+    )
+    no_data = decode(answer("a.test", A, alias, authority=[away]))
+    assert no_data == Reply(code="dns_no_data", ttl=60, canonical="b.elsewhere")
+
+
+def test_a_server_that_does_not_resolve() -> None:
+    """Nothing, neither authoritative nor recursive: a referral, or an empty answer to anything."""
+    ns = ("test.", 300, "NS", "ns.test.")
+    for authority in ([], [ns]):
+        with pytest.raises(DnsError) as caught:
+            decode(answer("a.test", A, authority=authority, recursive=False))
+        assert caught.value.code == "dns_servfail" and not isinstance(caught.value, EdnsRefused)
+        flags = int(dns.flags.AA)
+        known = decode(answer("a.test", A, authority=authority, recursive=False, flags=flags))
+        assert known == Reply(code="dns_no_data", canonical="a.test")
+    good = [("a.test.", 60, "A", "192.0.2.1")]
+    assert decode(answer("a.test", A, good, recursive=False)) == decode(answer("a.test", A, good))
+
+
+def test_an_error_without_the_question() -> None:
+    """Of a server that did not read so far; any other answer must repeat the question."""
+    for rcode in range(6):
+        data = bytes([0, 7, 0x81, 0x80 | rcode]) + bytes(8)
+        with pytest.raises(DnsError) as caught:
+            decode(data)
+        assert caught.value.code == ("dns_servfail" if rcode in (1, 4) else "dns_malformed")
+        assert decode(data, identifier=8) is None
+
+
+def test_another_operation_is_no_answer() -> None:
+    good = bytearray(answer("a.test", A, [("a.test.", 60, "A", "192.0.2.1")]))
+    for opcode in (1, 2, 4, 5, 6):
+        good[2] = 0x81 | opcode << 3
+        assert decode(bytes(good)) is None
+
+
 def test_records_of_other_names_and_types_are_no_answer() -> None:
     data = answer("a.test", A, [("evil.test.", 60, "A", "192.0.2.66"), ("a.test.", 60, "AAAA", "2001:db8::1")])
     assert decode(data) == Reply(code="dns_no_data", canonical="a.test")
@@ -156,8 +209,7 @@ def test_cut_at_every_length() -> None:
         with pytest.raises(DnsError) as caught:
             decode(data[:size])
         assert caught.value.code == "dns_malformed"
-    with pytest.raises(DnsError):
-        decode(data + b"\0")
+    assert decode(data + b"\0") == decode(data), "what follows is of no importance"
 
 
 def test_truncated_flag_at_every_length() -> None:
@@ -173,6 +225,7 @@ def test_errors_of_the_server(rcode: int, code: str) -> None:
     with pytest.raises(DnsError) as caught:
         decode(answer("a.test", A, rcode=rcode))
     assert caught.value.code == code
+    assert isinstance(caught.value, EdnsRefused) == (rcode in (1, 4))
 
 
 def test_loops_end() -> None:

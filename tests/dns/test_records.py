@@ -6,6 +6,7 @@ import base64
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -142,13 +143,15 @@ def test_vectors(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_vectors_cut_at_every_length_and_with_trailing_bytes(name: str) -> None:
+def test_vectors_cut_at_every_length(name: str) -> None:
     kind, data, _ = VECTORS[name]
     whole = message(kind, data)
-    for wire in [whole[:size] for size in range(12, len(whole))] + [whole + b"\0", whole + whole]:
+    for wire in [whole[:size] for size in range(12, len(whole))]:
         with pytest.raises(DnsError) as caught:
             decode(wire, kind)
         assert (caught.value.code, caught.value.phase) == ("dns_malformed", "dns")
+    for more in (b"\0", whole):  # as browsers and stub resolvers
+        assert decode(whole + more, kind) == replace(decode(whole, kind) or Reply(), size=len(whole + more))
 
 
 @pytest.mark.parametrize("name", VECTORS)

@@ -189,7 +189,7 @@ async def test_informational_responses_are_skipped() -> None:
     data += b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     client, _ = raw_client(canned(data))
     assert await get(client) == (200, b"ok")
-    client, _ = raw_client(canned(b"HTTP/1.1 100 Continue\r\n\r\n" * 40))
+    client, _ = raw_client(canned(b"HTTP/1.1 100 Continue\r\n\r\n" * 65))
     with pytest.raises(HttpError) as caught:
         await get(client)
     assert caught.value.code == "http_protocol"
@@ -389,27 +389,6 @@ def test_a_stale_connection_is_tried_again_once(how: str) -> None:
         assert client.statistics.retried == 1
 
     run()
-
-
-@virtual
-async def test_a_post_is_not_sent_twice() -> None:
-    client, connector, seen = await stale_client("eof")
-    with pytest.raises(HttpError) as caught:
-        await get(client, method="POST", body=b"order")
-    assert caught.value.code == "empty_response"
-    assert len(seen) == 2 and len(connector.near) == 1
-
-
-@virtual
-async def test_a_post_avoids_a_connection_that_was_idle_for_long() -> None:
-    client, connector = client_for(HttpServer(hello))
-    await get(client)
-    await asyncio.sleep(2)
-    await get(client, method="POST", body=b"x")
-    assert len(connector.near) == 1
-    await asyncio.sleep(20)
-    await get(client, method="POST", body=b"x")
-    assert len(connector.near) == 2
 
 
 @virtual

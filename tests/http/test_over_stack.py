@@ -69,7 +69,7 @@ class World:
 
     def _names(self, data: bytes, source: Endpoint) -> list[bytes]:
         message = dns.message.from_wire(data)
-        response = dns.message.make_response(message)
+        response = dns.message.make_response(message, recursion_available=True)
         name = str(message.question[0].name).lower()
         if name in HOSTS:
             if HOSTS[name]:
@@ -256,24 +256,66 @@ async def test_only_the_family_of_the_tunnel_is_asked_for(authority: trustme.CA)
     assert world.resolver.statistics.queries == 1
 
 
-@virtual
-async def test_a_body_until_close_must_end_with_close_notify(authority: trustme.CA) -> None:
-    world = World(authority, pages)
-    cut = False
+RECORD = b"\x17\x03\x03\x01\x00"  # of 256 bytes
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+# After "all that there is": how the server ends, and whether it was cut off; or the code of the error.
+ENDS: dict[str, tuple[bytes, str, bool | str]] = {
+    "close_notify": (UNTIL_CLOSE, "close", False),
+    "close_notify and RST": (UNTIL_CLOSE, "close, reset", False),
+    "FIN alone": (UNTIL_CLOSE, "cut", True),
+    "FIN inside a record": (UNTIL_CLOSE, "half a record", True),
+    "RST": (UNTIL_CLOSE, "reset", "connection_reset"),
+    "a damaged record": (UNTIL_CLOSE, "damage", "tls_protocol"),
+    "FIN alone, all of the length": (b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n", "cut", False),
+    "FIN alone, too short": (b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n", "cut", "truncated_body"),
+    "close_notify, too short": (b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n", "close", "truncated_body"),
+    "FIN alone, in a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n", "cut", "truncated_body"),
+    "FIN alone in a header": (b"HTTP/1.1 200 OK\r\nA: ", "cut", "truncated_body"),
+}
 
-    async def until_close(tls: TlsServer) -> None:
+
+@pytest.mark.feature("HTTP", "TLS that ends without close_notify: a body to the end is whole, and `truncated` told")
+@pytest.mark.parametrize("what", ENDS)
+def test_the_end_of_tls_and_the_end_of_a_body(authority: trustme.CA, what: str) -> None:
+    head, ending, expected = ENDS[what]
+
+    async def serve(tls: TlsServer) -> None:
         await tls.read()
-        await tls.write(b"HTTP/1.1 200 OK\r\n\r\nall that there is")
-        await (tls.cut() if cut else tls.close())
+        await tls.write(head + b"all that there is")
+        if ending == "half a record":
+            await tls.stream.write(RECORD + bytes(100))
+        elif ending == "damage":
+            await tls.stream.write(RECORD + bytes(256))
+        if "close" in ending:
+            await tls.close()
+        if "reset" in ending:
+            await asyncio.sleep(1)
+            tls.stream.abort()
+        elif "close" not in ending:
+            await tls.cut()
 
-    world.after_tls = until_close
-    assert await world.get("https://origin.test/") == (200, b"all that there is")
-    cut = True
-    response = await world.client.fetch(HttpRequest("https://origin.test/"))
-    with pytest.raises(SmolmixError) as caught:
-        await response.read()
-    assert caught.value.code == "truncated_body"
-    assert world.client.connection_count == 0
+    @virtual
+    async def run() -> None:
+        world = World(authority, pages)
+        world.after_tls = serve
+        got = b""
+        if isinstance(expected, bool):
+            response = await world.client.fetch(HttpRequest("https://origin.test/"))
+            assert not response.truncated
+            assert await response.read() == b"all that there is"
+            assert response.truncated is expected
+        else:
+            with pytest.raises(SmolmixError) as caught:
+                response = await world.client.fetch(HttpRequest("https://origin.test/"))
+                async for chunk in response:
+                    got += chunk
+            assert caught.value.code == expected
+            assert got == b"" if "header" in what else b"all that there is"
+        if expected is False and "Length" in what:
+            await asyncio.sleep(5)  # for the FIN
+        assert world.client.connection_count == 0
+
+    run()
 
 
 @pytest.mark.parametrize("url", ["http://origin.test/", "https://origin.test/"])

@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from smolmix_web.deadline import LoopClock
-from smolmix_web.errors import ConnectionReset, OptionError, SmolmixError, TimeoutExpired, TlsError
-from smolmix_web.tls import TlsStream, _certifi_pem, _default_roots, check_roots
+from smolmix_web.errors import ConnectionReset, SmolmixError, TimeoutExpired, TlsError
+from smolmix_web.tls import TlsStream, _certifi_pem, _default_roots
 from tests.pipe import Pipe
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import virtual
@@ -308,12 +308,3 @@ async def test_reader_and_writer_do_not_tear_records(certificate: trustme.LeafCe
 def test_the_default_roots_are_those_of_certifi() -> None:
     assert _certifi_pem() == Path(certifi.where()).read_bytes()
     assert _default_roots().root_cert_count() > 100
-
-
-def test_extra_roots_are_checked(root: str) -> None:
-    check_roots([root, root])
-    for bad in ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "junk"):
-        with pytest.raises(OptionError) as caught:
-            check_roots([root, bad])
-        assert caught.value.option == "caCertificates"
-        assert "item 1" in caught.value.message

@@ -28,7 +28,7 @@ export async function fetching(tunnel: MixTunnel): Promise<void> {
   exactly<string[]>()(response.headers.getSetCookie());
   exactly<ReadableStream<Uint8Array<ArrayBuffer>> | null>()(response.body);
   exactly<Promise<Uint8Array<ArrayBuffer>>>()(response.bytes());
-  exactly<{ tls: string | null; httpVersion: string }>()(response.mix);
+  exactly<{ tls: string | null; httpVersion: string; truncated: boolean }>()(response.mix);
   exactly<FetchTimings>()(response.timings);
   exactly<number | null>()(response.timings.ttfb);
   tunnel.addEventListener("timing", ({ detail }) => {

@@ -181,9 +181,7 @@ def _checked_blocks(c: TcpConnection, blocks: Sequence[tuple[int, int]], ack: in
 def _our_fin_acknowledged(c: TcpConnection, now: float) -> None:
     state = c.state
     if state is State.FIN_WAIT_1:
-        c.move(Event.RECV_ACK_OF_FIN)
-        if c.released:
-            c.lifetime_at = now + c.config.fin_wait_2
+        c.fin_acknowledged(now)
         c.announce()
     elif state is State.CLOSING:
         c.move(Event.RECV_ACK_OF_FIN)

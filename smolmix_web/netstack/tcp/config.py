@@ -39,6 +39,8 @@ class TcpConfig:
     time_wait_min: float = 10.0
     time_wait_max: float = 60.0
     fin_wait_2: float = 60.0  # once the application has released the connection
+    close_timeout: float = 240.0  # for the peer to take what was queued at `close`, and the FIN, however it answers
+    close_rate: int = 1024  # bytes per second that it may be slow by, beyond that
     challenge_ack_interval: float = 0.5  # RFC 5961 7
     receive_packet_max: int = 0xFFFF  # bytes of an IP packet that the peer may fill, if the path takes more
     min_mss: int = 64  # a peer that announces less is not believed

@@ -7,7 +7,6 @@ A connection never calls the application except through `on_event`, and that onl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from ...errors import (
     ConnectionAborted,
@@ -21,6 +20,7 @@ from ..addresses import Endpoint
 from ..limits import Budget
 from .config import TcpConfig
 from .congestion import SharedPath
+from .host import Host
 from .info import TcpInfo, snapshot
 from .receiver import Receiver
 from .rtt import RttEstimator
@@ -44,47 +44,8 @@ from .states import MAY_RECEIVE, MAY_SEND, OPENING, TRANSMITTING, Event, State, 
 from .timestamps import Timestamps
 
 INFINITY = float("inf")
+TIME_WAIT_REPEATED = 4  # as long as this many of it, at most
 CLOCK = 0.002  # seconds that two readings of the timestamp clock may be wrong by
-
-
-class Host(Protocol):
-    """What a connection asks of the stack it lives in."""
-
-    def changed(self, connection: TcpConnection) -> None:
-        """Output or a deadline may have changed."""
-        ...
-
-    def notify(self, connection: TcpConnection) -> None:
-        """The application should be told."""
-        ...
-
-    def emit(self, packet: bytes) -> None:
-        """Send this packet ahead of all data."""
-        ...
-
-    def round_trip(self, rtt: float, now: float) -> None:
-        """A handshake was answered after `rtt` seconds."""
-        ...
-
-    def accepted(self, connection: TcpConnection, now: float) -> None:
-        """A passive open is complete."""
-        ...
-
-    def moved(self, connection: TcpConnection, old: State) -> None:
-        """The state is another than `old`."""
-        ...
-
-    def repeated(self, connection: TcpConnection, seq: int, size: int, now: float) -> None:
-        """`size` bytes from position `seq` are sent again."""
-        ...
-
-    def forget(self, connection: TcpConnection) -> None:
-        """The connection is CLOSED."""
-        ...
-
-    def settle(self) -> None:
-        """A call of the application ends: deliver what is due to it."""
-        ...
 
 
 def window_scale_for(buffer: int) -> int:
@@ -106,6 +67,7 @@ class TcpConnection:
         "_first_syn_at",
         "_host",
         "_syn_retries",
+        "_time_wait_end",
         "config",
         "error",
         "handshake_at",
@@ -177,7 +139,8 @@ class TcpConnection:
         # deadlines
         self.handshake_at = INFINITY  # next (re)transmission of the SYN
         self.keepalive_at = INFINITY
-        self.lifetime_at = INFINITY  # connect timeout, TIME-WAIT, orphaned FIN-WAIT-2
+        self.lifetime_at = INFINITY  # connect timeout, unfinished close, orphaned FIN-WAIT-2, TIME-WAIT
+        self._time_wait_end = INFINITY
         self.syn_due = False
         self.probe_due = False  # keep-alive
         self.keepalive_probes = 0
@@ -262,7 +225,7 @@ class TcpConnection:
         if self.config.keepalive is not None:
             self.keepalive_at = now + self.config.keepalive
         if self.sender.fin_queued:
-            self.move(Event.CLOSE)
+            self._begin_close(now)
         self._host.notify(self)
 
     # -- the application's calls
@@ -323,11 +286,22 @@ class TcpConnection:
             return
         sender.fin_queued = True
         if self.state not in OPENING:  # else when the handshake is over
-            self.move(Event.CLOSE)
+            self._begin_close(now)
             sender.update_timer(now)
         self._host.changed(self)
         self._host.notify(self)
         self._host.settle()
+
+    def _begin_close(self, now: float) -> None:
+        """From here on the peer has a deadline: one that acknowledges for ever, but takes nothing or a byte at a time,
+        would hold the flow for ever (RFC 9293 3.8.6.1 has no bound; the user timeout does not see it)."""
+        self.move(Event.CLOSE)
+        self.lifetime_at = now + self.config.close_timeout + self.sender.queued / self.config.close_rate
+
+    def fin_acknowledged(self, now: float) -> None:
+        """FIN-WAIT-2: how long it may last is the application's business, as long as there is one."""
+        self.move(Event.RECV_ACK_OF_FIN)
+        self.lifetime_at = now + self.config.fin_wait_2 if self.released else INFINITY
 
     def release(self, now: float) -> None:
         """The application will neither read nor write again: close, refuse further data with a RST (RFC 9293 3.6.1),
@@ -399,7 +373,10 @@ class TcpConnection:
         return min(max(length, config.time_wait_min), config.time_wait_max)
 
     def enter_time_wait(self, now: float) -> None:
-        self.lifetime_at = now + self.time_wait
+        """Now, or anew because the peer repeats its FIN; which it may not do for ever."""
+        if self._time_wait_end == INFINITY:
+            self._time_wait_end = now + TIME_WAIT_REPEATED * self.time_wait
+        self.lifetime_at = min(now + self.time_wait, self._time_wait_end)
         self.keepalive_at = INFINITY
         self.sender.discard()
 
@@ -450,9 +427,9 @@ class TcpConnection:
         elif self.state is State.TIME_WAIT:
             self.finish(None)
         else:
-            self.fail(
-                ConnectionReset("the peer did not close in time", code="close_timeout", phase="close"), reset=True
-            )
+            what = "close" if self.state is State.FIN_WAIT_2 else "take what was left"
+            error = ConnectionReset(f"{self.remote} did not {what} in time", code="close_timeout", phase="close")
+            self.fail(error, reset=True)
 
     def _give_up(self, code: str, message: str) -> None:
         phase = self.phase()
