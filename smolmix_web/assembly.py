@@ -78,6 +78,8 @@ def make_engine(
     )
 
     paired = options.tcp_segments == "paired"
+    servers = options.primary_dns, options.fallback_dns
+    resolvers = [(server.address, server.port if server.scheme == "udp" else None) for server in servers]
 
     def exit_session(versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(
@@ -88,6 +90,7 @@ def make_engine(
             connect_timeout=limit,
             attempt_timeout=attempt,
             buffer_timeout=PAIR_TIMEOUT if paired else None,
+            resolvers=resolvers,
         )
 
     return Engine(

@@ -127,6 +127,7 @@ class Engine:
             else:
                 self.strangers += 1
         if self.exit.session is not None:
+            self.exit.session.path_proven(self.mixnet.proven, now)
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
 
@@ -164,6 +165,8 @@ class Engine:
         self._pump_stack(now)
         for message in self.exit.poll(now, unix_time):
             self._send(message, now)
+        if self.exit.session is not None and self.exit.session.take_check():
+            self.mixnet.check_path(now)
         self._take_exit(now)
         frames += [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
         # What was just sent may have made room for the packets held back.

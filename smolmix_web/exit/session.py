@@ -37,10 +37,11 @@ from .events import (
     Pong,
     RequestFailed,
 )
-from .liveness import EXIT_ADDRESS, Liveness, Verdict, echo_request, is_echo_reply
+from .liveness import Liveness, Verdict
 from .lp_frame import DATA, OPEN, LpFrame
+from .probes import PUBLIC_RESOLVERS, Prober, Server
 from .statistics import ExitStatistics
-from .uplink import Uplink
+from .uplink import Uplink, asks
 
 ATTEMPT_TIMEOUT = 15.0  # s for a version that has a successor
 REQUEST_TIMEOUT = 30.0  # s for ping and health
@@ -50,7 +51,6 @@ MIN_MTU, MAX_MTU = 576, 1500
 SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
 MAX_PENDING_REQUESTS = 64
 MAX_EVENTS = 1024
-MAX_PROBES_OUT = 3  # refusals that are taken for answers to our own probes
 MAX_INBOUND = 4096  # packets
 
 
@@ -86,7 +86,7 @@ class ExitSession:
     owner fills the free room of every message with more, and keeps the account of them. `connect_timeout`: s, over all
     versions. `buffer_timeout`: ms the exit may wait to fill a bundle. `bundle_delay`: s that a packet of ours waits for
     company. `reorder_window` (frames) and `reorder_hold` (s): see downlink.py. `max_queued`: packets that wait for
-    `poll`. The last four: see liveness.py.
+    `poll`. `keepalive` and what follows: see liveness.py. `resolvers`: whom probes ask, see probes.py.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class ExitSession:
         suspicion: float = liveness.SUSPICION,
         probe_timeout: float = liveness.PROBE_TIMEOUT,
         probe_attempts: int = liveness.PROBE_ATTEMPTS,
+        resolvers: Sequence[Server] = PUBLIC_RESOLVERS,
     ) -> None:
         if not versions or any(version not in (messages.V9, messages.V10) for version in versions):
             raise UsageError(f"versions must be out of 9 and 10, got {list(versions)}")
@@ -128,8 +129,9 @@ class ExitSession:
         self._reorder = (reorder_window, reorder_hold)
         self._data_retransmissions = data_retransmissions
         self._new_liveness = functools.partial(
-            Liveness, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
+            Liveness, rng, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
         )
+        self._resolvers = tuple(resolvers)
 
         self._unix_offset: float | None = None
         self._attempt: _Attempt | None = None
@@ -137,11 +139,11 @@ class ExitSession:
         self._connect_deadline = 0.0
         self._connected: ExitConnected | None = None
         self._liveness: Liveness | None = None
+        self._prober: Prober | None = None
+        self._asking = False  # among the packets that wait
+        self._wants_check = False
         self._downlink = Downlink(*self._reorder)
         self._sequence = 0
-        self._probe_id = 0
-        self._probe_sequence = 0
-        self._probes_out = 0  # not refused yet, as far as it matters
         self._pending: dict[int, _Pending] = {}
         self._close_id = 0
         self._close_deadline = 0.0
@@ -182,6 +184,7 @@ class ExitSession:
         if self.state is not State.CONNECTED:
             return 0
         taken = self._uplink.append(packets, now)
+        self._asking = self._asking or any(asks(packet) for packet in packets[:taken])
         self.statistics.packets_sent += taken
         return taken
 
@@ -211,6 +214,16 @@ class ExitSession:
         """Check at once whether the exit still knows us: after a sleep, a reconnect, or a suspicion of the owner."""
         if self._liveness is not None:
             self._liveness.doubt(now)
+
+    def path_proven(self, left: float, now: float) -> None:
+        """A packet of the owner's own that left at `left` has come back to it, by whatever way."""
+        if self._liveness is not None:
+            self._liveness.path_proven(left, now)
+
+    def take_check(self) -> bool:
+        """Should the owner send a packet to itself now, for `path_proven`?"""
+        wanted, self._wants_check = self._wants_check, False
+        return wanted
 
     def link_down(self, now: float) -> None:
         """The mixnet client lost its gateway: stop judging the exit until `link_up`."""
@@ -248,7 +261,8 @@ class ExitSession:
         self._control.clear()
         bundles = self._uplink.take(now)
         if bundles and self._liveness is not None:
-            self._liveness.data_sent(now)
+            self._liveness.data_sent(now, asks=self._asking)
+            self._asking = self._uplink.waiting > 0 and self._asking
         out += [self._data_message(bundle) for bundle in bundles]
         self.statistics.messages_sent += len(out)
         return out
@@ -353,7 +367,7 @@ class ExitSession:
             mtu = DEFAULT_MTU
         self.state = State.CONNECTED
         self._liveness = self._new_liveness(now)
-        self._probe_id = self._rng.below(1 << 16)
+        self._prober = Prober(self._rng, self._resolvers, (response.ipv4, response.ipv6))
         self._connected = ExitConnected(response.ipv4, response.ipv6, mtu, self._attempt.version)
         self._emit(self._connected)
 
@@ -361,24 +375,24 @@ class ExitSession:
 
     def _poll_connected(self, now: float) -> None:
         assert self._liveness is not None
-        assert self._connected is not None
+        assert self._prober is not None
         verdict = self._liveness.poll(now)
         if verdict is Verdict.DEAD:
             error = ExitError("the exit no longer answers for our addresses", code="exit_dead", phase="exit")
             self._end(State.FAILED, ExitDisconnected(error.code, error), error)
             return
+        if verdict is Verdict.CHECK:
+            self._wants_check = True
         if verdict is Verdict.PROBE:
-            self._probe_sequence = (self._probe_sequence + 1) & 0xFFFF
-            self._probes_out = min(self._probes_out + 1, MAX_PROBES_OUT)
+            attempt = self._liveness.attempt
             self.statistics.probes += 1
             self._liveness.data_sent(now)
-            packet = echo_request(self._connected.ipv4, self._probe_id, self._probe_sequence)
-            # Alone and ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed;
-            # a first one takes only those that the owner adds, or every keep-alive would raise the pile.
+            # Ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed; a first one
+            # takes only those that the owner adds, or every keep-alive would raise the pile.
             self._queue_request(
-                messages.DataRequest(join((packet,))),
-                surbs=max(2, self._data_surbs) if self._liveness.asked_before else 0,
-                deadline=self._liveness.next_deadline(),
+                messages.DataRequest(join(self._prober.packets(attempt, now))),
+                surbs=max(2, self._data_surbs) if attempt > 1 else 0,
+                deadline=self._liveness.answer_by,
             )
 
     def _data_message(self, bundle: bytes) -> OutgoingMessage:
@@ -394,17 +408,17 @@ class ExitSession:
         self._deliver(bundles)
 
     def _deliver(self, bundles: Sequence[bytes]) -> None:
-        if self._connected is None:
+        if self._prober is None:
             return  # cannot be ours: nothing has an address yet
         for bundle in bundles:
             packets, clean = split(bundle)
             if not clean:
                 self._malformed(malformed("bundle", 0, "truncated"))
             for packet in packets:
-                if is_echo_reply(packet, self._probe_id):
-                    continue
                 if not packet:
                     self._malformed(malformed("bundle", 0, "an empty packet"))
+                elif self._prober.answered(packet):
+                    continue
                 elif len(self._inbound) >= MAX_INBOUND:
                     self.statistics.overflowed += 1
                 else:
@@ -452,7 +466,7 @@ class ExitSession:
                 self._emit(ExitNotice(info.level, text))
 
     def _receive_refusal(self, destination: str) -> None:
-        """A refusal proves that the exit knows our addresses; for our own probe that is all it says."""
+        """A refusal proves that the exit knows our addresses; for our own probe that is all it says to the owner."""
         host, _, port = destination.rpartition(":")
         try:
             address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
@@ -462,9 +476,7 @@ class ExitSession:
             self._malformed(malformed("refused destination", 0, f"{destination[:64]!r} is not address:port"))
             return
         self._alive()
-        if self._probes_out and address == EXIT_ADDRESS and int(port) == 0:
-            self._probes_out -= 1
-        else:
+        if self._prober is None or not self._prober.refused(address, int(port)):
             self._emit(PolicyDenied(address, int(port)))
 
     # -- requests and the end -----------------------------------------------------------------------------------------

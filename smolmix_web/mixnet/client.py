@@ -22,7 +22,7 @@ from .acks import decrypt_ack
 from .addresses import Recipient
 from .body import open_body
 from .factory import PacketFactory
-from .fragments import COVER_IDENTIFIER, plan_fragments
+from .fragments import COVER_IDENTIFIER, FragmentIdentifier, plan_fragments
 from .jobs import OutgoingMessage
 from .keys import ClientKeys
 from .lanes import Lane
@@ -52,6 +52,7 @@ WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that 
 
 READY, READY_COVER = 3, 4  # packets of messages and of cover that are made ahead of their tick,
 READY_SURBS = 12  # and SURBs for the messages to come
+MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
@@ -81,6 +82,7 @@ class MixnetClient:
         self.config = config = config or TrafficConfig()
         self.statistics = statistics = MixnetStatistics()
         self._crypto = crypto
+        self._rng = rng
         self._keys = keys
         self._topology: Topology | None = None
         self._usable = False
@@ -102,6 +104,9 @@ class MixnetClient:
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
         self._prepares = False
+        self._check_wanted = False
+        self._checks: dict[FragmentIdentifier, float] = {}  # when they left
+        self._check_back = float("-inf")
         self._messages: deque[ReceivedMessage] = deque()
         self._message_bytes = 0
         self.set_topology(topology, now)
@@ -140,6 +145,16 @@ class MixnetClient:
     def loss(self) -> float | None:
         """Smoothed share of packets whose ack was not there in time; None before the first one."""
         return self._outbox.acks.clock.loss
+
+    @property
+    def proven(self) -> float:
+        """When a packet left of which we know that it, or its ack, has come back; of several the newest."""
+        return max(self._outbox.acks.proven, self._check_back)
+
+    def check_path(self, now: float) -> None:
+        """Let the next packet be one to ourselves whose return `proven` tells."""
+        self._now = now
+        self._check_wanted = True
 
     def queues(self) -> dict[str, int]:
         """Packets that wait: by lane, `ready` for their tick, and `in_flight` for their ack."""
@@ -357,13 +372,16 @@ class MixnetClient:
         cover_due = self.config.cover_stream and self._cover.due(now)
         # Two independent processes: the earlier deadline goes first.
         if cover_due and not (main_due and self._main.deadline <= self._cover.deadline):
-            self._cover.advance(now)
+            self.statistics.late_ticks += self._cover.advance(now)
             self.statistics.loop_cover_sent += 1
             return self._next_cover(topology)
         if self.config.main_stream:
             if not main_due:
                 return None
-            self._main.advance(now, self._multiplier.value)
+            self.statistics.late_ticks += self._main.advance(now, self._multiplier.value)
+        if self._check_wanted:
+            self.statistics.main_cover_sent += 1
+            return self._next_check(topology, now)
         outgoing = self._next_real(topology, now)
         if outgoing is not None:
             self._outbox.left(outgoing, now)
@@ -391,6 +409,15 @@ class MixnetClient:
 
     def _next_cover(self, topology: Topology) -> PreparedPacket:
         return self._ready_cover.popleft() if self._ready_cover else self._factory.cover(topology)
+
+    def _next_check(self, topology: Topology, now: float) -> PreparedPacket:
+        """A cover packet like any other; only its ack has a name."""
+        self._check_wanted = False
+        identifier = FragmentIdentifier(1 + self._rng.below((1 << 31) - 1), 0)
+        while len(self._checks) >= MAX_CHECKS:
+            del self._checks[next(iter(self._checks))]
+        self._checks[identifier] = now
+        return self._factory.cover(topology, identifier)
 
     # -- packets made ahead ---------------------------------------------------------------------------------
 
@@ -443,7 +470,7 @@ class MixnetClient:
         if self._paused_since is not None:
             return None
         times = self._deadlines()
-        if self._usable and not self.config.main_stream and self._outbox.has_packets:
+        if self._usable and not self.config.main_stream and (self._check_wanted or self._outbox.has_packets):
             times.append(self._now)
         return min(times, default=None)
 
@@ -462,6 +489,7 @@ class MixnetClient:
             self.statistics.late_ticks += 1
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
+            self._restart_streams(now)
 
     def _run_timers(self, now: float) -> None:
         starved = self._outbox.expire(now, usable=self._usable)
@@ -497,6 +525,9 @@ class MixnetClient:
         identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
         if identifier == COVER_IDENTIFIER:
             self.statistics.acks_for_cover += 1
+        elif (left := self._checks.pop(identifier, None)) is not None:
+            self.statistics.acks_for_cover += 1
+            self._check_back = max(self._check_back, left)
         elif self._outbox.acknowledge(identifier, now):
             self.statistics.acks_received += 1
         else:

@@ -100,6 +100,7 @@ class AckController(Generic[Owner]):
 
     def __init__(self, config: TrafficConfig) -> None:
         self.clock = AckClock(config)
+        self.proven = float("-inf")  # when something left whose ack has come; the newest
         self._pending: dict[FragmentIdentifier, PendingFragment[Owner]] = {}
         self._timers: list[tuple[float, int, PendingFragment[Owner]]] = []
         self._sequence = 0
@@ -128,6 +129,8 @@ class AckController(Generic[Owner]):
         if pending is None:
             return None
         pending.acknowledged = True
+        if not pending.retransmissions:
+            self.proven = max(self.proven, pending.sent_at)
         if pending.deadline is not None:
             self.clock.note_loss(0.0)
         if pending.measurable:
