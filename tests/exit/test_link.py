@@ -176,6 +176,8 @@ def test_nothing_is_concluded_while_the_gateway_is_away() -> None:
     exits.settle()
     assert exits.kinds() == [ExitConnected] and exits.link.connected
     exits.link.link_up(exits.now)
+    assert exits.link.session is not None
+    exits.link.session.path_proven(exits.now + 30.0, exits.now)  # our own packets do come back
     exits.advance(30.0)
     assert exits.kinds()[1] is ExitLost, "nobody answered the probes after the gateway was back"
 

@@ -175,7 +175,8 @@ class GatewaySession:
             return
         self.counters.frames_received += 1
         self._last_received = self._last_call = now
-        self._probe_deadline = None
+        if not self._offline:
+            self._probe_deadline = None  # else it may have been under way before the network went
         if not isinstance(frame, str):
             self._binary(bytes(frame))
             return
@@ -398,8 +399,10 @@ class GatewaySession:
             case control.OtherTypedError(name):
                 self.counters.errors += 1
                 self.last_complaint = name
-            case control.SupportedProtocol() | control.EncryptedResponse():
-                pass  # an answer to a probe, or to `forget_client`
+            case control.SupportedProtocol():
+                self._probe_deadline, self._offline = None, False  # a probe's answer
+            case control.EncryptedResponse():
+                pass  # an answer to `forget_client`
             case _:
                 self.counters.stray += 1
 
