@@ -98,7 +98,7 @@ def make_engine(
         gateway=gateway,
         mixnet=MixnetClient(crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
         exit_link=ExitLink(
-            exits, exit_session, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
+            exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
         ),
         stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,

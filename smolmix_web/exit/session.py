@@ -8,6 +8,10 @@ Sans I/O. The owner passes mixnet payloads to `receive`, IP packets to `send_pac
 
 The first version of `versions` is tried for `ATTEMPT_TIMEOUT`, then the next, each with its own stream id, so that
 a late answer to an earlier attempt is told from the present one.
+
+After the owner had no gateway for a while the exit has to prove that it still knows us (`link_up`, `proven`): only an
+answer to a question asked since, or what comes too late to have been under way before, is a proof. Where the exit has
+forgotten us for certain nobody asks, and where it may have, little patience is enough (memory.py).
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from .events import (
 )
 from .liveness import Liveness, Verdict
 from .lp_frame import DATA, OPEN, LpFrame
+from .memory import ExitMemory
 from .probes import PUBLIC_RESOLVERS, Prober, Server
 from .statistics import ExitStatistics
 from .uplink import Uplink, asks
@@ -52,6 +57,7 @@ SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
 MAX_PENDING_REQUESTS = 64
 MAX_EVENTS = 1024
 MAX_INBOUND = 4096  # packets
+UNDER_WAY = 1.0  # s in which what was on its way before an outage may still arrive
 
 
 class State(enum.Enum):
@@ -147,6 +153,10 @@ class ExitSession:
         self._pending: dict[int, _Pending] = {}
         self._close_id = 0
         self._close_deadline = 0.0
+        self.attempts = 0  # to connect; each is a stream of its own
+        self._memory: ExitMemory | None = None
+        self._unproven_since: float | None = None
+        self._prove_by: float | None = None
 
         self._control: deque[OutgoingMessage] = deque()
         self._uplink = Uplink(bundle_delay, max_queued)
@@ -210,15 +220,11 @@ class ExitSession:
         request = messages.DisconnectRequest(self._close_id, self._timestamp(now))
         self._queue_request(request, deadline=self._close_deadline)
 
-    def probe(self, now: float) -> None:
-        """Check at once whether the exit still knows us: after a sleep, a reconnect, or a suspicion of the owner."""
-        if self._liveness is not None:
-            self._liveness.doubt(now)
-
     def path_proven(self, left: float, now: float) -> None:
         """A packet of the owner's own that left at `left` has come back to it, by whatever way."""
-        if self._liveness is not None:
+        if self._liveness is not None and self._memory is not None:
             self._liveness.path_proven(left, now)
+            self._memory.path_proven(left)
 
     def take_check(self) -> bool:
         """Should the owner send a packet to itself now, for `path_proven`?"""
@@ -230,8 +236,37 @@ class ExitSession:
         if self._liveness is not None:
             self._liveness.pause()
 
-    def link_up(self, now: float) -> None:
-        self.probe(now)
+    def link_up(self, now: float, patience: float) -> None:
+        """The mixnet client has a gateway again, or the machine slept: the exit must prove that it knows us. Where it
+        may have forgotten us meanwhile, it gets `patience` seconds for that."""
+        if self.state is not State.CONNECTED:
+            return
+        assert self._liveness is not None and self._memory is not None and self._connected is not None
+        if self._memory.is_gone(now):
+            self._die(f"the exit has forgotten us: it has heard nothing for {self._memory.silence(now):.0f} s")
+            return
+        self._unproven_since = now
+        self._prove_by = now + patience if self._memory.may_be_gone(now) else None
+        self._prober = Prober(self._rng, self._resolvers, (self._connected.ipv4, self._connected.ipv6))
+        self._liveness.doubt(now)
+
+    def slept(self, seconds: float) -> None:
+        """See `ExitMemory`."""
+        if self._memory is not None:
+            self._memory.slept(seconds)
+
+    def rotated(self, now: float) -> None:
+        """The key rotation changed: answers by the SURBs of an attempt under way would hardly be delivered."""
+        if self.state is State.CONNECTING:
+            self._next_version -= 1
+            self._try_next_version(now)
+
+    @property
+    def proven(self) -> bool:
+        """Connected, and no reason to believe that the exit does not know us any more."""
+        if self._liveness is None or self._unproven_since is not None:
+            return False
+        return self._liveness.attempt < 2
 
     @property
     def replies_missing(self) -> int:
@@ -256,12 +291,12 @@ class ExitSession:
                     f"no answer to {pending.what} within {waited:g} s", code="exit_timeout", phase="exit"
                 )
                 self._emit(RequestFailed(request_id, error))
-        self._deliver(self._downlink.poll(now))
+        self._deliver(self._downlink.poll(now), now)
         out = list(self._control)
         self._control.clear()
         bundles = self._uplink.take(now)
         if bundles and self._liveness is not None:
-            self._liveness.data_sent(now, asks=self._asking)
+            self._note_data(now, asks=self._asking)
             self._asking = self._uplink.waiting > 0 and self._asking
         out += [self._data_message(bundle) for bundle in bundles]
         self.statistics.messages_sent += len(out)
@@ -279,7 +314,7 @@ class ExitSession:
             times.append(self._close_deadline)
         elif self.state is State.CONNECTED:
             assert self._liveness is not None
-            times.append(self._liveness.next_deadline())
+            times += [self._liveness.next_deadline(), self._prove_by]
         times += [self._uplink.next_deadline(), self._downlink.next_deadline()]
         return min((time for time in times if time is not None), default=None)
 
@@ -327,6 +362,7 @@ class ExitSession:
         """Open a fresh stream and send the connect along with it; the two may arrive in any order."""
         version = self._versions[self._next_version]
         self._next_version += 1
+        self.attempts += 1
         last = self._next_version == len(self._versions)
         deadline = self._connect_deadline if last else min(self._connect_deadline, now + self._attempt_timeout)
         self._attempt = _Attempt(version, int.from_bytes(self._rng.bytes(8), "big"), self._new_id(), deadline)
@@ -367,6 +403,7 @@ class ExitSession:
             mtu = DEFAULT_MTU
         self.state = State.CONNECTED
         self._liveness = self._new_liveness(now)
+        self._memory = ExitMemory(now)
         self._prober = Prober(self._rng, self._resolvers, (response.ipv4, response.ipv6))
         self._connected = ExitConnected(response.ipv4, response.ipv6, mtu, self._attempt.version)
         self._emit(self._connected)
@@ -377,23 +414,33 @@ class ExitSession:
         assert self._liveness is not None
         assert self._prober is not None
         verdict = self._liveness.poll(now)
-        if verdict is Verdict.DEAD:
-            error = ExitError("the exit no longer answers for our addresses", code="exit_dead", phase="exit")
-            self._end(State.FAILED, ExitDisconnected(error.code, error), error)
+        if verdict is Verdict.DEAD or (self._prove_by is not None and now >= self._prove_by):
+            self._die("the exit no longer answers for our addresses")
             return
         if verdict is Verdict.CHECK:
             self._wants_check = True
         if verdict is Verdict.PROBE:
-            attempt = self._liveness.attempt
+            # After an outage at once as after a first silence: all ways to answer, and SURBs.
+            attempt = self._liveness.attempt + (self._unproven_since is not None)
             self.statistics.probes += 1
-            self._liveness.data_sent(now)
+            self._note_data(now)
             # Ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed; a first one
             # takes only those that the owner adds, or every keep-alive would raise the pile.
-            self._queue_request(
-                messages.DataRequest(join(self._prober.packets(attempt, now))),
-                surbs=max(2, self._data_surbs) if attempt > 1 else 0,
-                deadline=self._liveness.answer_by,
-            )
+            for _ in range(1 if self._prove_by is None else 2):  # by two routes where there is no time for a second try
+                self._queue_request(
+                    messages.DataRequest(join(self._prober.packets(attempt, now))),
+                    surbs=max(2, self._data_surbs) if attempt > 1 else 0,
+                    deadline=self._liveness.answer_by,
+                )
+
+    def _note_data(self, now: float, *, asks: bool = True) -> None:
+        assert self._liveness is not None and self._memory is not None
+        self._liveness.data_sent(now, asks=asks)
+        self._memory.data_sent(now)
+
+    def _die(self, problem: str) -> None:
+        error = ExitError(problem, code="exit_dead", phase="exit")
+        self._end(State.FAILED, ExitDisconnected(error.code, error), error)
 
     def _data_message(self, bundle: bytes) -> OutgoingMessage:
         data = self._frame(messages.DataRequest(bundle))
@@ -404,10 +451,10 @@ class ExitSession:
         before = self._downlink.duplicates
         bundles = self._downlink.receive(sequence, bundle, now)
         self.statistics.duplicates += self._downlink.duplicates - before
-        self._alive()
-        self._deliver(bundles)
+        self._alive(now)
+        self._deliver(bundles, now)
 
-    def _deliver(self, bundles: Sequence[bytes]) -> None:
+    def _deliver(self, bundles: Sequence[bytes], now: float) -> None:
         if self._prober is None:
             return  # cannot be ours: nothing has an address yet
         for bundle in bundles:
@@ -418,7 +465,7 @@ class ExitSession:
                 if not packet:
                     self._malformed(malformed("bundle", 0, "an empty packet"))
                 elif self._prober.answered(packet):
-                    continue
+                    self._alive(now, answer=True)
                 elif len(self._inbound) >= MAX_INBOUND:
                     self.statistics.overflowed += 1
                 else:
@@ -428,8 +475,8 @@ class ExitSession:
     def _receive_control(self, response: messages.Response, now: float) -> None:
         match response:
             case messages.DataResponse(bundle):
-                self._alive()
-                self._deliver((bundle,))
+                self._alive(now)
+                self._deliver((bundle,), now)
             case messages.ConnectSuccess() | messages.ConnectFailure():
                 self._receive_connect(response, now)
             case messages.DisconnectSuccess() | messages.DisconnectFailure():
@@ -448,7 +495,7 @@ class ExitSession:
     def _receive_info(self, info: messages.InfoResponse, now: float) -> None:
         match info.reply:
             case messages.PolicyRefusal(destination):
-                self._receive_refusal(destination)
+                self._receive_refusal(destination, now)
             case messages.VersionMismatch(request_version, response_version):
                 assert self._attempt is not None
                 if self.state is not State.CONNECTING or request_version != self._attempt.version:
@@ -465,7 +512,7 @@ class ExitSession:
             case messages.GenericInfo(text):
                 self._emit(ExitNotice(info.level, text))
 
-    def _receive_refusal(self, destination: str) -> None:
+    def _receive_refusal(self, destination: str, now: float) -> None:
         """A refusal proves that the exit knows our addresses; for our own probe that is all it says to the owner."""
         host, _, port = destination.rpartition(":")
         try:
@@ -475,8 +522,9 @@ class ExitSession:
         except ValueError:
             self._malformed(malformed("refused destination", 0, f"{destination[:64]!r} is not address:port"))
             return
-        self._alive()
-        if self._prober is None or not self._prober.refused(address, int(port)):
+        ours = self._prober is not None and self._prober.refused(address, int(port))
+        self._alive(now, answer=ours)
+        if not ours:
             self._emit(PolicyDenied(address, int(port)))
 
     # -- requests and the end -----------------------------------------------------------------------------------------
@@ -521,7 +569,7 @@ class ExitSession:
         self.error = error
         self._control.clear()
         self._uplink.clear()
-        self._liveness = None
+        self._liveness = self._prove_by = None
         for request_id, pending in self._pending.items():
             failure = TimeoutExpired(
                 f"the session ended before {pending.what} was answered", code="exit_timeout", phase="exit"
@@ -556,9 +604,15 @@ class ExitSession:
     def _queue_control(self, data: bytes, surbs: int, deadline: float | None) -> None:
         self._control.append(OutgoingMessage(data, surbs, "control", None, deadline))
 
-    def _alive(self) -> None:
-        if self._liveness is not None:
-            self._liveness.alive()
+    def _alive(self, now: float, *, answer: bool = False) -> None:
+        """A sign of life; `answer`: to a question of ours that is not older than the last outage."""
+        if self._liveness is None:
+            return
+        if self._unproven_since is not None:
+            if not answer and now < self._unproven_since + UNDER_WAY:
+                return
+            self._unproven_since = self._prove_by = None
+        self._liveness.alive()
 
     def _emit(self, event: ExitEvent) -> None:
         """The last word of a session always gets through; other events have a bound."""

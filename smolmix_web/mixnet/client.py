@@ -122,6 +122,16 @@ class MixnetClient:
         return self._topology
 
     @property
+    def usable(self) -> bool:
+        """There is a topology, and our gateway is in it: packets and acks find their way."""
+        return self._usable
+
+    @property
+    def ack_droughts(self) -> int:
+        """How often many packets in a row went without an ack: the nodes may have other keys by now."""
+        return self._outbox.acks.droughts
+
+    @property
     def queue_length(self) -> int:
         """Real packets that wait for their turn."""
         return len(self._outbox) + len(self._ready)

@@ -55,7 +55,7 @@ class GatewayConfig:
     idle_probe: float | None = 25.0  # silence after which a sign of life is asked for; None: never
     busy_probe: float = 8.0  # the same while packets wait for the answer this gateway otherwise gives
     probe_timeout: float = 10.0
-    doubt_timeout: float = 2.0  # the same where the host said that there is no network
+    doubt_timeout: float = 2.0  # the same after a sleep, or where the host said that the network went or came
     max_bodies: int = 4096  # delivered but not taken
 
 
@@ -119,7 +119,7 @@ class GatewaySession:
         self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
         self._probe_deadline: float | None = None
         self._doubted = False
-        self._offline = False
+        self._must_answer = False
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
@@ -175,8 +175,8 @@ class GatewaySession:
             return
         self.counters.frames_received += 1
         self._last_received = self._last_call = now
-        if not self._offline:
-            self._probe_deadline = None  # else it may have been under way before the network went
+        if not self._must_answer:
+            self._probe_deadline = None  # else it may have been under way before
         if not isinstance(frame, str):
             self._binary(bytes(frame))
             return
@@ -240,14 +240,12 @@ class GatewaySession:
         plaintext = packet.to_bytes(version=kind)
         return seal_frame(self._crypto, self.shared_key, self._rng.bytes(NONCE_LENGTH), kind, plaintext)
 
-    def probe(self, *, offline: bool = False) -> None:
-        """Ask for a sign of life at the next poll: something suggests that the connection died unnoticed. `offline`:
-        the host said so, and is asked to prove it soon."""
-        self._offline = offline
+    def probe(self) -> None:
+        """Ask for a sign of life at the next poll, and take nothing else for one: the machine slept, or its network
+        went or came. The connection may have died unnoticed, and what arrives may have been under way before."""
         if self.state is GatewayState.READY:
-            self._doubted = True
-            if offline:
-                self._probe_deadline = None  # one that is out has more time than this
+            self._doubted = self._must_answer = True
+            self._probe_deadline = None  # one that is out has more time than this
 
     def take_bodies(self) -> list[bytes]:
         """Mixnet payloads pushed since the last call, in order (21 bytes: an ack; 1643: a message part)."""
@@ -400,7 +398,7 @@ class GatewaySession:
                 self.counters.errors += 1
                 self.last_complaint = name
             case control.SupportedProtocol():
-                self._probe_deadline, self._offline = None, False  # a probe's answer
+                self._probe_deadline, self._must_answer = None, False  # a probe's answer
             case control.EncryptedResponse():
                 pass  # an answer to `forget_client`
             case _:
@@ -498,7 +496,7 @@ class GatewaySession:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
             config = self._config
-            self._probe_deadline = now + (config.doubt_timeout if self._offline else config.probe_timeout)
+            self._probe_deadline = now + (config.doubt_timeout if self._must_answer else config.probe_timeout)
             self._doubted = False
 
     def _claim_failed(self, now: float, reason: str) -> None:
