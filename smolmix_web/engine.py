@@ -37,7 +37,7 @@ SURBS_LOW, SURBS_HIGH, SURBS_PATIENCE = 30, 54, 2.0
 STALL_LIMIT = 30.0  # s that it may stay so
 LATE = 5.0  # s; a poll this late means that the machine slept
 # The time that an exit gets to prove itself where it may have forgotten us: at least, and in round trips.
-PATIENCE, PATIENCE_TRIPS = 1.0, 4.0
+PATIENCE, PATIENCE_TRIPS = 0.6, 3.0
 
 
 class Engine:
@@ -308,6 +308,8 @@ class Engine:
                 self.exit.renew(moved, now)
         self.mixnet.resume(now)
         self._exit_up(now)
+        if self.exit.connected and self._stack is not None and self._stack.connections:
+            self.mixnet.restock(self.exit.recipient, now)
 
     def _exit_up(self, now: float) -> None:
         trip = self.mixnet.round_trip

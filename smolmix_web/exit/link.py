@@ -166,7 +166,7 @@ class ExitLink:
         if self._session is not None:
             self._session.link_down(now)
 
-    def link_up(self, now: float, patience: float) -> None:
+    def link_up(self, now: float, patience: float = 2.0) -> None:
         """`patience`: see `ExitSession.link_up`."""
         if self._paused:
             # The time without a gateway was no exit's fault.

@@ -236,7 +236,7 @@ class ExitSession:
         if self._liveness is not None:
             self._liveness.pause()
 
-    def link_up(self, now: float, patience: float) -> None:
+    def link_up(self, now: float, patience: float = 2.0) -> None:
         """The mixnet client has a gateway again, or the machine slept: the exit must prove that it knows us. Where it
         may have forgotten us meanwhile, it gets `patience` seconds for that."""
         if self.state is not State.CONNECTED:

@@ -329,6 +329,14 @@ class MixnetClient:
         account.low, account.high, account.patience = low, high, patience
         self._giver.top_up(account, now)
 
+    def restock(self, recipient: Recipient, now: float) -> None:
+        """What this peer held may be spent on replies that were lost with our gateway: fill its pile at once."""
+        self._now = now
+        account = self._accounts.find(recipient)
+        if account is not None:
+            account.held = 0
+            self._giver.give(account, account.high - account.expected)
+
     def note_missing(self, recipient: Recipient, count: int, now: float) -> None:
         """`count` replies of this peer in all have left and not arrived: the SURBs they took are not there any more,
         although nothing that arrived says so."""

@@ -35,7 +35,7 @@ class Exits:
         self.asked: list[tuple[float, int, int]] = []  # time, exit, version
         self.connected_at: list[int] = []
         self.events: list[object] = []
-        self.link = ExitLink(self.candidates, self.make, pinned=pinned, connect_timeout=connect_timeout)
+        self.link = ExitLink(self.candidates, self.make, self.rng, pinned=pinned, connect_timeout=connect_timeout)
 
     def make(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(self.rng, versions=versions, connect_timeout=limit, attempt_timeout=attempt)
