@@ -327,7 +327,7 @@ class GatewayLink:
         staying = not refused and now < self._lost_at + self._config.stay
         if self._preferred is not None:
             if refused:
-                self._fail(error)
+                self._fail(_with_advice(error))
                 return
         elif not staying and not self._choose_another():
             self._fail(error)
@@ -365,6 +365,14 @@ class GatewayLink:
         self.error = error
         self.state = LinkState.FAILED
         self._retry_at = None
+
+
+def _with_advice(error: GatewayError) -> GatewayError:
+    """The user chose this gateway, so only the user can choose another one."""
+    if error.code != "bandwidth_refused":
+        return error
+    message = f"{error.message}. The option preferredGateway pins it: name another one, or leave the option out"
+    return GatewayError(message, code=error.code, phase=error.phase, reason=error.reason)
 
 
 def _add(total: GatewayCounters, more: GatewayCounters) -> None:
