@@ -198,12 +198,10 @@ async def test_a_pinned_gateway_that_takes_only_tickets_says_so(fresh: ApiPage, 
     failure = raised.value
     assert (failure.code, failure.phase) == ("bandwidth_refused", "gateway")
     assert "zk-nyms" in failure.message and "preferredGateway" in failure.message
-    state = await fresh.run("return api.getTunnelState()")
-    assert (state["state"], state["error"]["reason"], state["error"]["retryable"]) == (
-        "failed",
-        "credentials_only",
-        False,
+    told = await fresh.run(
+        "const {state, error} = await api.getTunnelState(); return [state, error.reason, error.retryable]"
     )
+    assert told == ["failed", "credentials_only", False]
 
 
 async def test_the_gateway_comes_back_during_set_up(fresh: ApiPage, session: Session) -> None:
