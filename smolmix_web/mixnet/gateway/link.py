@@ -327,7 +327,7 @@ class GatewayLink:
         staying = not refused and now < self._lost_at + self._config.stay
         if self._preferred is not None:
             if refused:
-                self._fail(_with_advice(error))
+                self._fail(error)
                 return
         elif not staying and not self._choose_another():
             self._fail(error)
@@ -362,7 +362,7 @@ class GatewayLink:
 
     def _fail(self, error: SmolmixError) -> None:
         assert isinstance(error, GatewayError)
-        self.error = error
+        self.error = error if self._preferred is None else _with_advice(error)
         self.state = LinkState.FAILED
         self._retry_at = None
 
