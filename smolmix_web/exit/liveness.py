@@ -1,14 +1,14 @@
 """Are our addresses still ours? When to ask the exit, and when it counts as dead (docs/protocol/ipr.md 5.6, K1 to K3).
 
 The exit forgets, without a word, who has sent no data for 60 s. So while connected some data leaves at least every
-`keepalive` seconds, by chance a fifth more or less; and when data leaves that asks for an answer, but nothing comes back
-for `suspicion` seconds, a probe asks (probes.py).
+`keepalive` seconds, by chance a fifth more or less; and when data leaves that asks for an answer, but nothing comes
+back for `suspicion` seconds, a probe asks (probes.py).
 
-Silence alone does not make an exit dead: on a machine that is too busy its answers wait in the socket. All that comes to
-us comes in one order through the gateway. So the last probe must stay unanswered until something of our own that left
-well after it has come back (`path_proven`: an ack, or a cover packet to ourselves): then the answer would be here too. To
-be sure that there is something, a loop of our own is asked for (`Verdict.CHECK`). Where even those do not return, the
-path is not the exit's fault, and it gets `PATIENCE` more.
+Silence alone does not make an exit dead: on a machine that is too busy its answers wait in the socket. All that comes
+to us comes in one order through the gateway. So the last probe must stay unanswered until something of our own that
+left well after it has come back (`path_proven`: an ack): then the answer would be here too. To be sure that there is
+something, a packet to ourselves is asked for (`Verdict.CHECK`). Where even those do not return, the path is not the
+exit's fault, and it gets `PATIENCE` more.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ class _Way:
     address: Address
     port: int | None
     silent: bool = False  # though the exit was there
+    refused: bool = False  # by the exit's policy, as far as anybody knows for good
 
 
 @dataclass(eq=False)
@@ -68,7 +69,8 @@ class Prober:
     def packets(self, attempt: int, now: float) -> list[bytes]:
         """What to ask in this attempt (1, 2, ...) of one doubt; each takes another way, the best one first."""
         self._out = [out for out in self._out if now < out.sent + MEMORY][-MAX_OUT:]
-        way = self._ways[(attempt - 1) % len(self._ways)]
+        ways = [way for way in self._ways if not way.refused] or self._ways
+        way = ways[(attempt - 1) % len(ways)]
         packets = [self._packet(way, False, now)]
         if attempt > 1 or way.silent:
             packets.append(self._packet(way, True, now))
@@ -79,6 +81,7 @@ class Prober:
         for out in self._out:
             if out.way.address == address and (out.way.port or 0) == port and not out.answered:
                 self._out.remove(out)
+                out.way.refused = True
                 self._move(out.way, last=True)
                 return True
         return False
@@ -111,7 +114,7 @@ class Prober:
                 other.way.silent = other.answered = True
                 self._move(other.way, last=True)
         if answer:
-            out.way.silent = False
+            out.way.silent = out.way.refused = False
             self._move(out.way, last=False)
         elif out.way.silent or not out.first_hop:
             out.way.silent = True

@@ -12,7 +12,6 @@ from ..netstack import ip
 from .budget import BUNDLE_ROOM, SMALLEST_ITEM
 from .bundles import BundleEncoder
 
-
 _SYN_FIN = 0x03
 
 

@@ -393,7 +393,9 @@ def test_requests_have_a_bound_and_a_state(script: Script) -> None:
 
 def probes(out: list[tuple[OutgoingMessage, LpFrame, m.Request | None]]) -> list[bytes]:
     """The packets of all data requests among what was sent: with an application that is silent, the probes."""
-    return [packet for _, _, request in out if isinstance(request, m.DataRequest) for packet in split(request.bundle)[0]]
+    return [
+        packet for _, _, request in out if isinstance(request, m.DataRequest) for packet in split(request.bundle)[0]
+    ]
 
 
 def denied_probe(address: str) -> m.InfoResponse:

@@ -80,8 +80,22 @@ async def test_the_preferred_gateway_is_not_listed(localnet: Network) -> None:
 
 @pytest.mark.parametrize("localnet", [{"enforce_tickets": True}], indirect=True)
 async def test_the_gateway_wants_tickets(localnet: Network) -> None:
+    """All of them: those that were drawn one after the other, and the one that is pinned."""
     error = await refused(localnet, 5)
-    assert (error.code, error.phase) == ("bandwidth_refused", "gateway")
+    assert (error.code, error.phase, error.reason) == ("bandwidth_refused", "gateway", "credentials_only")
+    pinned = localnet.gateways[0]
+    asked = pinned.counters["refused.claim"]
+    error = await refused(localnet, 5, preferredGateway=pinned.identity_text)
+    assert (error.code, error.phase, error.reason) == ("bandwidth_refused", "gateway", "credentials_only")
+    assert "zk-nyms" in error.message and "preferredGateway" in error.message and not error.retryable
+    assert pinned.counters["refused.claim"] == asked + 1, "asked once"
+
+
+async def test_a_gateway_that_wants_no_tickets_is_found(localnet: Network) -> None:
+    localnet.gateways[0].enforce_tickets = True
+    for _ in range(4):
+        async with open_tunnel(localnet) as tunnel:
+            assert tunnel.snapshot()["gateway"] != localnet.gateways[0].identity_text
 
 
 @pytest.mark.parametrize("localnet", [{"gateway_protocol": 3}], indirect=True)

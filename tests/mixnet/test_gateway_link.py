@@ -288,6 +288,24 @@ def test_set_up_tries_other_gateways_and_then_fails_with_the_last_reason(crypto:
     assert {url for _, url in country.opened_at} == set(country.gateways)
 
 
+def test_a_pinned_gateway_that_takes_only_tickets_fails_at_once_and_says_what_to_do(crypto: Crypto) -> None:
+    country = Country(crypto, pin=0)
+    country.present.grant = None
+    country.start().advance(120.0)
+    error = country.link.error
+    assert country.link.state is LinkState.FAILED and error is not None and len(country.opened_at) == 1
+    assert (error.code, error.reason) == ("bandwidth_refused", "credentials_only")
+    assert "zk-nyms" in error.message and "preferredGateway" in error.message
+
+
+def test_a_drawn_gateway_that_takes_only_tickets_is_replaced(crypto: Crypto) -> None:
+    country = Country(crypto)
+    bad = country.link.endpoint.url
+    country.present.grant = None
+    country.start().advance(5.0)
+    assert country.link.state is LinkState.READY and country.link.endpoint.url != bad
+
+
 def test_a_refusal_by_the_pinned_gateway_is_final(crypto: Crypto) -> None:
     country = Country(crypto, pin=0)
     country.present.protocol = 3

@@ -388,9 +388,17 @@ class GatewayLink:
 
     def _fail(self, error: SmolmixError) -> None:
         assert isinstance(error, GatewayError)
-        self.error = error
+        self.error = error if self._preferred is None else _with_advice(error)
         self.state = LinkState.FAILED
         self._retry_at = None
+
+
+def _with_advice(error: GatewayError) -> GatewayError:
+    """The user chose this gateway, so only the user can choose another one."""
+    if error.code != "bandwidth_refused":
+        return error
+    message = f"{error.message}. The option preferredGateway pins it: name another one, or leave the option out"
+    return GatewayError(message, code=error.code, phase=error.phase, reason=error.reason)
 
 
 def _add(total: GatewayCounters, more: GatewayCounters) -> None:

@@ -15,6 +15,7 @@ need growing timestamps, with `after_timestamp=session.timestamp`.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +29,10 @@ from . import control
 from .auth import FORGET_CLIENT, NEWEST_PROTOCOL, ROTATION_PROTOCOL, choose_protocol, seal_request, sign_authentication
 from .frames import FORWARD_V1, FORWARD_V2, NONCE_LENGTH, PUSHED, open_frame, seal_frame
 from .handshake import ClientHandshake
+
+
+# of a refusal that no time heals
+_CREDENTIALS = re.compile(r"credential|coconut|ticket|zk-?nym|e-?cash", re.IGNORECASE)
 
 
 class GatewayState(Enum):
@@ -123,6 +128,7 @@ class GatewaySession:
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
+        self._takes_only_credentials = False
 
     # -- the owner's side -------------------------------------------------------------------------
 
@@ -359,13 +365,16 @@ class GatewaySession:
             case control.Bandwidth(total, upgrade_mode):
                 self.bandwidth = total
                 self.upgrade_mode = upgrade_mode
-                if total <= 0 and not upgrade_mode:
-                    raise GatewayError("the gateway granted no bandwidth", code="bandwidth_refused", phase="gateway")
-                self._become_ready(now)
+                if total > 0 or upgrade_mode:
+                    self._become_ready(now)
+                else:
+                    self._claim_refused_at_first(now, "the gateway granted nothing")
             case control.Error(text):
-                raise GatewayError(f"bandwidth refused: {text}", code="bandwidth_refused", phase="gateway")
-            case control.OutOfBandwidth() | control.OtherTypedError():
-                raise GatewayError("bandwidth refused", code="bandwidth_refused", phase="gateway")
+                self._claim_refused_at_first(now, text)
+            case control.OtherTypedError(name):
+                self._claim_refused_at_first(now, name)
+            case control.OutOfBandwidth():
+                self._claim_refused_at_first(now, "out of bandwidth")
             case _:
                 self.counters.stray += 1
 
@@ -458,6 +467,29 @@ class GatewaySession:
         self._say(control.ClaimFreeBandwidth())
         self._deadline = now + self._config.answer_timeout
 
+    def _claim_refused_at_first(self, now: float, text: str) -> None:
+        """What is left of an earlier allowance is still worth having."""
+        error = self._bandwidth_refused(text)
+        if self.bandwidth <= 0:
+            raise error
+        self._become_ready(now)
+        self._next_claim = now + self._config.claim_refused_interval
+
+    def _bandwidth_refused(self, text: str) -> GatewayError:
+        """The gateway's words are English, not codes; those of one that enforces tickets name what it takes instead."""
+        self._takes_only_credentials = _CREDENTIALS.search(text) is not None
+        if not self._takes_only_credentials:
+            return GatewayError(
+                f"the gateway refuses bandwidth: {text}", code="bandwidth_refused", phase="gateway", reason="refused"
+            )
+        return GatewayError(
+            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client does "
+            f"not have; another gateway is needed (its words: {text})",
+            code="bandwidth_refused",
+            phase="gateway",
+            reason="credentials_only",
+        )
+
     def _become_ready(self, now: float) -> None:
         self.state = GatewayState.READY
         self._deadline = None
@@ -466,7 +498,10 @@ class GatewaySession:
     # -- while ready ------------------------------------------------------------------------------------
 
     def _wants_claim(self) -> bool:
-        return self.exhausted or (self.bandwidth < self._config.claim_threshold and not self.upgrade_mode)
+        if self.exhausted:
+            return True
+        low = self.bandwidth < self._config.claim_threshold and not self.upgrade_mode
+        return low and not self._takes_only_credentials  # it would say the same again
 
     def _probe_at(self) -> float | None:
         """When the silence has lasted too long. One before the first unanswered packet was nobody's fault."""
@@ -502,10 +537,11 @@ class GatewaySession:
     def _claim_failed(self, now: float, reason: str) -> None:
         self._claim_deadline = None
         self._claims_failed += 1
+        error = self._bandwidth_refused(reason)
         if not self.exhausted:
             self._next_claim = now + self._config.claim_refused_interval
-        elif self._claims_failed >= self._config.claim_attempts:
-            self._fail(GatewayError(f"bandwidth refused: {reason}", code="bandwidth_refused", phase="gateway"))
+        elif self._takes_only_credentials or self._claims_failed >= self._config.claim_attempts:
+            self._fail(error)
         else:
             self._next_claim = now + self._config.claim_interval
 
