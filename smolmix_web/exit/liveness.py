@@ -58,17 +58,21 @@ class Liveness:
         self._checks = 0  # asked for since
         self._proven = float("-inf")
         self._paused = False
+        self._heard = False  # since data put the next probe off
         self.attempt = 0  # of the present doubt: the number of the newest probe
 
     def data_sent(self, now: float, *, asks: bool = True) -> None:
-        """`asks`: it wants an answer."""
-        self._next_data = now + self._period()
+        """`asks`: it wants an answer. What wants none keeps us known, but says nothing of who knows us."""
+        if asks or self._heard:
+            self._next_data = now + self._period()
+            self._heard = False
         if asks and self._unanswered_since is None:
             self._unanswered_since = now
 
     def alive(self) -> None:
         """The exit treated us as connected: data, or a policy refusal."""
         self._unanswered_since = None
+        self._heard = True
         self.attempt = 0
 
     def path_proven(self, left: float, now: float) -> None:

@@ -152,3 +152,12 @@ def test_memory_has_two_bounds() -> None:
     assert memory.is_gone(180.0) and memory.silence(180.0) == 60.0
     memory.slept(10.0)
     assert memory.is_gone(170.0)
+
+
+def test_segments_that_want_no_answer_do_not_hide_that_there_is_none(script: Script) -> None:
+    """TCP's keep-alive goes on every ten seconds, and the exit has restarted."""
+    keep_alive = bytes.fromhex("4500002800000000400600000a000009cb00720a") + bytes(12) + b"\x50\x10" + bytes(6)
+    for _ in range(7):
+        script.session.send_packets([keep_alive], script.now)
+        script.run(10.0)
+    assert script.session.state is State.CONNECTED and not script.session.proven
