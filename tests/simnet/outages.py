@@ -42,12 +42,13 @@ class Ended:
 @dataclass
 class Report:
     """Seconds. `usual`: a request without any trouble; `gateway_back` and `ready` after the end of the outage, 0 where
-    the client never noticed it; `lies`: time in which the state was `ready` although the outage had lasted longer than
-    it takes to notice."""
+    the client never noticed it. `states` by the time since the tunnel's start; `began` and `ended` of the outage, too."""
 
     usual: float = 0.0
     gateway_back: float = 0.0
     ready: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
     requests: list[Ended] = field(default_factory=list)
     states: list[tuple[float, str, str | None]] = field(default_factory=list)
     registrations: int = 0
@@ -57,6 +58,11 @@ class Report:
     @property
     def failures(self) -> list[str]:
         return [f"{one.error.code} after {one.seconds:.1f} s" for one in self.requests if one.error is not None]
+
+    def states_between(self, start: float, end: float) -> set[str]:
+        """All that were told for any part of this time."""
+        before = [state for when, state, _ in self.states if when <= start][-1:]
+        return {*before, *(state for when, state, _ in self.states if start < when < end)}
 
     @property
     def first(self) -> float:
@@ -169,6 +175,7 @@ async def _measure(
         await asyncio.sleep(3.0)
         outage = Outage(network, kind, tunnel)
         outage.begin()
+        report.began = network.queue.now - begun
         if load is not None:
             network.queue.after(2.0, load.cancel)
         sockets, gets = len(host.sockets), len(host.gets)
@@ -176,6 +183,7 @@ async def _measure(
         report.sockets, report.gets = len(host.sockets) - sockets, len(host.gets) - gets
         outage.end()
         end = network.queue.now
+        report.ended = end - begun
         engine = tunnel._engine
         assert engine is not None
         tasks = []
