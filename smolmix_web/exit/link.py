@@ -26,7 +26,7 @@ MAX_CANDIDATES = 5
 ATTEMPT_TIMEOUT = 6.0  # s per protocol version of a candidate that has a successor
 RETRY_DELAY = 2.0  # s before an exit that failed is asked again; the first back-off after a lost registration
 LONGEST_DELAY = 30.0  # s
-PATIENCE = 3.0  # s, see pace.py
+PATIENCE = 2.0  # s, see pace.py
 
 # (protocol versions, connect timeout, attempt timeout) -> a session that has not started
 MakeSession = Callable[[Sequence[int], float, float], ExitSession]

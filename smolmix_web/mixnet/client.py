@@ -188,15 +188,16 @@ class MixnetClient:
         """A new snapshot. Without one, or when it lacks our gateway, packets wait."""
         previous, was_usable = self._topology, self._usable
         self._now = now
-        self._unprepare()
+        rotated = previous is not None and topology is not None and previous.rotation_id != topology.rotation_id
+        self._unprepare(outdated=rotated)
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
             self._restart_streams(now)
         if topology is None:
             return
-        if previous is not None and previous.rotation_id != topology.rotation_id:
-            self._factory.older = previous if previous.knows(self.address.gateway) else None
+        if rotated:
+            self._factory.older = previous if previous is not None and previous.knows(self.address.gateway) else None
             self._outdate_surbs()
         self._replies.rotate(self.address, topology, now)
         for account in self._accounts:
@@ -212,6 +213,7 @@ class MixnetClient:
             return
         self._factory.address = self.address._replace(gateway=gateway_identity)
         self._factory.older = None
+        self._unprepare(outdated=True)
         self._outdate_surbs()
         if new_tags:
             self._accounts.renew_tags()
@@ -477,11 +479,12 @@ class MixnetClient:
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
 
-    def _unprepare(self) -> None:
-        """Another topology or address: what lies ready has the old routes."""
+    def _unprepare(self, *, outdated: bool) -> None:
+        """Another topology or address: what lies ready has the old routes, and SURBs that may be `outdated`."""
         self._ready_cover.clear()
         self._outbox.drop_spare_surbs()
-        self._ready = deque(outgoing for outgoing in self._ready if not self._outbox.remake(outgoing))
+        ready = [outgoing for outgoing in reversed(self._ready) if not self._outbox.remake(outgoing, outdated=outdated)]
+        self._ready = deque(reversed(ready))
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing happened; not later than the last call while packets could leave at once."""

@@ -38,10 +38,12 @@ def test_requests_begun_after_an_outage(kind: str, seconds: float, number: int) 
         assert report.first < 24
         return
     # Three round trips (`usual`), and a registration or the exit's proof; a second at most where it had to be waited
-    # for whether the exit still knows us.
-    assert report.after_gateway < 1.5 * report.usual + 1.0, str(report)
+    # for whether the exit still knows us. An attempt to register that began before the exit was back costs its time.
+    doomed = 2.5 if kind == "exit" else 0.0
+    assert report.after_gateway < 1.5 * report.usual + 1.0 + doomed, str(report)
     assert report.gateway_back < 4.5
-    if pinned and seconds > noticed:
+    # A gateway that is deaf and not mute goes on delivering what the exit repeats.
+    if pinned and seconds > noticed and not (busy and kind == "gateway deaf"):
         assert report.states_between(report.began + noticed, report.ended) == {"reconnecting"}, report.states
 
 
