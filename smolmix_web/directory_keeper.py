@@ -1,4 +1,4 @@
-"""What a tunnel knows of the network, kept fresh: the first topology and exits, then a new one when `RefreshPlan` says so.
+"""What a tunnel knows of the network, kept fresh: topology and exits first, then a new one when `RefreshPlan` says so.
 
 One timer and at most one request at a time; a pinned topology needs neither.
 """

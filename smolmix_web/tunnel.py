@@ -3,9 +3,9 @@
 Set-up steps, each with its deadline: `storage` (the stored identity, where `clientId` asks for one), `directory`
 (lists, topology, choice of exits), `gateway` (register, claim bandwidth), `exit` (addresses), then `ready`. The loss
 of the gateway or the exit makes it `reconnecting` for as long as it takes, until the exit has shown that it knows us:
-sockets live on through the loss of the gateway, and end with a typed error when their addresses are lost; what is begun
-meanwhile waits, within its own time. What cannot heal makes it `failed`, with the error. Nothing is ever sent by another
-way than the tunnel.
+sockets live on through the loss of the gateway, and end with a typed error when their addresses are lost; what is
+begun meanwhile waits, within its own time. What cannot heal makes it `failed`, with the error. Nothing is ever sent by
+another way than the tunnel.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Without I/O, on top of `ExitSession`, which is one registration. A lost registra
 its sockets at `ExitLost` and builds a new stack at the next `ExitConnected`. A pinned exit is never replaced.
 
 The first registration has `connect_timeout`. From then on the link goes on trying: the exit that was lost first, then
-the other candidates, round after round with back-off. Silence may end, and so may most refusals; only where no candidate
-speaks a version of ours the link fails.
+the other candidates, round after round with back-off. Silence may end, and so may most refusals; only where no
+candidate speaks a version of ours the link fails.
 """
 
 from __future__ import annotations

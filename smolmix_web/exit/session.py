@@ -39,11 +39,11 @@ from .events import (
     OutgoingMessage,
     PolicyDenied,
     Pong,
-    RequestFailed,
 )
 from .liveness import Liveness, Verdict
 from .lp_frame import DATA, OPEN, LpFrame
 from .memory import ExitMemory
+from .pending import PendingRequests
 from .probes import PUBLIC_RESOLVERS, Prober, Server
 from .statistics import ExitStatistics
 from .uplink import Uplink, asks
@@ -54,7 +54,6 @@ CLOSE_TIMEOUT = 5.0  # s for the answer to our disconnect
 DEFAULT_MTU = 1420  # what exits use; only version 10 says so itself
 MIN_MTU, MAX_MTU = 576, 1500
 SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
-MAX_PENDING_REQUESTS = 64
 MAX_EVENTS = 1024
 MAX_INBOUND = 4096  # packets
 UNDER_WAY = 1.0  # s in which what was on its way before an outage may still arrive
@@ -74,13 +73,6 @@ class _Attempt:
     version: int
     stream_id: int
     request_id: int
-    deadline: float
-
-
-@dataclass(frozen=True)
-class _Pending:
-    what: str
-    sent: float
     deadline: float
 
 
@@ -150,7 +142,7 @@ class ExitSession:
         self._wants_check = False
         self._downlink = Downlink(*self._reorder)
         self._sequence = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending = PendingRequests()
         self._close_id = 0
         self._close_deadline = 0.0
         self.attempts = 0  # to connect; each is a stream of its own
@@ -264,9 +256,7 @@ class ExitSession:
     @property
     def proven(self) -> bool:
         """Connected, and no reason to believe that the exit does not know us any more."""
-        if self._liveness is None or self._unproven_since is not None:
-            return False
-        return self._liveness.attempt < 2
+        return self._liveness is not None and self._unproven_since is None and self._liveness.attempt < 2
 
     @property
     def replies_missing(self) -> int:
@@ -283,14 +273,8 @@ class ExitSession:
             self._end(State.CLOSED, ExitDisconnected("requested"))
         if self.state is State.CONNECTED:
             self._poll_connected(now)
-        for request_id, pending in list(self._pending.items()):
-            if now >= pending.deadline:
-                del self._pending[request_id]
-                waited = pending.deadline - pending.sent
-                error = TimeoutExpired(
-                    f"no answer to {pending.what} within {waited:g} s", code="exit_timeout", phase="exit"
-                )
-                self._emit(RequestFailed(request_id, error))
+        for failure in self._pending.expired(now):
+            self._emit(failure)
         self._deliver(self._downlink.poll(now), now)
         out = list(self._control)
         self._control.clear()
@@ -306,7 +290,7 @@ class ExitSession:
         """When `poll` has something to do; -inf when it has already."""
         if self._control:
             return float("-inf")
-        times: list[float | None] = [pending.deadline for pending in self._pending.values()]
+        times = [self._pending.next_deadline()]
         if self.state is State.CONNECTING:
             assert self._attempt is not None
             times.append(min(self._attempt.deadline, self._connect_deadline))
@@ -484,11 +468,11 @@ class ExitSession:
             case messages.UnrequestedDisconnect(reason, text):
                 self._ended_by_exit(reason.name.lower() + (f": {text}" if text else ""))
             case messages.PongResponse(request_id):
-                if (pending := self._answered(request_id, "ping")) is not None:
-                    self._emit(Pong(request_id, now - pending.sent))
+                if (took := self._answered(request_id, "ping", now)) is not None:
+                    self._emit(Pong(request_id, took))
             case messages.HealthResponse(request_id, build, routable):
-                if (pending := self._answered(request_id, "health")) is not None:
-                    self._emit(Health(request_id, now - pending.sent, build, routable))
+                if (took := self._answered(request_id, "health", now)) is not None:
+                    self._emit(Health(request_id, took, build, routable))
             case messages.InfoResponse():
                 self._receive_info(response, now)
 
@@ -532,20 +516,16 @@ class ExitSession:
     def _ask(self, what: str, now: float, timeout: float) -> int:
         if self.state is not State.CONNECTED:
             raise StateError(f"{what}: the exit session is {self.state.value}", phase="exit")
-        if len(self._pending) >= MAX_PENDING_REQUESTS:
-            raise StateError(f"{what}: {MAX_PENDING_REQUESTS} requests wait for an answer", code="busy", phase="exit")
         request_id = self._new_id()
-        self._pending[request_id] = _Pending(what, now, now + timeout)
+        self._pending.add(request_id, what, now, timeout)
         kind = messages.PingRequest if what == "ping" else messages.HealthRequest
         self._queue_request(kind(request_id, self._timestamp(now)), deadline=now + timeout)
         return request_id
 
-    def _answered(self, request_id: int, what: str) -> _Pending | None:
-        pending = self._pending.get(request_id)
-        if pending is None or pending.what != what:
-            self.statistics.unexpected += 1
-            return None
-        return self._pending.pop(request_id)
+    def _answered(self, request_id: int, what: str, now: float) -> float | None:
+        took = self._pending.answered(request_id, what, now)
+        self.statistics.unexpected += took is None
+        return took
 
     def _receive_disconnect(self, response: messages.DisconnectSuccess | messages.DisconnectFailure) -> None:
         if self.state is State.CLOSING:
@@ -570,12 +550,8 @@ class ExitSession:
         self._control.clear()
         self._uplink.clear()
         self._liveness = self._prove_by = None
-        for request_id, pending in self._pending.items():
-            failure = TimeoutExpired(
-                f"the session ended before {pending.what} was answered", code="exit_timeout", phase="exit"
-            )
-            self._emit(RequestFailed(request_id, failure))
-        self._pending.clear()
+        for failure in self._pending.end():
+            self._emit(failure)
         self._emit(event)
 
     # -- small things -------------------------------------------------------------------------------------------------
@@ -606,13 +582,10 @@ class ExitSession:
 
     def _alive(self, now: float, *, answer: bool = False) -> None:
         """A sign of life; `answer`: to a question of ours that is not older than the last outage."""
-        if self._liveness is None:
-            return
-        if self._unproven_since is not None:
-            if not answer and now < self._unproven_since + UNDER_WAY:
-                return
+        since = self._unproven_since
+        if self._liveness is not None and (answer or since is None or now >= since + UNDER_WAY):
             self._unproven_since = self._prove_by = None
-        self._liveness.alive()
+            self._liveness.alive()
 
     def _emit(self, event: ExitEvent) -> None:
         """The last word of a session always gets through; other events have a bound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
@@ -169,7 +170,7 @@ def test_a_pinned_exit_is_never_replaced_and_never_given_up(outage: float) -> No
     exits.advance(outage)
     assert exits.kinds() == [ExitConnected, ExitLost] and exits.link.error is None
     starts = [when for when, _, version in exits.asked if version == 10 and when >= lost]
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert max(gaps) <= 24.0 + 30.0 and len(starts) < 4 + outage / 35
     exits.silent.clear()
     exits.advance(55.0)
@@ -202,7 +203,7 @@ def test_who_waits_makes_the_next_attempt_due_soon() -> None:
     exits.settle()
     exits.advance(6.5)
     assert exits.link.connected
-    assert [number for number in exits.connected_at] == [0, 0]
+    assert exits.connected_at == [0, 0]
 
 
 def test_the_version_that_worked_is_asked_first() -> None:

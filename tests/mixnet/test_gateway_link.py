@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -170,7 +171,7 @@ def test_a_pinned_gateway_is_never_replaced_and_never_given_up(crypto: Crypto, o
     assert {where for _, where in country.opened_at} == {url}
     # Half a minute at most between attempts, and no fewer seconds than a quarter of that once the back-off has grown.
     times = [when for when, _ in country.opened_at]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert max(gaps) <= 30.0 and outage / 31 < len(times) < 20 + outage / 14
     country.down.clear()
     country.advance(30.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from smolmix_web.mixnet.directory import KeyRotationInfo
@@ -43,7 +44,7 @@ def test_a_loss_is_a_reason_at_once_and_many_losses_are_no_more_than_one() -> No
             asked.append(now)
             one.succeeded(topology(), now, UNIX + now)
         now += 0.5
-    gaps = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert min(gaps) >= 0.75 * APART and len(asked) < 15
     assert sum(gaps[-3:]) / 3 > 0.6 * REGULAR, "they come further apart while nothing else is heard"
     # Peace makes the next one quick again.

@@ -42,7 +42,7 @@ class Ended:
 @dataclass
 class Report:
     """Seconds. `usual`: a request without any trouble; `gateway_back` and `ready` after the end of the outage, 0 where
-    the client never noticed it. `states` by the time since the tunnel's start; `began` and `ended` of the outage, too."""
+    the client never noticed it. `states` by the time since the tunnel's start; `began`, `ended` of the outage too."""
 
     usual: float = 0.0
     gateway_back: float = 0.0
@@ -234,4 +234,6 @@ if __name__ == "__main__":
         for seconds in SECONDS:
             for pinned in (True, False):
                 for busy in (False, True):
-                    print(line(kind, seconds, pinned, busy, measure(kind, seconds, pinned=pinned, busy=busy)), flush=True)
+                    print(
+                        line(kind, seconds, pinned, busy, measure(kind, seconds, pinned=pinned, busy=busy)), flush=True
+                    )

@@ -30,7 +30,6 @@ from .auth import FORGET_CLIENT, NEWEST_PROTOCOL, ROTATION_PROTOCOL, choose_prot
 from .frames import FORWARD_V1, FORWARD_V2, NONCE_LENGTH, PUSHED, open_frame, seal_frame
 from .handshake import ClientHandshake
 
-
 # of a refusal that no time heals
 _CREDENTIALS = re.compile(r"credential|coconut|ticket|zk-?nym|e-?cash", re.IGNORECASE)
 
