@@ -53,7 +53,7 @@ class Liveness:
         self._attempts = attempts
         self._next_data = now + self._period()
         self._unanswered_since: float | None = None
-        self._asked = 0.0  # when the newest probe left
+        self._asked = self._first = 0.0  # when the newest probe left, and the first of this doubt
         self._due = 0.0  # what follows it
         self._checks = 0  # asked for since
         self._proven = float("-inf")
@@ -107,8 +107,15 @@ class Liveness:
 
     def _probe(self, now: float, attempt: int) -> Verdict:
         self.attempt, self._asked, self._checks = attempt, now, 0
+        if attempt == 1:
+            self._first = now
         self._due = now + (self._timeout if attempt < self._attempts else self._timeout / 2)
         return Verdict.PROBE
+
+    @property
+    def in_doubt(self) -> bool:
+        """A probe was not answered, although what left well after it has come back."""
+        return self.attempt > 1 and self._proven >= self._first + self._timeout / 2
 
     @property
     def _enough(self) -> float:

@@ -256,7 +256,7 @@ class ExitSession:
     @property
     def proven(self) -> bool:
         """Connected, and no reason to believe that the exit does not know us any more."""
-        return self._liveness is not None and self._unproven_since is None and self._liveness.attempt < 2
+        return self._liveness is not None and self._unproven_since is None and not self._liveness.in_doubt
 
     @property
     def replies_missing(self) -> int:

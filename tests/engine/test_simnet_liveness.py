@@ -163,14 +163,14 @@ def test_answers_that_are_late_do_not_kill_the_exit(options: dict[str, Any]) -> 
     assert session is not None
     alive = session._alive
 
-    def heard() -> None:
+    def heard(now: float, *, answer: bool = False) -> None:
         nonlocal alive_at, late
-        alive()
+        alive(now, answer=answer)
         late = max(late, seen.tunnel.queue.now - alive_at) if alive_at else 0.0
         alive_at = seen.tunnel.queue.now
 
     session._alive = heard  # type: ignore[method-assign]
-    heard()
+    heard(host.now())
     host.frame_cost = 0.016
     seen.tunnel.run(75)
     assert late > 42.5, "a machine that is idle gives an exit up after this time"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import time
 from typing import Any
 
@@ -139,7 +140,8 @@ async def test_a_download_survives_the_loss_of_its_gateway(localnet: Network) ->
     status, body = await asyncio.wait_for(download, 60)
     assert (status, hashlib.sha256(body).hexdigest()) == (200, body_sha256(700_000))
     await tunnel.close()
-    assert [state for state in states if state != "connecting"] == [
+    # Of two in a row that are equal the step is another: first the gateway, then the exit that proves itself.
+    assert [state for state, _ in itertools.groupby(states) if state != "connecting"] == [
         "ready",
         "reconnecting",
         "ready",
