@@ -30,7 +30,6 @@ from .auth import FORGET_CLIENT, NEWEST_PROTOCOL, ROTATION_PROTOCOL, choose_prot
 from .frames import FORWARD_V1, FORWARD_V2, NONCE_LENGTH, PUSHED, open_frame, seal_frame
 from .handshake import ClientHandshake
 
-
 # of a refusal that no time heals
 _CREDENTIALS = re.compile(r"credential|coconut|ticket|zk-?nym|e-?cash", re.IGNORECASE)
 
@@ -485,8 +484,8 @@ class GatewaySession:
                 f"the gateway refuses bandwidth: {text}", code="bandwidth_refused", phase="gateway", reason="refused"
             )
         return GatewayError(
-            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client does "
-            f"not have; another gateway is needed (its words: {text})",
+            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client "
+            f"does not have; another gateway is needed (its words: {text})",
             code="bandwidth_refused",
             phase="gateway",
             reason="credentials_only",

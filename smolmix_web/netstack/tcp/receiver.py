@@ -61,8 +61,8 @@ class Receiver:
         "_dsack",
         "_gap_acked_at",
         "_gap_hidden_until",
-        "_hides_gaps",
         "_granted",
+        "_hides_gaps",
         "_ranges",
         "_reported",
         "_taken",
@@ -258,9 +258,10 @@ class Receiver:
             beyond = 2 * (end - rcv_nxt)
             if beyond > self.capacity and len(self._buffer) * 4 <= self.capacity:
                 self._enlarge(min(beyond, max(self._config.receive_buffer_max, self.capacity)))
-        if payload and self._hides_gaps:
+        if payload and self._hides_gaps and self._dsack is None:
             self.ack_at = min(self.ack_at, self._gap_hidden_until)
         elif payload:
+            self._hides_gaps = False  # what comes twice was taken for lost already
             self._acknowledge_gap(now)
         elif fin:
             self._acknowledge_at_once()
