@@ -169,7 +169,7 @@ def test_the_window_grows_for_a_fast_reader_up_to_the_limit() -> None:
     assert slow.capacity == 1000
 
 
-# -- holes that fill by themselves --------------------------------------------------------------------------------------
+# -- holes that fill by themselves -------------------------------------------------------------------------------------
 
 PATIENCE = 0.06
 
