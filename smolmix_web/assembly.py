@@ -28,6 +28,7 @@ from .rand import RandomSource
 from .storage.identity import StoredIdentity
 
 QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
+GAP_PATIENCE = 0.06  # s: servers know nothing of mixes, and take what was overtaken by more than a few for lost
 PAIR_TIMEOUT = 100  # ms that the exit waits for the second half of a pair; its own 20 ms leave one in fifty alone
 
 
@@ -117,6 +118,7 @@ def _tcp_config(buffer_size: int, *, paired: bool) -> TcpConfig:
         receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
         send_buffer=max(buffer_size, usual.send_buffer),
         queue_target=QUEUE_TARGET,
+        gap_patience=GAP_PATIENCE,
         lateness=MIX_LATENESS,
         receive_packet_max=TARGET_SIZE // 2 - PREFIX_SIZE if paired else usual.receive_packet_max,
         timestamps=not paired,

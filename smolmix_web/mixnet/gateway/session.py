@@ -482,8 +482,8 @@ class GatewaySession:
                 f"the gateway refuses bandwidth: {text}", code="bandwidth_refused", phase="gateway", reason="refused"
             )
         return GatewayError(
-            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client does "
-            f"not have; another gateway is needed (its words: {text})",
+            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client "
+            f"does not have; another gateway is needed (its words: {text})",
             code="bandwidth_refused",
             phase="gateway",
             reason="credentials_only",
