@@ -369,7 +369,7 @@ class GatewaySession(ABC):
             amount = gateway.free_grant()
             if amount is None:
                 gateway.counters.add("refused.claim")
-                self.say(control.Error("only bandwidth credentials are accepted here"))
+                self.say(control.Error("This gateway is only accepting coconut credentials for bandwidth"))
             else:
                 gateway.counters.add("claims")
                 self.say(control.Bandwidth(record.grant(amount, unix_time)))

@@ -28,6 +28,7 @@ from .rand import RandomSource
 from .storage.identity import StoredIdentity
 
 QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
+GAP_PATIENCE = 0.06  # s: servers know nothing of mixes, and take what was overtaken by more than a few for lost
 PAIR_TIMEOUT = 100  # ms that the exit waits for the second half of a pair; its own 20 ms leave one in fifty alone
 
 
@@ -78,6 +79,8 @@ def make_engine(
     )
 
     paired = options.tcp_segments == "paired"
+    servers = options.primary_dns, options.fallback_dns
+    resolvers = [(server.address, server.port if server.scheme == "udp" else None) for server in servers]
 
     def exit_session(versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(
@@ -88,6 +91,7 @@ def make_engine(
             connect_timeout=limit,
             attempt_timeout=attempt,
             buffer_timeout=PAIR_TIMEOUT if paired else None,
+            resolvers=resolvers,
         )
 
     return Engine(
@@ -95,7 +99,7 @@ def make_engine(
         gateway=gateway,
         mixnet=MixnetClient(crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
         exit_link=ExitLink(
-            exits, exit_session, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
+            exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
         ),
         stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,
@@ -114,6 +118,7 @@ def _tcp_config(buffer_size: int, *, paired: bool) -> TcpConfig:
         receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
         send_buffer=max(buffer_size, usual.send_buffer),
         queue_target=QUEUE_TARGET,
+        gap_patience=GAP_PATIENCE,
         lateness=MIX_LATENESS,
         receive_packet_max=TARGET_SIZE // 2 - PREFIX_SIZE if paired else usual.receive_packet_max,
         timestamps=not paired,

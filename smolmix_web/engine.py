@@ -17,7 +17,7 @@ from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .errors import DirectoryError, NetworkError, SmolmixError, StateError
+from .errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
 from .mixnet.base58 import base58_encode
@@ -36,6 +36,8 @@ MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are
 SURBS_LOW, SURBS_HIGH, SURBS_PATIENCE = 30, 54, 2.0
 STALL_LIMIT = 30.0  # s that it may stay so
 LATE = 5.0  # s; a poll this late means that the machine slept
+# The time that an exit gets to prove itself where it may have forgotten us: at least, and in round trips.
+PATIENCE, PATIENCE_TRIPS = 0.6, 3.0
 
 
 class Engine:
@@ -62,6 +64,7 @@ class Engine:
         self._observer = observer  # of every stack in turn, for captures and statistics
         self._stack: Stack | None = None
         self._gateway_up = False
+        self._exit_attempt = (0, 0)
         self._held_back = False
         self._due: float | None = None
         self._congested = False
@@ -73,30 +76,43 @@ class Engine:
         self.strangers = 0
 
     @property
-    def has_address(self) -> bool:
-        """Sockets may be opened now, even if their packets have to wait for the gateway."""
-        return self._stack is not None
-
-    @property
     def stack(self) -> Stack:
-        """The IP stack; `StateError` while there is no address."""
+        """The IP stack; `TunnelError` `tunnel_reconnecting` while there is no address."""
         if self._stack is None:
-            raise StateError("the tunnel has no address now", code="tunnel_down", phase="exit")
+            message = "the tunnel has no address now"
+            raise TunnelError(message, code="tunnel_reconnecting", phase=self.state[1] or "exit")
         return self._stack
+
+    def has(self, stack: Stack) -> bool:
+        """Is it still the stack of our addresses?"""
+        return stack is self._stack
 
     @property
     def state(self) -> tuple[str, str | None]:
-        """State and step for users: `connecting` until an exit took us, from then on `ready` or `reconnecting`."""
+        """State and step for users: `connecting` until an exit took us, from then on `ready` or `reconnecting`.
+        `ready` is said only while packets can leave and the exit has shown that it knows us."""
         if self.error is not None:
             return "failed", None
         step = None
-        if not self.gateway.ready:
+        if not self.gateway.can_forward:
             step = "gateway"
-        elif not self.exit.connected:
+        elif not self.mixnet.usable:
+            step = "directory"
+        elif not self.exit.proven:
             step = "exit"
         if step is None:
             return "ready", None
         return ("reconnecting" if self.exit.registrations else "connecting"), step
+
+    @property
+    def troubles(self) -> int:
+        """Grows with each loss that may mean that what we know of the network is old."""
+        return self.gateway.losses + self.exit.losses + self.exit.rounds + self.mixnet.ack_droughts
+
+    def want(self, now: float) -> None:
+        """Somebody waits for the tunnel: what is away is asked soon."""
+        self.gateway.want(now)
+        self.exit.want(now)
 
     # -- the socket -------------------------------------------------------------------------------
 
@@ -127,6 +143,7 @@ class Engine:
             else:
                 self.strangers += 1
         if self.exit.session is not None:
+            self.exit.session.path_proven(self.mixnet.proven, now)
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
 
@@ -153,17 +170,24 @@ class Engine:
 
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
-        self._notice_sleep(now, unix_time)
+        self.notice_sleep(now, unix_time)
         frames = self.gateway.poll(now, unix_time)
         self._follow_gateway(now)
+        self._take_exit(now)
         if not self._can_send:
             self._pump_stack(now)
             return frames
         if not self.exit.started:
             self.exit.start(now, unix_time)
         self._pump_stack(now)
-        for message in self.exit.poll(now, unix_time):
+        messages = self.exit.poll(now, unix_time)
+        if self.exit.attempt != self._exit_attempt:
+            self._exit_attempt = self.exit.attempt
+            self.mixnet.forget_recipient(self.exit.recipient)
+        for message in messages:
             self._send(message, now)
+        if self.exit.session is not None and self.exit.session.take_check():
+            self.mixnet.check_path(now)
         self._take_exit(now)
         frames += [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
         # What was just sent may have made room for the packets held back.
@@ -228,8 +252,12 @@ class Engine:
 
     def set_topology(self, topology: Topology, now: float) -> None:
         """A new snapshot of the network."""
-        self.gateway.set_topology(topology)
+        before = self.mixnet.topology
+        self.gateway.set_topology(topology, now)
         self.mixnet.set_topology(topology, now)
+        if before is not None and before.rotation_id != topology.rotation_id:
+            self.exit.rotated(now)
+        self._follow_gateway(now)
 
     def network_changed(self, now: float, *, online: bool = True) -> None:
         """The machine came online, or suspects that it did: ask everybody at once instead of waiting. Not `online`:
@@ -240,19 +268,23 @@ class Engine:
         self.gateway.retry_now(now)
         self._follow_gateway(now)
         if self.gateway.ready:
-            self.exit.link_up(now)
+            self._exit_up(now)
 
-    def _notice_sleep(self, now: float, unix_time: float) -> None:
-        """A poll long after its deadline, or a wall clock that ran on without us: the machine slept."""
+    def notice_sleep(self, now: float, unix_time: float) -> None:
+        """A poll long after its deadline, or a wall clock that ran on without us: the machine slept. Ask before any
+        use of the tunnel: the user's own timers may be due before ours."""
         # A deadline that was past when it was given says nothing about sleep.
         late = self._due is not None and now > max(self._due, self._polled) + LATE
         offset = unix_time - now
+        missed = 0.0 if self._unix_offset is None else max(0.0, offset - self._unix_offset)
         jumped = self._unix_offset is not None and abs(offset - self._unix_offset) > LATE
         self._polled, self._unix_offset = now, offset
         if late or jumped:
             self._due = None
             self.wakes += 1
+            self.exit.slept(missed)
             self.network_changed(now)
+            self._take_exit(now)
 
     # -- what happened ------------------------------------------------------------------------------
 
@@ -275,7 +307,13 @@ class Engine:
                 moved = NetworkError("the tunnel moved to another gateway", code="tunnel_moved", phase="gateway")
                 self.exit.renew(moved, now)
         self.mixnet.resume(now)
-        self.exit.link_up(now)
+        self._exit_up(now)
+        if self.exit.connected and self._stack is not None and self._stack.connections:
+            self.mixnet.restock(self.exit.recipient, now)
+
+    def _exit_up(self, now: float) -> None:
+        trip = self.mixnet.round_trip
+        self.exit.link_up(now, PATIENCE if trip is None else max(PATIENCE, PATIENCE_TRIPS * trip))
 
     def _take_exit(self, now: float) -> None:
         self.exit.follow(now)

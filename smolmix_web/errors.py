@@ -91,6 +91,7 @@ RETRYABLE = frozenset(
         "tls_truncated",
         "truncated_body",
         "tunnel_moved",
+        "tunnel_reconnecting",
         "worker_crashed",
     }
 )

@@ -2,46 +2,43 @@
 
 Set-up steps, each with its deadline: `storage` (the stored identity, where `clientId` asks for one), `directory`
 (lists, topology, choice of exits), `gateway` (register, claim bandwidth), `exit` (addresses), then `ready`. The loss
-of the gateway or the exit makes it `reconnecting`: sockets live on through the loss of the gateway, and end with a
-typed error when their addresses are lost. What cannot be healed in time makes it `failed`, with the error. Nothing is
-ever sent by another way than the tunnel.
+of the gateway or the exit makes it `reconnecting` for as long as it takes, until the exit has shown that it knows us:
+sockets live on through the loss of the gateway, and end with a typed error when their addresses are lost; what is
+begun meanwhile waits, within its own time. What cannot heal makes it `failed`, with the error. Nothing is ever sent by
+another way than the tunnel.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .assembly import Pinned, make_engine
 from .crypto import load_crypto
 from .crypto.provider import Crypto
 from .deadline import Deadline
 from .dial import Connected, Dialer
-from .directory_loader import load
-from .dns import DnsAnswer, Resolver
+from .directory_keeper import DirectoryKeeper
+from .dns import Answer, DnsAnswer, Resolver
 from .dns.names import parse_address
 from .driver import Driver
 from .engine import Engine
 from .errors import (
     AddressError,
-    DirectoryError,
     SmolmixError,
     StateError,
     StorageError,
     TunnelError,
     UsageError,
 )
-from .exit.link import MAX_CANDIDATES
-from .host.base import Host, TimerHandle
+from .host.base import Host
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
 from .http.connector import NetConnector
 from .http.doh import DnsOverHttps
 from .http.timeouts import Timeouts
-from .mixnet.directory import Resource
-from .mixnet.directory_query import DirectoryQuery
-from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
+from .mixnet.exits import ExitCandidate
 from .mixnet.gateway.link import GatewayLink
 from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
@@ -54,10 +51,9 @@ from .tls import TlsOptions, check_roots
 from .websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
 from .websocket import connect as connect_websocket
 
-TOPOLOGY_REFRESH = 300.0  # s
-TOPOLOGY_RETRY = 30.0  # s after a refresh that failed
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
-READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel without address
+READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel that is reconnecting, unless it has less
+REPEATS = 2  # times that the opening of a connection is begun anew because our addresses were lost meanwhile
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
 MAX_ECHO = 65_536  # bytes; more fits no packet
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
@@ -66,6 +62,7 @@ _ALIVE = ("connecting", "ready", "reconnecting")
 _TRYING = ("connecting", "reconnecting")
 
 OnChange = Callable[[dict[str, Any]], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,6 @@ class Tunnel:
         self._started = False
         self._store: IdentityStore | None = None
         self._identity: StoredIdentity | None = None
-        self._exits: list[ExitCandidate] = []
         self._engine: Engine | None = None
         self._driver: Driver | None = None
         self._resolver: Resolver | None = None
@@ -116,10 +112,8 @@ class Tunnel:
         self._connector: NetConnector | None = None
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
-        self._refresh_timer: TimerHandle | None = None
-        self._refreshing: asyncio.Task[None] | None = None
-        self._wakes = 0
-        self._stale = False  # the last refresh of the topology failed
+        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
+        self._troubles = (0, 0)
         self._waiters: list[asyncio.Future[None]] = []
 
     # -- life ---------------------------------------------------------------------------------------
@@ -144,9 +138,9 @@ class Tunnel:
     async def _set_up(self) -> None:
         await self._open_store()
         self._change("connecting", "directory")
-        topology = await self._load_directory()
+        topology, exits = await self._directory.first()
         self._settled = asyncio.get_running_loop().create_future()
-        self._engine = self._make_engine(topology)
+        self._engine = self._make_engine(topology, exits)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
         options = self._options
         keepalive, roots, defaults = options.tcp_keepalive_ms / 1000, options.ca_certificates, options.default_roots
@@ -162,7 +156,12 @@ class Tunnel:
             https=self._doh,
         )
         self._connector = NetConnector(
-            self._driver, self._resolver, extra_roots=roots, default_roots=defaults, keepalive=keepalive
+            self._driver,
+            self._resolver,
+            extra_roots=roots,
+            default_roots=defaults,
+            keepalive=keepalive,
+            anew=self._anew,
         )
         self._http = HttpClient(
             self._driver,
@@ -177,8 +176,7 @@ class Tunnel:
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        if self._pinned.topology is None:
-            self._refresh_timer = self._host.call_later(TOPOLOGY_REFRESH, self._refresh)
+        self._directory.start(self._engine, self._driver.wake)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
@@ -192,33 +190,7 @@ class Tunnel:
         self._store = await open_store(self._host, options.client_id, options.storage_passphrase, self._warn)
         self._identity = self._store.identity if self._store is not None else None
 
-    async def _load_directory(self) -> Topology:
-        options = self._options
-        preferred = self._pinned.exit
-        if self._pinned.topology is not None:
-            assert preferred is not None
-            # Nobody tells the exit's version: try both.
-            self._exits = [pinned_exit(preferred)._replace(protocols=(10, 9))]
-            return self._pinned.topology
-        lists, exits = DirectoryQuery.for_topology(), DirectoryQuery.for_exits()
-        base = await load(self._host, options.directory_urls, lists)
-        topology = Topology.from_query(lists)
-        # The exits come from the server that gave the topology, so that the two agree.
-        await load(self._host, [base], exits)
-        described = exits.described.nodes
-        if preferred is not None:
-            if not topology.knows(preferred.gateway):
-                raise DirectoryError(
-                    "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
-                )
-            self._exits = [pinned_exit(preferred, described)]
-        else:
-            all_nodes = exits.skimmed(Resource.ALL_NODES).nodes
-            candidates = exit_candidates(described, all_nodes, topology.knows)
-            self._exits = draw_exits(self._host.rng, candidates, MAX_CANDIDATES)
-        return topology
-
-    def _make_engine(self, topology: Topology) -> Engine:
+    def _make_engine(self, topology: Topology, exits: Sequence[ExitCandidate]) -> Engine:
         if self._identity is None:
             self._identity = StoredIdentity(ClientKeys.generate(self._host.rng))
         return make_engine(
@@ -229,7 +201,7 @@ class Tunnel:
             pinned=self._pinned,
             identity=self._identity,
             topology=topology,
-            exits=self._exits,
+            exits=exits,
             observer=self._observer,
         )
 
@@ -237,13 +209,18 @@ class Tunnel:
         """Called after every poll: cheap unless something happened."""
         engine, settled = self._engine, self._settled
         assert engine is not None and settled is not None
-        if engine.wakes != self._wakes:
-            # What we knew of the network is as old as the sleep was long.
-            self._wakes = engine.wakes
-            self._refresh()
+        troubles = (engine.wakes, engine.troubles)
+        if troubles != self._troubles:
+            # What we knew of the network may be too old.
+            self._troubles = troubles
+            self._directory.trouble()
         state, step = engine.state
+        if state not in _TRYING:
+            self._release()
         if state == self.state and step == self.step:
             return
+        if self._directory.stale and step != "gateway":
+            self._directory.trouble()  # it may be back as well
         self._keep_identity(engine.gateway)
         if state == "failed":
             assert engine.error is not None
@@ -297,8 +274,8 @@ class Tunnel:
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
-            if online and self._stale:
-                self._refresh()
+            if online and self._directory.stale:
+                self._directory.trouble()
 
     def _fail(self, error: SmolmixError) -> None:
         self.error = error
@@ -309,12 +286,7 @@ class Tunnel:
             self._change("failed")
 
     def _tear_down(self) -> None:
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
-            self._refresh_timer = None
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            self._refreshing = None
+        self._directory.close()
         self._close_clients(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
         if self._driver is not None:
             self._driver.close()
@@ -332,12 +304,16 @@ class Tunnel:
         self.state, self.step = state, step
         self._host.log(f"tunnel {state}" + (f": {step}" if step else ""))
         if state not in _TRYING:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._release()
         if self._on_change is not None:
             self._on_change(self.snapshot())
+
+    def _release(self) -> None:
+        """Operations that wait may look again."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _warn(self, warning: SmolmixError) -> None:
         self.warnings.append(warning)
@@ -372,62 +348,59 @@ class Tunnel:
         names = {f"dns_{name}": count for name, count in vars(self._resolver.statistics).items()}
         return {**self._engine.statistics(), **names}
 
-    # -- the topology stays fresh -------------------------------------------------------------------
-
-    def _refresh(self) -> None:
-        if self._pinned.topology is not None:
-            return
-        if self._refresh_timer is not None:
-            self._refresh_timer.cancel()
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_by_time())
-
-    async def _refresh_by_time(self) -> None:
-        again, self._stale = TOPOLOGY_REFRESH, False
-        try:
-            await self.refresh_topology()
-        except SmolmixError as error:
-            # The old topology goes on; the network changes slowly.
-            self._host.log(f"topology refresh failed: {error}")
-            again, self._stale = TOPOLOGY_RETRY, True
-        if self.state in _ALIVE:
-            self._refresh_timer = self._host.call_later(again, self._refresh)
-
     async def refresh_topology(self) -> None:
-        """Ask the directory now; it is asked every `TOPOLOGY_REFRESH` seconds anyway."""
-        engine, driver = self._engine, self._driver
-        assert engine is not None and driver is not None
-        query = DirectoryQuery.for_topology()
-        await load(self._host, self._options.directory_urls, query)
-        engine.set_topology(Topology.from_query(query), self._host.now())
-        driver.wake()
+        """Ask the directory now; it is asked regularly, and after losses, anyway (mixnet/refresh.py)."""
+        await self._directory.refresh()
 
     # -- use ----------------------------------------------------------------------------------------
 
     def _net(self) -> Driver:
         if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
-                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down")
+                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down") from self.error
             raise StateError(f"the tunnel is not ready but {self.state}", code="tunnel_down")
         return self._driver
 
     async def _usable(self) -> Driver:
-        """The network once it has an address: while an exit is being found anew, operations wait and do not fail."""
+        """The network once it works: while the gateway or an exit is being found anew, operations wait and do not fail.
+        The caller's own deadline counts, too."""
         driver, engine = self._net(), self._engine
         assert engine is not None
-        if not engine.has_address:
-            async with Deadline(self._host, READY_TIMEOUT, "tunnel"):
-                while not engine.has_address:
-                    waiter = asyncio.get_running_loop().create_future()
-                    self._waiters.append(waiter)
-                    await waiter
-                    driver = self._net()
+        # After a sleep the caller may be awake before our timers.
+        engine.notice_sleep(self._host.now(), self._host.unix_time())
+        if engine.state[0] == "ready":
+            return driver
+        self._engine_changed()
+        driver.wake()
+        async with Deadline(self._host, READY_TIMEOUT, "tunnel"):
+            while engine.state[0] != "ready":
+                engine.want(self._host.now())
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
+                await waiter
+                driver = self._net()
         return driver
 
     async def usable(self) -> None:
-        """Returns when sockets may be opened: at once, unless an exit is being found anew. Errors: `StateError`,
-        `TunnelError`, `TimeoutExpired(phase="tunnel")`."""
+        """Returns when sockets may be opened: at once, unless the gateway or an exit is being found anew. Errors:
+        `StateError`, `TunnelError`, `TimeoutExpired(phase="tunnel")`."""
         await self._usable()
+
+    async def _anew(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Do what may be done twice, such as asking for a name or opening a connection, once the tunnel is usable, and
+        again where it failed because our addresses were lost meanwhile."""
+        for repeats in range(REPEATS + 1):
+            stack = (await self._usable()).stack
+            try:
+                return await operation()
+            except SmolmixError:
+                if repeats == REPEATS or self._engine is None or self._engine.has(stack):
+                    raise
+        raise AssertionError
+
+    def _left(self, limit: float | None, begun: float) -> float | None:
+        """What remains of a limit in seconds after waiting for the tunnel since `begun`."""
+        return None if limit is None else max(0.001, limit - (self._host.now() - begun))
 
     async def fetch(self, request: HttpRequest | str, **fields: Any) -> HttpResponse:
         """HTTP over the tunnel, see `HttpClient.fetch`: `fetch(url, method="POST", body=b"...")`.
@@ -435,8 +408,13 @@ class Tunnel:
         `fields` are those of `HttpRequest`; given together with one, they replace its own.
         """
         request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
-        await self._usable()
+        total = (request.timeouts or self.timeouts).total if request.timeout is None else request.timeout
+        begun = self._host.now()
+        async with Deadline(self._host, total, "total"):
+            await self._usable()
         assert self._http is not None
+        if self._host.now() > begun:
+            request = replace(request, timeout=self._left(total, begun))
         response = await self._http.fetch(request)
         response.timings.exit = self.snapshot()["exit"]
         return response
@@ -452,9 +430,13 @@ class Tunnel:
 
     async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
         """Addresses of a name, asked through the tunnel."""
-        await self._usable()
-        assert self._resolver is not None
-        return [answer.address for answer in await self._resolver.resolve(name, family=family)]
+
+        def ask() -> Awaitable[list[Answer]]:
+            assert self._resolver is not None
+            return self._resolver.resolve(name, family=family)
+
+        async with Deadline(self._host, self.timeouts.dns, "dns"):
+            return [answer.address for answer in await self._anew(ask)]
 
     async def lookup(
         self,
@@ -466,10 +448,16 @@ class Tunnel:
         fresh: bool = False,
     ) -> DnsAnswer:
         """Records of a name, asked through the tunnel, see `Resolver.lookup`; `timeout` by default the tunnel's."""
-        await self._usable()
-        assert self._resolver is not None
         limit = self.timeouts.dns if timeout is None else timeout
-        return await self._resolver.lookup(name, type, timeout=limit, server=server, fresh=fresh)
+        begun = self._host.now()
+
+        def ask() -> Awaitable[DnsAnswer]:
+            assert self._resolver is not None
+            left = self._left(limit, begun)
+            return self._resolver.lookup(name, type, timeout=left, server=server, fresh=fresh)
+
+        async with Deadline(self._host, limit, "dns"):
+            return await self._anew(ask)
 
     def clear_dns_cache(self) -> None:
         """Forget what names were resolved."""
@@ -488,7 +476,7 @@ class Tunnel:
     ) -> WebSocketConnection:
         """Open a WebSocket over the tunnel: arguments and errors of `websocket.connect`."""
         return await connect_websocket(
-            await self._usable(),
+            self._net(),
             self._resolver,
             url,
             protocols,
@@ -517,16 +505,20 @@ class Tunnel:
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
         limits = timeouts or self.timeouts
-        async with Deadline(self._host, limits.total, "total"):
-            dialer = await self._dialer()
+
+        async def dial() -> Connected:
+            dialer = self._dialer
             addresses = await dialer.addresses(host, limits.dns, family)
             stream = await dialer.tcp(addresses, port, limits.connect, options)
             if not tls:
                 return Connected(stream, local=stream.local, remote=stream.remote)
             return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
 
-    async def _dialer(self) -> Dialer:
-        await self._usable()
+        async with Deadline(self._host, limits.total, "total"):
+            return await self._anew(dial)
+
+    @property
+    def _dialer(self) -> Dialer:
         assert self._connector is not None
         return self._connector.dialer
 
@@ -553,7 +545,7 @@ class Tunnel:
         """A UDP socket that speaks with one peer only, and hears of ICMP errors about it."""
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="udp")
-        addresses = await (await self._dialer()).addresses(host, self.timeouts.dns, family)
+        addresses = await self._anew(lambda: self._dialer.addresses(host, self.timeouts.dns, family))
         socket = self.bind_udp(local_port, receive_buffer=receive_buffer)
         try:
             socket.connect(addresses[0], port)
@@ -572,7 +564,6 @@ class Tunnel:
         """
         if size < 0:
             raise UsageError(f"size {size} is negative", code="bad_size", phase="ping")
-        dialer = await self._dialer()
-        addresses = await dialer.addresses(host, self.timeouts.dns, family)
+        addresses = await self._anew(lambda: self._dialer.addresses(host, self.timeouts.dns, family))
         payload = self._host.rng.bytes(min(size, MAX_ECHO))
         return PingReply(addresses[0], await ping(self._net(), addresses[0], payload, timeout))

@@ -190,7 +190,8 @@ export class MixTunnel extends Target {
     connection?.stop(error);
     const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
     const typed = error instanceof MixError ? error : mixError("internal", message);
-    const detail = { name: typed.kind === "MixError" ? name : typed.kind, code: typed.code, phase: typed.phase, message };
+    const { code, phase, reason, retryable } = typed;
+    const detail = { name: typed.kind === "MixError" ? name : typed.kind, code, phase, message, reason, retryable };
     this.#change({ ...last, state: "failed", step: null, error: typed.option ? { ...detail, option: typed.option } : detail });
   }
 

@@ -251,6 +251,8 @@ class ExitRouter:
 
     def _route(self, client: ConnectedClient, packet: bytes, info: packets.PacketInfo, now: float) -> None:
         allowed = self.config.allow_local_ips or is_global(info.destination)
+        if not allowed:
+            self.counters.add("refused.not_global")  # beside the next: a real exit warns its operator of each
         if not (allowed and self._policy.allows(info.destination, info.port)):
             self.counters.add("refused.policy")
             host = f"[{info.destination}]" if info.destination.version == 6 else str(info.destination)

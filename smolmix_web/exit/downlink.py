@@ -7,7 +7,8 @@ longer than `hold` seconds or `window` frames (docs/protocol/ipr.md 4.3).
 
 With `window` 0, the default of a session, every frame passes at once. In simulated downloads of 1 MB with the delays
 of three mixes, windows of 16 to 32 frames made a sender with SACK 10 % faster at best, and much slower as soon as
-frames were lost; they are for senders without SACK.
+frames were lost; they are for senders without SACK. The others get the same from our TCP, which tells of no hole before
+it had time to fill (netstack/tcp/receiver.py), and so lets no flow wait for another one's frames.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ Sans I/O. The owner passes mixnet payloads to `receive`, IP packets to `send_pac
 
 The first version of `versions` is tried for `ATTEMPT_TIMEOUT`, then the next, each with its own stream id, so that
 a late answer to an earlier attempt is told from the present one.
+
+After the owner had no gateway for a while the exit has to prove that it still knows us (`link_up`, `proven`): only an
+answer to a question asked since, or what comes too late to have been under way before, is a proof. Where the exit has
+forgotten us for certain nobody asks, and where it may have, little patience is enough (memory.py).
 """
 
 from __future__ import annotations
@@ -35,12 +39,14 @@ from .events import (
     OutgoingMessage,
     PolicyDenied,
     Pong,
-    RequestFailed,
 )
-from .liveness import EXIT_ADDRESS, Liveness, Verdict, echo_request, is_echo_reply
+from .liveness import Liveness, Verdict
 from .lp_frame import DATA, OPEN, LpFrame
+from .memory import ExitMemory
+from .pending import PendingRequests
+from .probes import PUBLIC_RESOLVERS, Prober, Server
 from .statistics import ExitStatistics
-from .uplink import Uplink
+from .uplink import Uplink, asks
 
 ATTEMPT_TIMEOUT = 15.0  # s for a version that has a successor
 REQUEST_TIMEOUT = 30.0  # s for ping and health
@@ -48,10 +54,9 @@ CLOSE_TIMEOUT = 5.0  # s for the answer to our disconnect
 DEFAULT_MTU = 1420  # what exits use; only version 10 says so itself
 MIN_MTU, MAX_MTU = 576, 1500
 SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
-MAX_PENDING_REQUESTS = 64
 MAX_EVENTS = 1024
-MAX_PROBES_OUT = 3  # refusals that are taken for answers to our own probes
 MAX_INBOUND = 4096  # packets
+UNDER_WAY = 1.0  # s in which what was on its way before an outage may still arrive
 
 
 class State(enum.Enum):
@@ -71,13 +76,6 @@ class _Attempt:
     deadline: float
 
 
-@dataclass(frozen=True)
-class _Pending:
-    what: str
-    sent: float
-    deadline: float
-
-
 class ExitSession:
     """One session with one exit; a new one is needed to connect again.
 
@@ -86,7 +84,7 @@ class ExitSession:
     owner fills the free room of every message with more, and keeps the account of them. `connect_timeout`: s, over all
     versions. `buffer_timeout`: ms the exit may wait to fill a bundle. `bundle_delay`: s that a packet of ours waits for
     company. `reorder_window` (frames) and `reorder_hold` (s): see downlink.py. `max_queued`: packets that wait for
-    `poll`. The last four: see liveness.py.
+    `poll`. `keepalive` and what follows: see liveness.py. `resolvers`: whom probes ask, see probes.py.
     """
 
     def __init__(
@@ -108,6 +106,7 @@ class ExitSession:
         suspicion: float = liveness.SUSPICION,
         probe_timeout: float = liveness.PROBE_TIMEOUT,
         probe_attempts: int = liveness.PROBE_ATTEMPTS,
+        resolvers: Sequence[Server] = PUBLIC_RESOLVERS,
     ) -> None:
         if not versions or any(version not in (messages.V9, messages.V10) for version in versions):
             raise UsageError(f"versions must be out of 9 and 10, got {list(versions)}")
@@ -128,8 +127,9 @@ class ExitSession:
         self._reorder = (reorder_window, reorder_hold)
         self._data_retransmissions = data_retransmissions
         self._new_liveness = functools.partial(
-            Liveness, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
+            Liveness, rng, keepalive=keepalive, suspicion=suspicion, timeout=probe_timeout, attempts=probe_attempts
         )
+        self._resolvers = tuple(resolvers)
 
         self._unix_offset: float | None = None
         self._attempt: _Attempt | None = None
@@ -137,14 +137,18 @@ class ExitSession:
         self._connect_deadline = 0.0
         self._connected: ExitConnected | None = None
         self._liveness: Liveness | None = None
+        self._prober: Prober | None = None
+        self._asking = False  # among the packets that wait
+        self._wants_check = False
         self._downlink = Downlink(*self._reorder)
         self._sequence = 0
-        self._probe_id = 0
-        self._probe_sequence = 0
-        self._probes_out = 0  # not refused yet, as far as it matters
-        self._pending: dict[int, _Pending] = {}
+        self._pending = PendingRequests()
         self._close_id = 0
         self._close_deadline = 0.0
+        self.attempts = 0  # to connect; each is a stream of its own
+        self._memory: ExitMemory | None = None
+        self._unproven_since: float | None = None
+        self._prove_by: float | None = None
 
         self._control: deque[OutgoingMessage] = deque()
         self._uplink = Uplink(bundle_delay, max_queued)
@@ -182,6 +186,7 @@ class ExitSession:
         if self.state is not State.CONNECTED:
             return 0
         taken = self._uplink.append(packets, now)
+        self._asking = self._asking or any(asks(packet) for packet in packets[:taken])
         self.statistics.packets_sent += taken
         return taken
 
@@ -207,18 +212,51 @@ class ExitSession:
         request = messages.DisconnectRequest(self._close_id, self._timestamp(now))
         self._queue_request(request, deadline=self._close_deadline)
 
-    def probe(self, now: float) -> None:
-        """Check at once whether the exit still knows us: after a sleep, a reconnect, or a suspicion of the owner."""
-        if self._liveness is not None:
-            self._liveness.doubt(now)
+    def path_proven(self, left: float, now: float) -> None:
+        """A packet of the owner's own that left at `left` has come back to it, by whatever way."""
+        if self._liveness is not None and self._memory is not None:
+            self._liveness.path_proven(left, now)
+            self._memory.path_proven(left)
+
+    def take_check(self) -> bool:
+        """Should the owner send a packet to itself now, for `path_proven`?"""
+        wanted, self._wants_check = self._wants_check, False
+        return wanted
 
     def link_down(self, now: float) -> None:
         """The mixnet client lost its gateway: stop judging the exit until `link_up`."""
         if self._liveness is not None:
             self._liveness.pause()
 
-    def link_up(self, now: float) -> None:
-        self.probe(now)
+    def link_up(self, now: float, patience: float = 2.0) -> None:
+        """The mixnet client has a gateway again, or the machine slept: the exit must prove that it knows us. Where it
+        may have forgotten us meanwhile, it gets `patience` seconds for that."""
+        if self.state is not State.CONNECTED:
+            return
+        assert self._liveness is not None and self._memory is not None and self._connected is not None
+        if self._memory.is_gone(now):
+            self._die(f"the exit has forgotten us: it has heard nothing for {self._memory.silence(now):.0f} s")
+            return
+        self._unproven_since = now
+        self._prove_by = now + patience if self._memory.may_be_gone(now) else None
+        self._prober = Prober(self._rng, self._resolvers, (self._connected.ipv4, self._connected.ipv6))
+        self._liveness.doubt(now)
+
+    def slept(self, seconds: float) -> None:
+        """See `ExitMemory`."""
+        if self._memory is not None:
+            self._memory.slept(seconds)
+
+    def rotated(self, now: float) -> None:
+        """The key rotation changed: answers by the SURBs of an attempt under way would hardly be delivered."""
+        if self.state is State.CONNECTING:
+            self._next_version -= 1
+            self._try_next_version(now)
+
+    @property
+    def proven(self) -> bool:
+        """Connected, and no reason to believe that the exit does not know us any more."""
+        return self._liveness is not None and self._unproven_since is None and not self._liveness.in_doubt
 
     @property
     def replies_missing(self) -> int:
@@ -235,20 +273,15 @@ class ExitSession:
             self._end(State.CLOSED, ExitDisconnected("requested"))
         if self.state is State.CONNECTED:
             self._poll_connected(now)
-        for request_id, pending in list(self._pending.items()):
-            if now >= pending.deadline:
-                del self._pending[request_id]
-                waited = pending.deadline - pending.sent
-                error = TimeoutExpired(
-                    f"no answer to {pending.what} within {waited:g} s", code="exit_timeout", phase="exit"
-                )
-                self._emit(RequestFailed(request_id, error))
-        self._deliver(self._downlink.poll(now))
+        for failure in self._pending.expired(now):
+            self._emit(failure)
+        self._deliver(self._downlink.poll(now), now)
         out = list(self._control)
         self._control.clear()
         bundles = self._uplink.take(now)
         if bundles and self._liveness is not None:
-            self._liveness.data_sent(now)
+            self._note_data(now, asks=self._asking)
+            self._asking = self._uplink.waiting > 0 and self._asking
         out += [self._data_message(bundle) for bundle in bundles]
         self.statistics.messages_sent += len(out)
         return out
@@ -257,7 +290,7 @@ class ExitSession:
         """When `poll` has something to do; -inf when it has already."""
         if self._control:
             return float("-inf")
-        times: list[float | None] = [pending.deadline for pending in self._pending.values()]
+        times = [self._pending.next_deadline()]
         if self.state is State.CONNECTING:
             assert self._attempt is not None
             times.append(min(self._attempt.deadline, self._connect_deadline))
@@ -265,7 +298,7 @@ class ExitSession:
             times.append(self._close_deadline)
         elif self.state is State.CONNECTED:
             assert self._liveness is not None
-            times.append(self._liveness.next_deadline())
+            times += [self._liveness.next_deadline(), self._prove_by]
         times += [self._uplink.next_deadline(), self._downlink.next_deadline()]
         return min((time for time in times if time is not None), default=None)
 
@@ -313,6 +346,7 @@ class ExitSession:
         """Open a fresh stream and send the connect along with it; the two may arrive in any order."""
         version = self._versions[self._next_version]
         self._next_version += 1
+        self.attempts += 1
         last = self._next_version == len(self._versions)
         deadline = self._connect_deadline if last else min(self._connect_deadline, now + self._attempt_timeout)
         self._attempt = _Attempt(version, int.from_bytes(self._rng.bytes(8), "big"), self._new_id(), deadline)
@@ -353,7 +387,8 @@ class ExitSession:
             mtu = DEFAULT_MTU
         self.state = State.CONNECTED
         self._liveness = self._new_liveness(now)
-        self._probe_id = self._rng.below(1 << 16)
+        self._memory = ExitMemory(now)
+        self._prober = Prober(self._rng, self._resolvers, (response.ipv4, response.ipv6))
         self._connected = ExitConnected(response.ipv4, response.ipv6, mtu, self._attempt.version)
         self._emit(self._connected)
 
@@ -361,25 +396,35 @@ class ExitSession:
 
     def _poll_connected(self, now: float) -> None:
         assert self._liveness is not None
-        assert self._connected is not None
+        assert self._prober is not None
         verdict = self._liveness.poll(now)
-        if verdict is Verdict.DEAD:
-            error = ExitError("the exit no longer answers for our addresses", code="exit_dead", phase="exit")
-            self._end(State.FAILED, ExitDisconnected(error.code, error), error)
+        if verdict is Verdict.DEAD or (self._prove_by is not None and now >= self._prove_by):
+            self._die("the exit no longer answers for our addresses")
             return
+        if verdict is Verdict.CHECK:
+            self._wants_check = True
         if verdict is Verdict.PROBE:
-            self._probe_sequence = (self._probe_sequence + 1) & 0xFFFF
-            self._probes_out = min(self._probes_out + 1, MAX_PROBES_OUT)
+            # After an outage at once as after a first silence: all ways to answer, and SURBs.
+            attempt = self._liveness.attempt + (self._unproven_since is not None)
             self.statistics.probes += 1
-            self._liveness.data_sent(now)
-            packet = echo_request(self._connected.ipv4, self._probe_id, self._probe_sequence)
-            # Alone and ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed;
-            # a first one takes only those that the owner adds, or every keep-alive would raise the pile.
-            self._queue_request(
-                messages.DataRequest(join((packet,))),
-                surbs=max(2, self._data_surbs) if self._liveness.asked_before else 0,
-                deadline=self._liveness.next_deadline(),
-            )
+            self._note_data(now)
+            # Ahead of the queue. The SURBs of a second one revive an exit that ran out of them unnoticed; a first one
+            # takes only those that the owner adds, or every keep-alive would raise the pile.
+            for _ in range(1 if self._prove_by is None else 2):  # by two routes where there is no time for a second try
+                self._queue_request(
+                    messages.DataRequest(join(self._prober.packets(attempt, now))),
+                    surbs=max(2, self._data_surbs) if attempt > 1 else 0,
+                    deadline=self._liveness.answer_by,
+                )
+
+    def _note_data(self, now: float, *, asks: bool = True) -> None:
+        assert self._liveness is not None and self._memory is not None
+        self._liveness.data_sent(now, asks=asks)
+        self._memory.data_sent(now)
+
+    def _die(self, problem: str) -> None:
+        error = ExitError(problem, code="exit_dead", phase="exit")
+        self._end(State.FAILED, ExitDisconnected(error.code, error), error)
 
     def _data_message(self, bundle: bytes) -> OutgoingMessage:
         data = self._frame(messages.DataRequest(bundle))
@@ -390,21 +435,21 @@ class ExitSession:
         before = self._downlink.duplicates
         bundles = self._downlink.receive(sequence, bundle, now)
         self.statistics.duplicates += self._downlink.duplicates - before
-        self._alive()
-        self._deliver(bundles)
+        self._alive(now)
+        self._deliver(bundles, now)
 
-    def _deliver(self, bundles: Sequence[bytes]) -> None:
-        if self._connected is None:
+    def _deliver(self, bundles: Sequence[bytes], now: float) -> None:
+        if self._prober is None:
             return  # cannot be ours: nothing has an address yet
         for bundle in bundles:
             packets, clean = split(bundle)
             if not clean:
                 self._malformed(malformed("bundle", 0, "truncated"))
             for packet in packets:
-                if is_echo_reply(packet, self._probe_id):
-                    continue
                 if not packet:
                     self._malformed(malformed("bundle", 0, "an empty packet"))
+                elif self._prober.answered(packet):
+                    self._alive(now, answer=True)
                 elif len(self._inbound) >= MAX_INBOUND:
                     self.statistics.overflowed += 1
                 else:
@@ -414,8 +459,8 @@ class ExitSession:
     def _receive_control(self, response: messages.Response, now: float) -> None:
         match response:
             case messages.DataResponse(bundle):
-                self._alive()
-                self._deliver((bundle,))
+                self._alive(now)
+                self._deliver((bundle,), now)
             case messages.ConnectSuccess() | messages.ConnectFailure():
                 self._receive_connect(response, now)
             case messages.DisconnectSuccess() | messages.DisconnectFailure():
@@ -423,18 +468,18 @@ class ExitSession:
             case messages.UnrequestedDisconnect(reason, text):
                 self._ended_by_exit(reason.name.lower() + (f": {text}" if text else ""))
             case messages.PongResponse(request_id):
-                if (pending := self._answered(request_id, "ping")) is not None:
-                    self._emit(Pong(request_id, now - pending.sent))
+                if (took := self._answered(request_id, "ping", now)) is not None:
+                    self._emit(Pong(request_id, took))
             case messages.HealthResponse(request_id, build, routable):
-                if (pending := self._answered(request_id, "health")) is not None:
-                    self._emit(Health(request_id, now - pending.sent, build, routable))
+                if (took := self._answered(request_id, "health", now)) is not None:
+                    self._emit(Health(request_id, took, build, routable))
             case messages.InfoResponse():
                 self._receive_info(response, now)
 
     def _receive_info(self, info: messages.InfoResponse, now: float) -> None:
         match info.reply:
             case messages.PolicyRefusal(destination):
-                self._receive_refusal(destination)
+                self._receive_refusal(destination, now)
             case messages.VersionMismatch(request_version, response_version):
                 assert self._attempt is not None
                 if self.state is not State.CONNECTING or request_version != self._attempt.version:
@@ -451,8 +496,8 @@ class ExitSession:
             case messages.GenericInfo(text):
                 self._emit(ExitNotice(info.level, text))
 
-    def _receive_refusal(self, destination: str) -> None:
-        """A refusal proves that the exit knows our addresses; for our own probe that is all it says."""
+    def _receive_refusal(self, destination: str, now: float) -> None:
+        """A refusal proves that the exit knows our addresses; for our own probe that is all it says to the owner."""
         host, _, port = destination.rpartition(":")
         try:
             address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
@@ -461,10 +506,9 @@ class ExitSession:
         except ValueError:
             self._malformed(malformed("refused destination", 0, f"{destination[:64]!r} is not address:port"))
             return
-        self._alive()
-        if self._probes_out and address == EXIT_ADDRESS and int(port) == 0:
-            self._probes_out -= 1
-        else:
+        ours = self._prober is not None and self._prober.refused(address, int(port))
+        self._alive(now, answer=ours)
+        if not ours:
             self._emit(PolicyDenied(address, int(port)))
 
     # -- requests and the end -----------------------------------------------------------------------------------------
@@ -472,20 +516,16 @@ class ExitSession:
     def _ask(self, what: str, now: float, timeout: float) -> int:
         if self.state is not State.CONNECTED:
             raise StateError(f"{what}: the exit session is {self.state.value}", phase="exit")
-        if len(self._pending) >= MAX_PENDING_REQUESTS:
-            raise StateError(f"{what}: {MAX_PENDING_REQUESTS} requests wait for an answer", code="busy", phase="exit")
         request_id = self._new_id()
-        self._pending[request_id] = _Pending(what, now, now + timeout)
+        self._pending.add(request_id, what, now, timeout)
         kind = messages.PingRequest if what == "ping" else messages.HealthRequest
         self._queue_request(kind(request_id, self._timestamp(now)), deadline=now + timeout)
         return request_id
 
-    def _answered(self, request_id: int, what: str) -> _Pending | None:
-        pending = self._pending.get(request_id)
-        if pending is None or pending.what != what:
-            self.statistics.unexpected += 1
-            return None
-        return self._pending.pop(request_id)
+    def _answered(self, request_id: int, what: str, now: float) -> float | None:
+        took = self._pending.answered(request_id, what, now)
+        self.statistics.unexpected += took is None
+        return took
 
     def _receive_disconnect(self, response: messages.DisconnectSuccess | messages.DisconnectFailure) -> None:
         if self.state is State.CLOSING:
@@ -509,13 +549,9 @@ class ExitSession:
         self.error = error
         self._control.clear()
         self._uplink.clear()
-        self._liveness = None
-        for request_id, pending in self._pending.items():
-            failure = TimeoutExpired(
-                f"the session ended before {pending.what} was answered", code="exit_timeout", phase="exit"
-            )
-            self._emit(RequestFailed(request_id, failure))
-        self._pending.clear()
+        self._liveness = self._prove_by = None
+        for failure in self._pending.end():
+            self._emit(failure)
         self._emit(event)
 
     # -- small things -------------------------------------------------------------------------------------------------
@@ -544,8 +580,11 @@ class ExitSession:
     def _queue_control(self, data: bytes, surbs: int, deadline: float | None) -> None:
         self._control.append(OutgoingMessage(data, surbs, "control", None, deadline))
 
-    def _alive(self) -> None:
-        if self._liveness is not None:
+    def _alive(self, now: float, *, answer: bool = False) -> None:
+        """A sign of life; `answer`: to a question of ours that is not older than the last outage."""
+        since = self._unproven_since
+        if self._liveness is not None and (answer or since is None or now >= since + UNDER_WAY):
+            self._unproven_since = self._prove_by = None
             self._liveness.alive()
 
     def _emit(self, event: ExitEvent) -> None:

@@ -8,8 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..netstack import ip
 from .budget import BUNDLE_ROOM, SMALLEST_ITEM
 from .bundles import BundleEncoder
+
+_SYN_FIN = 0x03
+
+
+def asks(packet: bytes) -> bool:
+    """Does this IP packet want an answer? All but segments of TCP that only acknowledge or reset."""
+    try:
+        if packet[0] >> 4 == 4:
+            start, protocol, end = (packet[0] & 15) << 2, packet[9], packet[2] << 8 | packet[3]
+        else:
+            start, protocol, end = 40, packet[6], 40 + (packet[4] << 8 | packet[5])
+        if protocol != ip.TCP:
+            return True
+        return start + (packet[start + 12] >> 4 << 2) < end or bool(packet[start + 13] & _SYN_FIN)
+    except IndexError:
+        return True
 
 
 class Uplink:

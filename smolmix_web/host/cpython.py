@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import certifi
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidURI
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
@@ -27,6 +27,7 @@ from ..storage.vault import Vault
 from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
 
 _OPEN_TIMEOUT = 15.0
+_CLOSE_TIMEOUT = 2.0  # s that what was written last, and the end of TLS, get to leave
 _MAX_MESSAGE = 1 << 20  # a pushed packet has at most 33 KB, a control message far less
 _READ_SIZE = 65_536
 
@@ -111,31 +112,46 @@ class CPythonHost:
 
 
 class _WebSocket(asyncio.Protocol):
-    """Client WebSocket on an asyncio transport: sends are synchronous, messages arrive as callbacks."""
+    """Client WebSocket on an asyncio transport: sends are synchronous, messages arrive as callbacks.
+
+    TLS is begun on a plain transport that stays at hand: the one on top knows neither what waits below nor that the
+    socket is gone, and both decide what may still be written.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents, tls: ssl.SSLContext) -> None:
+        self._loop = loop
         self._events = events
         self._transport: asyncio.Transport | None = None
+        self._socket: asyncio.Transport | None = None  # the same, or what TLS runs on
         self._closed = False
         self._parts: list[bytes] = []
         self._text = False
         self._protocol: ClientProtocol | None = None
-        self._task = loop.create_task(self._connect(loop, url, tls))
+        self._task = loop.create_task(self._connect(url, tls))
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, url: str, tls: ssl.SSLContext) -> None:
+    async def _connect(self, url: str, tls: ssl.SSLContext) -> None:
         try:
             uri = parse_uri(url)
             self._protocol = ClientProtocol(uri, max_size=_MAX_MESSAGE)
-            await loop.create_connection(lambda: self, uri.host, uri.port, ssl=tls if uri.secure else None)
-        except (OSError, InvalidURI) as error:
+            if not uri.secure:
+                await self._loop.create_connection(lambda: self, uri.host, uri.port)
+                return
+            self._socket, _ = await self._loop.create_connection(asyncio.Protocol, uri.host, uri.port)
+            transport = await self._loop.start_tls(self._socket, self, tls, server_hostname=uri.host)
+            if transport is None:  # lost in the moment of success
+                self._finish("connection closed")
+            else:
+                self.connection_made(transport)
+        except (OSError, InvalidURI, ValueError) as error:  # ValueError: a name or port that no socket takes
             self._finish(f"cannot connect: {error}")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) and self._protocol is not None
         self._transport = transport
+        self._socket = self._socket or transport
         if self._closed:
-            transport.abort()
+            self._socket.abort()
             return
         self._protocol.send_request(self._protocol.connect())
         self._flush()
@@ -146,6 +162,8 @@ class _WebSocket(asyncio.Protocol):
             return
         protocol.receive_data(data)
         for event in protocol.events_received():
+            if self._closed:
+                return
             if isinstance(event, Response):
                 self._deadline.cancel()
                 if protocol.handshake_exc is None:
@@ -165,27 +183,45 @@ class _WebSocket(asyncio.Protocol):
             self._parts.append(bytes(frame.data))
         else:
             return
-        if frame.fin:
-            message = b"".join(self._parts)
-            self._parts = []
-            self._events.socket_message(message.decode() if self._text else message)
+        if not frame.fin:
+            return
+        data, self._parts = b"".join(self._parts), []
+        try:
+            message = data.decode() if self._text else data
+        except UnicodeDecodeError:
+            assert self._protocol is not None
+            self._protocol.fail(CloseCode.INVALID_DATA)
+            self._flush()
+            self._finish("a text that is not UTF-8 (code 1007)")
+            return
+        self._events.socket_message(message)
 
     def eof_received(self) -> None:
+        """What we still had to say is of no use: without us, a full buffer would keep the socket open."""
         if self._protocol is not None:
             self._protocol.receive_eof()
+        self._finish("connection closed")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(f"connection lost: {exc}" if exc else "connection closed")
+        self._deadline.cancel()  # nothing is left to abort
 
     def _expire(self) -> None:
         self._finish(f"no connection in {_OPEN_TIMEOUT:g} s")
 
     def _flush(self) -> None:
-        if self._transport is None or self._protocol is None:
+        assert self._protocol is not None
+        pieces = self._protocol.data_to_send()
+        if self._gone or self._transport is None:
             return
-        for piece in self._protocol.data_to_send():
+        for piece in pieces:
             if piece:
                 self._transport.write(piece)
+
+    @property
+    def _gone(self) -> bool:
+        """Nothing that is written now would leave. `connection_lost` comes later, or never while a buffer is full."""
+        return self._socket is None or self._socket.is_closing()
 
     def _finish(self, reason: str) -> None:
         if self._closed:
@@ -194,12 +230,18 @@ class _WebSocket(asyncio.Protocol):
         self._deadline.cancel()
         if self._transport is not None:
             self._transport.close()
-        else:
+        elif self._task is not asyncio.current_task(self._loop):
             self._task.cancel()
+        if self._socket is not None:
+            # A peer that takes nothing, or leaves the end of TLS unanswered, keeps no socket of ours.
+            self._deadline = self._loop.call_later(_CLOSE_TIMEOUT, self._socket.abort)
         self._events.socket_closed(reason)
 
     def send(self, frame: bytes | str) -> None:
         if self._closed or self._protocol is None or self._protocol.state is not State.OPEN:
+            return
+        if self._gone:
+            self._loop.call_soon(self._finish, "connection lost")
             return
         if isinstance(frame, str):
             self._protocol.send_text(frame.encode())
@@ -213,11 +255,14 @@ class _WebSocket(asyncio.Protocol):
         if self._protocol is not None and self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
-        asyncio.get_running_loop().call_soon(self._finish, "closed by us")
+        self._loop.call_soon(self._finish, "closed by us")
 
     @property
     def buffered(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._closed or self._transport is None or self._socket is None:
+            return 0
+        above = self._transport.get_write_buffer_size() if self._transport is not self._socket else 0
+        return above + self._socket.get_write_buffer_size()
 
 
 def _close_reason(protocol: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,6 +20,9 @@ class Connector(Protocol):
         ...
 
 
+Anew = Callable[[Callable[[], Awaitable[Connected]]], Awaitable[Connected]]
+
+
 class NetConnector:
     """Through the tunnel."""
 
@@ -31,13 +34,21 @@ class NetConnector:
         extra_roots: Sequence[str] = (),
         default_roots: bool = True,
         keepalive: float | None = None,
+        anew: Anew | None = None,
     ) -> None:
         """`extra_roots` are PEM texts trusted besides certifi's, or in place of them without `default_roots`;
-        `keepalive` seconds between TCP probes, None: none."""
+        `keepalive` seconds between TCP probes, None: none. `anew` calls what makes a connection when the tunnel is
+        usable, and once more where the tunnel lost its addresses meanwhile."""
         self._clock = net
+        self._anew = anew
         self.dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
+        if self._anew is None:
+            return await self._connect(url, timeouts, alpn)
+        return await self._anew(lambda: self._connect(url, timeouts, alpn))
+
+    async def _connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str]) -> Connected:
         begin = self._clock.now()
         addresses = await self.dialer.addresses(url.host, timeouts.dns)
         found = self._clock.now()

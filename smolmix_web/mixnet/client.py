@@ -22,7 +22,7 @@ from .acks import decrypt_ack
 from .addresses import Recipient
 from .body import open_body
 from .factory import PacketFactory
-from .fragments import COVER_IDENTIFIER, plan_fragments
+from .fragments import COVER_IDENTIFIER, FragmentIdentifier, plan_fragments
 from .jobs import OutgoingMessage
 from .keys import ClientKeys
 from .lanes import Lane
@@ -52,6 +52,7 @@ WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that 
 
 READY, READY_COVER = 3, 4  # packets of messages and of cover that are made ahead of their tick,
 READY_SURBS = 12  # and SURBs for the messages to come
+MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
@@ -81,6 +82,7 @@ class MixnetClient:
         self.config = config = config or TrafficConfig()
         self.statistics = statistics = MixnetStatistics()
         self._crypto = crypto
+        self._rng = rng
         self._keys = keys
         self._topology: Topology | None = None
         self._usable = False
@@ -102,6 +104,9 @@ class MixnetClient:
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
         self._prepares = False
+        self._check_wanted = False
+        self._checks: dict[FragmentIdentifier, float] = {}  # when they left
+        self._check_back = float("-inf")
         self._messages: deque[ReceivedMessage] = deque()
         self._message_bytes = 0
         self.set_topology(topology, now)
@@ -115,6 +120,16 @@ class MixnetClient:
     @property
     def topology(self) -> Topology | None:
         return self._topology
+
+    @property
+    def usable(self) -> bool:
+        """There is a topology, and our gateway is in it: packets and acks find their way."""
+        return self._usable
+
+    @property
+    def ack_droughts(self) -> int:
+        """How often many packets in a row went without an ack: the nodes may have other keys by now."""
+        return self._outbox.acks.droughts
 
     @property
     def queue_length(self) -> int:
@@ -141,6 +156,16 @@ class MixnetClient:
         """Smoothed share of packets whose ack was not there in time; None before the first one."""
         return self._outbox.acks.clock.loss
 
+    @property
+    def proven(self) -> float:
+        """When a packet left of which we know that it, or its ack, has come back; of several the newest."""
+        return max(self._outbox.acks.proven, self._check_back)
+
+    def check_path(self, now: float) -> None:
+        """Let the next packet be one to ourselves whose return `proven` tells."""
+        self._now = now
+        self._check_wanted = True
+
     def queues(self) -> dict[str, int]:
         """Packets that wait: by lane, `ready` for their tick, and `in_flight` for their ack."""
         return {**self._outbox.lengths(), "ready": len(self._ready), "in_flight": self.in_flight}
@@ -163,15 +188,16 @@ class MixnetClient:
         """A new snapshot. Without one, or when it lacks our gateway, packets wait."""
         previous, was_usable = self._topology, self._usable
         self._now = now
-        self._unprepare()
+        rotated = previous is not None and topology is not None and previous.rotation_id != topology.rotation_id
+        self._unprepare(outdated=rotated)
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
             self._restart_streams(now)
         if topology is None:
             return
-        if previous is not None and previous.rotation_id != topology.rotation_id:
-            self._factory.older = previous if previous.knows(self.address.gateway) else None
+        if rotated:
+            self._factory.older = previous if previous is not None and previous.knows(self.address.gateway) else None
             self._outdate_surbs()
         self._replies.rotate(self.address, topology, now)
         for account in self._accounts:
@@ -187,6 +213,7 @@ class MixnetClient:
             return
         self._factory.address = self.address._replace(gateway=gateway_identity)
         self._factory.older = None
+        self._unprepare(outdated=True)
         self._outdate_surbs()
         if new_tags:
             self._accounts.renew_tags()
@@ -304,6 +331,14 @@ class MixnetClient:
         account.low, account.high, account.patience = low, high, patience
         self._giver.top_up(account, now)
 
+    def restock(self, recipient: Recipient, now: float) -> None:
+        """What this peer held may be spent on replies that were lost with our gateway: fill its pile at once."""
+        self._now = now
+        account = self._accounts.find(recipient)
+        if account is not None:
+            account.held = 0
+            self._giver.give(account, account.high - account.expected)
+
     def note_missing(self, recipient: Recipient, count: int, now: float) -> None:
         """`count` replies of this peer in all have left and not arrived: the SURBs they took are not there any more,
         although nothing that arrived says so."""
@@ -357,13 +392,16 @@ class MixnetClient:
         cover_due = self.config.cover_stream and self._cover.due(now)
         # Two independent processes: the earlier deadline goes first.
         if cover_due and not (main_due and self._main.deadline <= self._cover.deadline):
-            self._cover.advance(now)
+            self.statistics.late_ticks += self._cover.advance(now)
             self.statistics.loop_cover_sent += 1
             return self._next_cover(topology)
         if self.config.main_stream:
             if not main_due:
                 return None
-            self._main.advance(now, self._multiplier.value)
+            self.statistics.late_ticks += self._main.advance(now, self._multiplier.value)
+        if self._check_wanted:
+            self.statistics.main_cover_sent += 1
+            return self._next_check(topology, now)
         outgoing = self._next_real(topology, now)
         if outgoing is not None:
             self._outbox.left(outgoing, now)
@@ -391,6 +429,15 @@ class MixnetClient:
 
     def _next_cover(self, topology: Topology) -> PreparedPacket:
         return self._ready_cover.popleft() if self._ready_cover else self._factory.cover(topology)
+
+    def _next_check(self, topology: Topology, now: float) -> PreparedPacket:
+        """A cover packet like any other; only its ack has a name."""
+        self._check_wanted = False
+        identifier = FragmentIdentifier(1 + self._rng.below((1 << 31) - 1), 0)
+        while len(self._checks) >= MAX_CHECKS:
+            del self._checks[next(iter(self._checks))]
+        self._checks[identifier] = now
+        return self._factory.cover(topology, identifier)
 
     # -- packets made ahead ---------------------------------------------------------------------------------
 
@@ -432,18 +479,19 @@ class MixnetClient:
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
 
-    def _unprepare(self) -> None:
-        """Another topology or address: what lies ready has the old routes."""
+    def _unprepare(self, *, outdated: bool) -> None:
+        """Another topology or address: what lies ready has the old routes, and SURBs that may be `outdated`."""
         self._ready_cover.clear()
         self._outbox.drop_spare_surbs()
-        self._ready = deque(outgoing for outgoing in self._ready if not self._outbox.remake(outgoing))
+        ready = [outgoing for outgoing in reversed(self._ready) if not self._outbox.remake(outgoing, outdated=outdated)]
+        self._ready = deque(reversed(ready))
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing happened; not later than the last call while packets could leave at once."""
         if self._paused_since is not None:
             return None
         times = self._deadlines()
-        if self._usable and not self.config.main_stream and self._outbox.has_packets:
+        if self._usable and not self.config.main_stream and (self._check_wanted or self._outbox.has_packets):
             times.append(self._now)
         return min(times, default=None)
 
@@ -462,6 +510,7 @@ class MixnetClient:
             self.statistics.late_ticks += 1
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
+            self._restart_streams(now)
 
     def _run_timers(self, now: float) -> None:
         starved = self._outbox.expire(now, usable=self._usable)
@@ -497,6 +546,9 @@ class MixnetClient:
         identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
         if identifier == COVER_IDENTIFIER:
             self.statistics.acks_for_cover += 1
+        elif (left := self._checks.pop(identifier, None)) is not None:
+            self.statistics.acks_for_cover += 1
+            self._check_back = max(self._check_back, left)
         elif self._outbox.acknowledge(identifier, now):
             self.statistics.acks_received += 1
         else:

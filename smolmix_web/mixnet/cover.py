@@ -10,7 +10,7 @@ from ..sphinx.constants import DEFAULT_VERSION, REGULAR, PacketSize
 from ..sphinx.packet import Hop
 from .acks import AckPath
 from .addresses import Recipient
-from .fragments import COVER_IDENTIFIER
+from .fragments import COVER_IDENTIFIER, FragmentIdentifier
 from .preparer import PreparedPacket, seal_packet
 
 COVER_MARKER = b"The cake is a lie!"
@@ -37,18 +37,19 @@ def build_cover_packet(
     ack: AckPath,
     size: PacketSize = REGULAR,
     version: int = DEFAULT_VERSION,
+    identifier: FragmentIdentifier = COVER_IDENTIFIER,
 ) -> PreparedPacket:
     """A cover packet to `own`; `route` and `ack.route` both end at our gateway.
 
     `version` is the one of data packets, since hops can read it. 258 makes the cover packets that the reference client
-    sends, for test nodes to meet.
+    sends, for test nodes to meet. `identifier` is what the ack will say, for a packet that is looked for.
     """
     return seal_packet(
         crypto,
         rng,
         own,
         cover_content(size),
-        COVER_IDENTIFIER,
+        identifier,
         route=route,
         delays_ns=delays_ns,
         rotation=rotation,

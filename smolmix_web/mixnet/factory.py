@@ -12,7 +12,7 @@ from ..sphinx.surb import ReplySurb, build_surb
 from .acks import AckPath
 from .addresses import Recipient
 from .cover import build_cover_packet
-from .fragments import Fragment
+from .fragments import COVER_IDENTIFIER, Fragment, FragmentIdentifier
 from .keys import ClientKeys
 from .preparer import PreparedPacket, build_fragment_packet, build_reply_packet, exponential_delays
 from .topology import Topology
@@ -67,7 +67,7 @@ class PacketFactory:
             average_delay=self._config.packet_delay,
         )
 
-    def cover(self, topology: Topology) -> PreparedPacket:
+    def cover(self, topology: Topology, identifier: FragmentIdentifier = COVER_IDENTIFIER) -> PreparedPacket:
         route = topology.random_route(self._rng, self.address.gateway)
         return build_cover_packet(
             self._crypto,
@@ -77,6 +77,7 @@ class PacketFactory:
             delays_ns=exponential_delays(self._rng, len(route), self._config.packet_delay),
             rotation=topology.rotation,
             ack=self._ack_path(topology),
+            identifier=identifier,
         )
 
     def surb(self, topology: Topology) -> ReplySurb:

@@ -16,11 +16,13 @@ from .messages import ContentKind
 from .reply_keys import SurbAccount
 from .reply_stock import PeerStock
 from .retransmission import PendingFragment
+from .topology import Topology
 
 
 @dataclass(slots=True, eq=False)
 class OutgoingMessage:
-    """A repliable message to a known recipient. `surbs` are built when its first packet leaves."""
+    """A repliable message to a known recipient. `surbs` are built when its first packet is made; as long as none has
+    left, they can be made anew. All its packets take the topology of its SURBs, but those that are repeated."""
 
     account: SurbAccount
     kind: ContentKind
@@ -33,6 +35,12 @@ class OutgoingMessage:
     label: object = None
     fragments: deque[Fragment] | None = None
     given_up: bool = False
+    packets: int = field(init=False)
+    topology: Topology | None = None
+    begun: bool = False  # a packet has left
+
+    def __post_init__(self) -> None:
+        self.packets = self.remaining
 
 
 @dataclass(slots=True, eq=False)

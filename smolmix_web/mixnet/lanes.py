@@ -76,6 +76,14 @@ class LaneQueue(Generic[Entry]):
             jobs.popleft()
         return job
 
+    def restore(self, lane: Lane, job: Entry, remaining: int) -> None:
+        """The packets of a job were made in vain: it is first in its lane again, with so many."""
+        self.drop(job)
+        job.remaining = remaining
+        self._jobs[lane].appendleft(job)
+        self._lengths[lane] += remaining
+        self._total += remaining
+
     def drop(self, job: Entry) -> None:
         """Take back what remains of a job that cannot be sent."""
         for lane, jobs in self._jobs.items():

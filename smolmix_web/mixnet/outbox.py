@@ -136,16 +136,33 @@ class Outbox:
 
     def left(self, packet: OutgoingPacket, now: float) -> None:
         """A packet leaves now: the timer of its ack runs."""
+        if isinstance(packet.pending.owner, OutgoingMessage):
+            packet.pending.owner.begun = True
+            packet.pending.owner.data = b""
         # An older copy may have arrived while this one lay ready, or its message was given up.
         if self.acks.waits_for(packet.pending):
             self.acks.left(packet.pending, packet.prepared.expected_delay, now)
 
-    def remake(self, packet: OutgoingPacket) -> bool:
-        """A packet made and not sent is of no use any more: its fragment will get another one. False for a reply,
-        whose SURB is spent; it should be sent as it is."""
-        if isinstance(packet.pending.owner, ReplyFragment):
+    def remake(self, packet: OutgoingPacket, *, outdated: bool) -> bool:
+        """A packet made and not sent is of no use any more: its fragment will get another one, or, if the SURBs are
+        `outdated` and nothing of it has left, the whole message. False for a reply, whose SURB is spent; it should be
+        sent as it is."""
+        owner = packet.pending.owner
+        if isinstance(owner, ReplyFragment):
             return False
-        self.push_again(packet.pending)
+        if not outdated or owner.begun:
+            self.push_again(packet.pending)
+            return True
+        self.acks.forget(packet.pending)
+        self._statistics.real_sent -= 1
+        if owner.fragments is not None and not owner.given_up:
+            owner.fragments = None
+            owner.account.queued += owner.surbs
+            owner.account.held = max(0, owner.account.held - owner.surbs)
+            self._statistics.surbs_given -= owner.surbs
+            self._statistics.messages_sent -= 1
+            self._statistics.bytes_sent -= len(owner.data)
+            self._lanes.restore(owner.lane, owner, owner.packets)
         return True
 
     def lacks_spare_surb(self, limit: int) -> bool:
@@ -169,6 +186,9 @@ class Outbox:
                 self._open(job, topology, now)
             assert job.fragments is not None
             fragment = job.fragments.popleft()
+            # A rotation tears no message: the keys of its first packets hold for as long as those of its SURBs.
+            if job.topology is not None and job.topology.rotation_id != topology.rotation_id:
+                topology = job.topology
             prepared = self._factory.data(topology, job.account.recipient, fragment)
             self._statistics.surb_packets_sent += job.kind is ContentKind.ADDITIONAL_SURBS
         pending: PendingFragment[Owner] = PendingFragment(fragment, job, job.max_retransmissions, now + job.lifetime)
@@ -188,7 +208,7 @@ class Outbox:
         self._statistics.messages_sent += 1
         self._statistics.bytes_sent += len(job.data)
         job.fragments = deque(split_message(self._rng, message))
-        job.data = b""
+        job.topology = topology
 
     def _reply(self, topology: Topology, surb: ReplySurb | None, fragment: Fragment) -> PreparedPacket:
         assert surb is not None

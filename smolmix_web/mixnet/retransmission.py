@@ -20,6 +20,7 @@ from .traffic import TrafficConfig
 
 _GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
 _SLOW_GAIN = 1 / 128  # losses show a second or more after the acks of the same time
+_DROUGHT = 8  # acks in a row that are overdue
 _BACKOFF_MAX = 6  # steps that new fragments take over
 _EXPONENT_MAX = 16  # far beyond any cap; keeps the power finite
 
@@ -100,6 +101,9 @@ class AckController(Generic[Owner]):
 
     def __init__(self, config: TrafficConfig) -> None:
         self.clock = AckClock(config)
+        self.proven = float("-inf")  # when something left whose ack has come; the newest
+        self.droughts = 0  # times that `_DROUGHT` acks in a row were overdue
+        self._overdue = 0  # since the last ack
         self._pending: dict[FragmentIdentifier, PendingFragment[Owner]] = {}
         self._timers: list[tuple[float, int, PendingFragment[Owner]]] = []
         self._sequence = 0
@@ -128,6 +132,9 @@ class AckController(Generic[Owner]):
         if pending is None:
             return None
         pending.acknowledged = True
+        self._overdue = 0
+        if not pending.retransmissions:
+            self.proven = max(self.proven, pending.sent_at)
         if pending.deadline is not None:
             self.clock.note_loss(0.0)
         if pending.measurable:
@@ -148,6 +155,8 @@ class AckController(Generic[Owner]):
             if pending.deadline == deadline:
                 pending.deadline = None
                 self.clock.overdue(pending.exponent)
+                self._overdue += 1
+                self.droughts += self._overdue % _DROUGHT == 0
                 overdue.append(pending)
         return overdue
 

@@ -35,7 +35,7 @@ class MixnetStatistics:
     abandoned: int = 0  # fragments given up without an ack
     unroutable: int = 0  # fragments whose recipient's gateway left the network
     messages_dropped: int = 0  # delivered but not taken in time
-    late_ticks: int = 0  # polls that came much too late: the machine slept
+    late_ticks: int = 0  # turns of a stream, or timers, that came far too late: the machine slept or was too busy
     # reply SURBs, as the side that gives them
     surbs_given: int = 0
     surbs_used: int = 0  # replies that came back

@@ -122,11 +122,13 @@ class ExponentialStream:
     def due(self, now: float) -> bool:
         return now >= self.deadline
 
-    def advance(self, now: float, multiplier: int = 1) -> None:
-        """Set the deadline after the present one, which is due."""
-        if now - self.deadline > self._latest:
+    def advance(self, now: float, multiplier: int = 1) -> bool:
+        """Set the deadline after the present one, which is due. True when that was so late that the row begins anew."""
+        late = now - self.deadline > self._latest
+        if late:
             self.deadline = now
         self.deadline += self._rng.exponential(self.mean * multiplier)
+        return late
 
     def restart(self, now: float) -> None:
         """As at the start: the first packet leaves after a full gap."""

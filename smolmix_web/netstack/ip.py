@@ -18,11 +18,13 @@ def header_size(address: bytes) -> int:
     return ipv4.HEADER_SIZE if len(address) == 4 else ipv6.HEADER_SIZE
 
 
-def build(source: bytes, destination: bytes, protocol: int, payload: bytes, identification: int) -> bytes:
+def build(
+    source: bytes, destination: bytes, protocol: int, payload: bytes, identification: int, hop_limit: int = ipv4.TTL
+) -> bytes:
     """A whole packet of the family of the addresses; IPv6 has no identification."""
     if len(source) == 4:
-        return ipv4.build(source, destination, protocol, payload, identification)
-    return ipv6.build(source, destination, protocol, payload)
+        return ipv4.build(source, destination, protocol, payload, identification, hop_limit)
+    return ipv6.build(source, destination, protocol, payload, hop_limit)
 
 
 def identifications(rng: RandomSource) -> Iterator[int]:

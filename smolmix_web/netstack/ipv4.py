@@ -46,14 +46,22 @@ def parse(packet: bytes) -> Ipv4Header:
     return Ipv4Header(source, destination, protocol, start, total, identification, fragment, ttl)
 
 
-def build(source: bytes, destination: bytes, protocol: int, payload: bytes, identification: int) -> bytes:
+def build(
+    source: bytes, destination: bytes, protocol: int, payload: bytes, identification: int, ttl: int = TTL
+) -> bytes:
     """A whole packet with DF set; addresses are 4 packed bytes."""
     total = HEADER_SIZE + len(payload)
-    return header(source, destination, protocol, total, identification) + payload
+    return header(source, destination, protocol, total, identification, ttl=ttl) + payload
 
 
 def header(
-    source: bytes, destination: bytes, protocol: int, total: int, identification: int, flags: int = FLAG_DF
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    total: int,
+    identification: int,
+    flags: int = FLAG_DF,
+    ttl: int = TTL,
 ) -> bytes:
-    fields = 0x4500 + total + identification + flags + (TTL << 8 | protocol) + word_sum(source) + word_sum(destination)
-    return HEADER.pack(0x45, 0, total, identification, flags, TTL, protocol, checksum(fields), source, destination)
+    fields = 0x4500 + total + identification + flags + (ttl << 8 | protocol) + word_sum(source) + word_sum(destination)
+    return HEADER.pack(0x45, 0, total, identification, flags, ttl, protocol, checksum(fields), source, destination)

@@ -81,10 +81,10 @@ def _skip(packet: bytes, protocol: int, at: int, end: int) -> tuple[int, int]:
     raise PacketError(f"IPv6 next header before offset {at}: extension header {protocol}", code="ipv6_extension")
 
 
-def build(source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:
+def build(source: bytes, destination: bytes, protocol: int, payload: bytes, hop_limit: int = HOP_LIMIT) -> bytes:
     """A whole packet; addresses are 16 packed bytes."""
-    return header(source, destination, protocol, len(payload)) + payload
+    return header(source, destination, protocol, len(payload), hop_limit) + payload
 
 
-def header(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
-    return HEADER.pack(0x60000000, length, protocol, HOP_LIMIT, source, destination)
+def header(source: bytes, destination: bytes, protocol: int, length: int, hop_limit: int = HOP_LIMIT) -> bytes:
+    return HEADER.pack(0x60000000, length, protocol, hop_limit, source, destination)

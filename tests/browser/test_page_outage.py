@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(LIM
 # Nothing is asked of the page meanwhile: its driver has its hands full with the frames of the WebSocket.
 DOWNLOAD = """const tunnel = await api.getMixTunnel();
   const states = [];
-  tunnel.addEventListener("state", ({detail}) => states.push(detail.state));
+  tunnel.addEventListener("state", ({detail}) => states.push([detail.state, detail.step]));
   const response = await api.mixFetch(args.url);
   const body = await response.arrayBuffer();
   const {registrations} = await tunnel.statistics();
@@ -56,7 +56,7 @@ async def test_a_download_of_5_mb_continues_over_a_gateway_outage_of_20_s(sessio
         gateway.faults.refuse_connections = False
         download.cancel()
     assert (status, size, sha256) == (200, SIZE, body_sha256(SIZE, "outage"))
-    assert states == ["reconnecting", "ready"]
+    assert states == [["reconnecting", "gateway"], ["reconnecting", "exit"], ["ready", None]]
     # One request, one registration: the connection itself lived on.
     assert registrations == 1
     assert len([one for one in requests[asked:] if "seed=outage" in one.target]) == 1

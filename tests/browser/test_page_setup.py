@@ -187,6 +187,23 @@ async def test_the_directory_is_down_and_the_second_one_serves(fresh: ApiPage, s
     await fresh.set_up(directoryUrls=[down, session.net.directory_url])
 
 
+async def test_a_pinned_gateway_that_takes_only_tickets_says_so(fresh: ApiPage, session: Session) -> None:
+    gateway = session.net.gateways[1]
+    gateway.enforce_tickets = True
+    try:
+        with pytest.raises(PageFailure) as raised:
+            await fresh.set_up(preferredGateway=gateway.identity_text)
+    finally:
+        gateway.enforce_tickets = False
+    failure = raised.value
+    assert (failure.code, failure.phase) == ("bandwidth_refused", "gateway")
+    assert "zk-nyms" in failure.message and "preferredGateway" in failure.message
+    told = await fresh.run(
+        "const {state, error} = await api.getTunnelState(); return [state, error.reason, error.retryable]"
+    )
+    assert told == ["failed", "credentials_only", False]
+
+
 async def test_the_gateway_comes_back_during_set_up(fresh: ApiPage, session: Session) -> None:
     gateway = session.net.gateways[1]
     await session.net.stop_node(gateway.name)

@@ -134,8 +134,8 @@ def test_a_refresh_that_failed_offline_is_made_up_for() -> None:
         async with open_tunnel(network, host, **QUIET) as tunnel:
             for server in network.directories.values():
                 server.down = True
-            tunnel._refresh()
-            await asyncio.sleep(5)
+            tunnel._directory.trouble()
+            await asyncio.sleep(50)
             for server in network.directories.values():
                 server.down = False
             before = len(host.gets)

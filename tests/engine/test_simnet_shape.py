@@ -85,11 +85,11 @@ class Observation:
         self.packets = [f for f in network.transcript.frames if f.direction == "up" and f.binary]
         self.gaps = gaps_of([packet.time for packet in self.packets])
 
-    def _noting(self, advance: Callable[..., None]) -> Callable[..., None]:
-        def noting(stream: ExponentialStream, now: float, multiplier: int = 1) -> None:
+    def _noting(self, advance: Callable[..., bool]) -> Callable[..., bool]:
+        def noting(stream: ExponentialStream, now: float, multiplier: int = 1) -> bool:
             self.ticks[stream.mean].append(now)
             self.multipliers.add(multiplier)
-            advance(stream, now, multiplier)
+            return advance(stream, now, multiplier)
 
         return noting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
@@ -32,10 +33,11 @@ class Exits:
         self.silent: set[Recipient] = set()
         self.refusing: set[Recipient] = set()
         self.only_v9: set[Recipient] = set()
+        self.strange: set[Recipient] = set()  # speak a version of their own
         self.asked: list[tuple[float, int, int]] = []  # time, exit, version
         self.connected_at: list[int] = []
         self.events: list[object] = []
-        self.link = ExitLink(self.candidates, self.make, pinned=pinned, connect_timeout=connect_timeout)
+        self.link = ExitLink(self.candidates, self.make, self.rng, pinned=pinned, connect_timeout=connect_timeout)
 
     def make(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(self.rng, versions=versions, connect_timeout=limit, attempt_timeout=attempt)
@@ -65,7 +67,9 @@ class Exits:
         if recipient in self.silent or (version == 10 and recipient in self.only_v9):
             return
         response: m.Response
-        if recipient in self.refusing:
+        if recipient in self.strange:
+            response = m.InfoResponse(0, m.VersionMismatch(version, 8), m.InfoLevel.ERROR)
+        elif recipient in self.refusing:
             response = m.ConnectFailure(request.request_id, m.ConnectReason.NO_AVAILABLE_IP)
         else:
             self.connected_at.append(number)
@@ -157,16 +161,94 @@ def test_an_exit_that_is_gone_is_replaced() -> None:
     assert exits.kinds() == [ExitConnected, ExitLost, ExitConnected] and exits.connected_at == [0, 1]
 
 
-def test_a_pinned_exit_is_never_replaced() -> None:
+@pytest.mark.parametrize("outage", [120.0, 3600.0])
+def test_a_pinned_exit_is_never_replaced_and_never_given_up(outage: float) -> None:
     exits = Exits(1, pinned=True).start()
     exits.silent.add(exits.candidates[0].recipient)
     exits.link.renew(NetworkError("test"), exits.now)
-    exits.advance(100.0)
-    assert exits.kinds() == [ExitConnected, ExitLost]
+    lost = exits.now
+    exits.advance(outage)
+    assert exits.kinds() == [ExitConnected, ExitLost] and exits.link.error is None
+    starts = [when for when, _, version in exits.asked if version == 10 and when >= lost]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert max(gaps) <= 24.0 + 30.0 and len(starts) < 4 + outage / 35
     exits.silent.clear()
-    exits.advance(200.0)
-    assert exits.kinds()[-1] in (ExitConnected, ExitFailed)
+    exits.advance(55.0)
+    assert exits.kinds()[-1] is ExitConnected
     assert {number for _, number, _ in exits.asked} == {0}
+
+
+def test_others_are_tried_first_and_the_lost_one_again() -> None:
+    exits = Exits(3).start()
+    exits.silent.update(one.recipient for one in exits.candidates)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(600.0)
+    assert exits.kinds() == [ExitConnected, ExitLost] and exits.link.rounds > 3 and exits.link.tried_in_vain
+    order = [number for _, number, version in exits.asked if version == 10]
+    assert order[1:7] == [0, 1, 2, 0, 1, 2]
+    fresh = ExitCandidate(Recipient(b"f" * 32, b"f" * 32, b"f" * 32), "1.38.0", (10, 9), 90)
+    exits.candidates.append(fresh)
+    exits.link.set_candidates([fresh])
+    exits.advance(100.0)
+    assert exits.connected_at == [0, 3]
+
+
+def test_who_waits_makes_the_next_attempt_due_soon() -> None:
+    exits = Exits(1, pinned=True).start()
+    exits.silent.add(exits.candidates[0].recipient)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(1000.0)
+    exits.silent.clear()
+    exits.link.want(exits.now)
+    exits.settle()
+    exits.advance(6.5)
+    assert exits.link.connected
+    assert exits.connected_at == [0, 0]
+
+
+def test_the_version_that_worked_is_asked_first() -> None:
+    exits = Exits(1)
+    exits.only_v9.add(exits.candidates[0].recipient)
+    exits.start().advance(15.5)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.settle()
+    assert [version for _, _, version in exits.asked] == [10, 9, 9] and exits.link.registrations == 2
+
+
+def test_refusals_after_a_registration_may_pass() -> None:
+    exits = Exits(3).start()
+    exits.refusing.update(one.recipient for one in exits.candidates)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(300.0)
+    assert exits.kinds() == [ExitConnected, ExitLost]
+    assert len(exits.asked) < 60
+    exits.refusing.clear()
+    exits.advance(30.0)
+    assert exits.link.connected
+
+
+def test_where_nobody_speaks_our_version_it_is_over() -> None:
+    exits = Exits(3).start()
+    exits.strange.update(one.recipient for one in exits.candidates)
+    exits.link.renew(NetworkError("test"), exits.now)
+    exits.advance(10.0)
+    assert exits.kinds() == [ExitConnected, ExitLost, ExitFailed] and exits.last_error().code == "exit_version"
+
+
+def test_an_attempt_that_cannot_leave_is_no_reason_to_hurry() -> None:
+    """No route leads to the exit's gateway, which is told at the first message of each attempt."""
+    exits = Exits(1, pinned=True).start()
+    exits.link.renew(NetworkError("test"), exits.now)
+    begun, tries = exits.now, 0
+    while exits.now < begun + 300:
+        if exits.link.poll(exits.now, UNIX + exits.now):
+            tries += 1
+            exits.link.renew(NetworkError("no route"), exits.now)
+            exits.link.renew(NetworkError("no route"), exits.now)
+        due = exits.link.next_deadline()
+        assert due is not None
+        exits.now = max(due, exits.now)
+    assert 10 < tries < 40 and exits.link.error is None
 
 
 def test_nothing_is_concluded_while_the_gateway_is_away() -> None:
@@ -176,6 +258,8 @@ def test_nothing_is_concluded_while_the_gateway_is_away() -> None:
     exits.settle()
     assert exits.kinds() == [ExitConnected] and exits.link.connected
     exits.link.link_up(exits.now)
+    assert exits.link.session is not None
+    exits.link.session.path_proven(exits.now + 30.0, exits.now)  # our own packets do come back
     exits.advance(30.0)
     assert exits.kinds()[1] is ExitLost, "nobody answered the probes after the gateway was back"
 

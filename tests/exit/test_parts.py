@@ -1,9 +1,6 @@
-"""The small parts of a session: packet budget, uplink bundles, downlink order, liveness."""
+"""The small parts of a session: packet budget, uplink bundles, downlink order."""
 
 from __future__ import annotations
-
-import struct
-from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
@@ -12,7 +9,6 @@ from hypothesis import strategies as st
 from smolmix_web.exit import budget
 from smolmix_web.exit.bundles import split
 from smolmix_web.exit.downlink import MODULUS, Downlink
-from smolmix_web.exit.liveness import Liveness, Verdict, echo_request, is_echo_reply
 from smolmix_web.exit.uplink import Uplink
 from smolmix_web.mixnet.fragments import packets_needed
 from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD
@@ -151,60 +147,3 @@ def test_downlink_delivers_each_frame_once_in_any_order(order: list[int], window
     assert sorted(out) == [bytes((n,)) for n in range(1, 30)]
     assert downlink.missing == 0
     assert downlink.next_deadline() is None
-
-
-def test_keep_alive_after_silence() -> None:
-    liveness = Liveness(100.0)
-    assert liveness.next_deadline() == 125.0
-    liveness.data_sent(110.0)
-    liveness.alive()
-    assert liveness.poll(134.9) is Verdict.NOTHING
-    assert liveness.poll(135.0) is Verdict.PROBE
-    assert liveness.next_deadline() == 139.0, "the answer is due"
-    liveness.data_sent(135.0)
-    liveness.alive()
-    assert liveness.next_deadline() == 160.0
-
-
-def test_data_without_any_answer_raises_suspicion_then_death() -> None:
-    liveness = Liveness(100.0)
-    liveness.data_sent(101.0)
-    liveness.data_sent(108.0)
-    assert liveness.next_deadline() == 109.0, "counted from the first unanswered data"
-    for when in (109.0, 113.0, 117.0):
-        assert liveness.poll(when) is Verdict.PROBE
-        liveness.data_sent(when)
-    assert liveness.poll(120.9) is Verdict.NOTHING
-    assert liveness.poll(121.0) is Verdict.DEAD
-
-
-def test_sleep_is_not_death() -> None:
-    liveness = Liveness(100.0)
-    for when in (125.0, 133.0, 141.0):
-        assert liveness.poll(when) is Verdict.PROBE
-    assert liveness.poll(1000.0) is Verdict.PROBE, "the timer was late by minutes: ask again first"
-    assert [liveness.poll(when) for when in (1008.0, 1016.0, 1024.0)] == [Verdict.PROBE, Verdict.PROBE, Verdict.DEAD]
-
-
-def test_no_verdict_while_paused() -> None:
-    liveness = Liveness(100.0)
-    liveness.poll(125.0)
-    liveness.pause()
-    assert liveness.next_deadline() is None
-    assert liveness.poll(500.0) is Verdict.NOTHING
-    liveness.doubt(500.0)
-    assert liveness.poll(500.0) is Verdict.PROBE
-
-
-def test_the_probe_is_a_valid_echo_request() -> None:
-    packet = echo_request(IPv4Address("10.0.171.205"), 0xBEEF, 7)
-    assert len(packet) == 28
-    for part in (packet[:20], packet[20:]):
-        total = sum(struct.unpack(f">{len(part) // 2}H", part))
-        assert (total >> 16) + (total & 0xFFFF) == 0xFFFF
-    assert packet[12:20] == bytes((10, 0, 171, 205, 10, 0, 0, 1))
-    assert not is_echo_reply(packet, 0xBEEF)
-    reply = packet[:12] + packet[16:20] + packet[12:16] + b"\x00\x00" + packet[22:]
-    assert is_echo_reply(reply, 0xBEEF)
-    assert not is_echo_reply(reply, 0xBEEE)
-    assert not is_echo_reply(reply[:27], 0xBEEF)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -29,6 +31,8 @@ from smolmix_web.exit.bundles import join, split
 from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
 from smolmix_web.mixnet.fragments import packets_needed
 from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, surb_length
+from smolmix_web.netstack import Echo, Endpoint, icmp, ip
+from smolmix_web.netstack.tcp.segment import ACK, SegmentBuilder
 from smolmix_web.rand import SeededRandom
 
 IPV4, IPV6 = IPv4Address("10.0.171.205"), IPv6Address("fc00::abcd")
@@ -388,67 +392,110 @@ def test_requests_have_a_bound_and_a_state(script: Script) -> None:
 
 
 def probes(out: list[tuple[OutgoingMessage, LpFrame, m.Request | None]]) -> list[bytes]:
-    """The echo requests to the exit among what was sent."""
-    found = []
-    for _, _, request in out:
-        if isinstance(request, m.DataRequest):
-            found += [packet for packet in split(request.bundle)[0] if packet[16:20] == bytes((10, 0, 0, 1))]
-    return found
+    """The packets of all data requests among what was sent: with an application that is silent, the probes."""
+    return [
+        packet for _, _, request in out if isinstance(request, m.DataRequest) for packet in split(request.bundle)[0]
+    ]
 
 
-def denied_probe() -> m.InfoResponse:
-    return m.InfoResponse(0, m.PolicyRefusal("10.0.0.1:0"), m.InfoLevel.WARN)
+def denied_probe(address: str) -> m.InfoResponse:
+    return m.InfoResponse(0, m.PolicyRefusal(f"{address}:0"), m.InfoLevel.WARN)
+
+
+def echo_reply(packet: bytes) -> m.DataResponse:
+    """By the server that was asked."""
+    echo = icmp.parse(packet[12:16], packet[16:20], packet[20:])
+    assert isinstance(echo, Echo)
+    body = icmp.build_echo(packet[16:20], packet[12:16], dataclasses.replace(echo, reply=True))
+    return m.DataResponse(join((ip.build(packet[16:20], packet[12:16], ip.ICMP, body, 7),)))
 
 
 def test_an_idle_session_keeps_itself_alive(script: Script) -> None:
-    for _ in range(20):
-        out = script.run(25.0)
-        assert len(probes(out)) == 1
-        assert [message.surbs for message, *_ in out] == [0], "the pile does not grow by it"
-        script.reply(denied_probe())
-    assert script.events() == [], "our own probe's refusal is nobody's business"
+    asked = 0
+    for _ in range(500):
+        out = script.run(1.0)
+        assert len(probes(out)) <= 1
+        for packet in probes(out):
+            asked += 1
+            assert packet[16:20] == bytes((8, 8, 8, 8)) and packet[8] == 64
+            script.reply(echo_reply(packet))
+        assert [message.surbs for message, *_ in out] in ([], [0]), "the pile does not grow by it"
+    assert 500 / 30 <= asked <= 500 / 20
+    assert script.events() == [] and script.session.take_packets() == [], "it is nobody else's business"
     assert script.session.state is State.CONNECTED
-    script.reply(denied_probe())
-    assert script.events() == [PolicyDenied(IPv4Address("10.0.0.1"), 0)], "but without a probe it is"
 
 
-def test_answers_to_repeated_probes_are_all_taken_for_answers(script: Script) -> None:
-    out = script.run(25.0 + 4.0)
-    assert len(probes(out)) == 2
-    assert [message.surbs for message, *_ in out] == [0, 2], "an exit that ran out is revived"
-    for _ in range(2):
-        script.reply(denied_probe())
-    assert script.events() == []
+def test_traffic_that_is_answered_is_enough(script: Script) -> None:
+    for _ in range(60):
+        script.session.send_packets([b"x" * 40], script.now)
+        assert len(probes(script.run(1.0))) == 1
+        script.reply(m.DataResponse(join((b"p",))))
+        assert probes(script.run(18.0)) == []
+    assert script.session.statistics.probes == 0
 
 
-def test_an_exit_that_answers_the_echo_is_alive_too(script: Script) -> None:
-    (probe,) = probes(script.run(25.0))
-    reply = probe[:12] + probe[16:20] + probe[12:16] + b"\x00\x00" + probe[22:]
-    script.reply(m.DataResponse(join((reply,))))
-    assert script.session.take_packets() == []
-    script.run(20.0)
-    assert script.session.state is State.CONNECTED
+def test_an_acknowledgement_that_ends_a_download_calls_for_no_probe(script: Script) -> None:
+    builder = SegmentBuilder(Endpoint(IPV4, 40_000), Endpoint(IPv4Address("203.0.114.10"), 80), itertools.repeat(7))
+    ack = builder.build(1, 1, ACK, 1000)
+    script.session.send_packets([ack], script.now)
+    assert probes(script.run(18.0)) == [ack]
+    script.session.send_packets([builder.build(1, 1, ACK, 1000, payload=b"x")], script.now)
+    assert len(probes(script.run(9.0))) == 2, "data does, when nobody answers it"
+
+
+def test_refusals_of_probes_are_answers_and_are_learnt(script: Script) -> None:
+    refused = []
+    for _ in range(500):
+        for packet in probes(script.run(1.0)):
+            if packet[9] == ip.ICMP:
+                refused.append(str(IPv4Address(packet[16:20])))
+                script.reply(denied_probe(refused[-1]))
+            else:
+                script.reply(m.DataResponse(join((b"p",))))
+    assert refused == ["8.8.8.8", "1.1.1.1"]
+    assert script.events() == [] and script.session.state is State.CONNECTED
+    script.reply(denied_probe("8.8.8.8"))
+    assert script.events() == [PolicyDenied(IPv4Address("8.8.8.8"), 0)], "without a probe it is the application's"
+
+
+def test_an_exit_that_ran_out_of_surbs_is_revived(script: Script) -> None:
+    out = script.run(30.0 + 4.0)
+    assert len(probes(out)) >= 3
+    assert [message.surbs for message, *_ in out][:2] == [0, 2]
 
 
 def test_a_silent_exit_is_dead_in_time(script: Script) -> None:
     script.session.send_packets([b"x" * 40], script.now)
     started = script.now
     pinged = script.session.ping(script.now, timeout=600)
-    out = script.run(39.1)
-    assert len(probes(out)) == 3
+    out = script.run(18.1)
+    assert len(probes(out)) == 1 + 1 + 2 + 2, "the application's, and three attempts"
+    assert script.session.take_check() and not script.session.take_check()
+    script.session.path_proven(script.now, script.now)
+    script.run(1.95)
     events = script.events()
     assert isinstance(events[0], RequestFailed)
     assert events[0].request_id == pinged
     assert isinstance(events[1], ExitDisconnected)
     assert (events[1].reason, script.session.state) == ("exit_dead", State.FAILED)
-    assert script.now - started < 40
+    assert script.now - started < 20.1
     assert script.session.next_deadline() is None
+
+
+def test_an_exit_is_not_dead_while_our_own_packets_are_late(script: Script) -> None:
+    script.session.send_packets([b"x" * 40], script.now)
+    script.run(60.0)
+    assert script.session.state is State.CONNECTED and script.session.take_check()
+    script.reply(m.DataResponse(join((b"p",))))
+    script.session.path_proven(script.now, script.now)
+    script.run(1.0)
+    assert script.session.state is State.CONNECTED
 
 
 def test_any_data_of_the_exit_proves_life(script: Script) -> None:
     for _ in range(30):
         script.session.send_packets([b"x" * 40], script.now)
-        assert probes(script.run(5.0)) == []
+        assert len(probes(script.run(5.0))) == 1
         script.reply(m.DataResponse(join((b"p",))))
     assert script.session.statistics.probes == 0
 
@@ -457,8 +504,6 @@ def test_no_judgement_while_the_link_is_down(script: Script) -> None:
     script.session.link_down(script.now)
     assert probes(script.run(300.0)) == []
     assert script.session.state is State.CONNECTED
-    script.session.link_up(script.now)
-    assert len(probes(script.sent())) == 1
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from smolmix_web.rand import SeededRandom
 
 UNIX = 1_790_000_000.25
 GRANT = 68_719_476_736
+TICKETS_ONLY = "This gateway is only accepting coconut credentials for bandwidth"
 
 
 class ScriptedGateway:
@@ -28,6 +29,7 @@ class ScriptedGateway:
         self.last_timestamps: dict[bytes, int] = {}
         self.bandwidth = 0
         self.grant: int | None = GRANT
+        self.refusal = TICKETS_ONLY
         self.stored: list[bytes] = []
         self.packets: list[MixPacket] = []
         self.silent: set[str] = set()  # request types that get no answer
@@ -97,7 +99,7 @@ class ScriptedGateway:
                 return [*pushes, control.Authenticate(request.protocol_version, True, self.bandwidth)]
             case control.ClaimFreeBandwidth():
                 if self.grant is None:
-                    return [control.Error("only credentials are accepted")]
+                    return [control.Error(self.refusal)]
                 self.bandwidth += self.grant
                 return [control.Bandwidth(self.bandwidth)]
             case control.EncryptedRequest():

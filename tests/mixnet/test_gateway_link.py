@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -159,17 +160,107 @@ def test_after_a_while_another_gateway_is_taken(crypto: Crypto) -> None:
     assert country.link.state is LinkState.READY and country.link.endpoint.url != first
 
 
-def test_a_pinned_gateway_is_never_replaced(crypto: Crypto) -> None:
+@pytest.mark.parametrize("outage", [60.0, 3600.0, 28_800.0])
+def test_a_pinned_gateway_is_never_replaced_and_never_given_up(crypto: Crypto, outage: float) -> None:
     country = Country(crypto, pin=1).start()
+    url = country.link.endpoint.url
+    country.down.add(url)
+    country.cut()
+    country.advance(outage)
+    assert country.link.state is LinkState.WAITING and country.link.error is None
+    assert {where for _, where in country.opened_at} == {url}
+    # Half a minute at most between attempts, and no fewer seconds than a quarter of that once the back-off has grown.
+    times = [when for when, _ in country.opened_at]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert max(gaps) <= 30.0 and outage / 31 < len(times) < 20 + outage / 14
+    country.down.clear()
+    country.advance(30.5)
+    assert country.link.state is LinkState.READY
+
+
+def test_no_gateway_answers_for_an_hour(crypto: Crypto) -> None:
+    """Drawn gateways are asked in turn, and more and more slowly."""
+    country = Country(crypto, 3).start()
+    country.down.update(country.gateways)
+    country.cut()
+    country.advance(3600.0)
+    assert country.link.state is LinkState.WAITING and country.link.error is None
+    assert {where for _, where in country.opened_at} == set(country.gateways)
+    assert len([when for when, _ in country.opened_at if when > country.now - 600]) < 50
+    country.down.clear()
+    country.advance(30.5)
+    assert country.link.state is LinkState.READY
+
+
+def test_who_waits_makes_the_next_attempt_due_soon(crypto: Crypto) -> None:
+    country = Country(crypto, pin=0).start()
     country.down.add(country.link.endpoint.url)
     country.cut()
-    country.advance(299.0)
-    assert country.link.state is LinkState.WAITING
-    assert {url for _, url in country.opened_at} == {country.link.endpoint.url}
+    country.advance(600.0)
+    country.down.clear()
+    country.link.want(country.now)
     country.advance(2.0)
-    assert country.link.state is LinkState.FAILED
-    assert country.link.error is not None and country.link.error.code == "gateway_closed"
-    assert country.link.next_deadline() is None
+    assert country.link.state is LinkState.READY
+    # Many who wait are no more than one.
+    country.down.add(country.link.endpoint.url)
+    country.cut()
+    country.advance(60.0)
+    before = len(country.opened_at)
+    for _ in range(600):
+        country.link.want(country.now)
+        country.advance(0.1)
+    assert len(country.opened_at) - before <= 60
+
+
+def test_an_attempt_that_gets_no_answer_is_begun_anew_for_who_waits(crypto: Crypto) -> None:
+    """The gateway was away when it began; a slow one gets twice as long each time."""
+    country = Country(crypto, pin=0).start()
+    country.present.silent.add("supportedProtocol")
+    country.cut()
+    country.advance(1.0)
+    assert country.link.state is LinkState.CONNECTING
+    country.link.want(country.now)
+    begun = len(country.opened_at)
+    country.advance(29.0)
+    assert len(country.opened_at) - begun in (2, 3)
+    country.present.silent.clear()
+    country.advance(20.0)
+    assert country.link.state is LinkState.READY
+
+
+@pytest.mark.parametrize(("refusal", "final"), [("protocol", True), ("grant", True), ("nonsense", False)])
+def test_what_a_pinned_gateway_may_not_mean_is_not_final(crypto: Crypto, refusal: str, final: bool) -> None:
+    country = Country(crypto, pin=0).start()
+    gateway = country.present
+    if refusal == "protocol":
+        gateway.protocol = 3
+    elif refusal == "grant":
+        gateway.keys.clear()
+        gateway.grant = None
+    else:
+        gateway.garble = lambda text: "{"
+    country.cut()
+    country.advance(300.0)
+    assert (country.link.state is LinkState.FAILED) == final
+    if not final:
+        gateway.garble = None
+        country.advance(31.0)
+        assert country.link.state is LinkState.READY
+
+
+def test_a_gateway_that_leaves_the_network_is_left(crypto: Crypto) -> None:
+    country = Country(crypto, 3).start()
+    gone = country.link.endpoint
+    left = country.topology()
+    nodes = {identity: node for identity, node in left.nodes.items() if identity != gone.identity}
+    without = Topology(1, 1, left.layers, tuple(nodes.values()), nodes)
+    country.link.set_topology(without, country.now)
+    country.advance(5.0)
+    assert country.link.state is LinkState.READY and country.link.endpoint != gone
+    pinned = Country(crypto, 3, pin=0).start()
+    pinned.link.set_topology(without, pinned.now)
+    pinned.advance(5.0)
+    assert pinned.link.state is LinkState.READY and len(pinned.opened_at) == 1
 
 
 def test_a_gateway_that_forgot_us_is_registered_with_again(crypto: Crypto) -> None:
@@ -196,6 +287,24 @@ def test_set_up_tries_other_gateways_and_then_fails_with_the_last_reason(crypto:
     assert country.link.state is LinkState.FAILED
     assert country.link.error is not None and country.link.error.code == "bandwidth_refused"
     assert {url for _, url in country.opened_at} == set(country.gateways)
+
+
+def test_a_pinned_gateway_that_takes_only_tickets_fails_at_once_and_says_what_to_do(crypto: Crypto) -> None:
+    country = Country(crypto, pin=0)
+    country.present.grant = None
+    country.start().advance(120.0)
+    error = country.link.error
+    assert country.link.state is LinkState.FAILED and error is not None and len(country.opened_at) == 1
+    assert (error.code, error.reason) == ("bandwidth_refused", "credentials_only")
+    assert "zk-nyms" in error.message and "preferredGateway" in error.message
+
+
+def test_a_drawn_gateway_that_takes_only_tickets_is_replaced(crypto: Crypto) -> None:
+    country = Country(crypto)
+    bad = country.link.endpoint.url
+    country.present.grant = None
+    country.start().advance(5.0)
+    assert country.link.state is LinkState.READY and country.link.endpoint.url != bad
 
 
 def test_a_refusal_by_the_pinned_gateway_is_final(crypto: Crypto) -> None:

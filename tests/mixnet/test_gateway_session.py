@@ -13,7 +13,7 @@ from smolmix_web.mixnet.gateway.session import GatewayConfig, GatewaySession, Ga
 from smolmix_web.mixnet.keys import IdentityKeys
 from smolmix_web.mixnet.mix_packet import MixPacket
 from smolmix_web.rand import SeededRandom
-from tests.mixnet.scripted_gateway import GRANT, UNIX, ScriptedGateway
+from tests.mixnet.scripted_gateway import GRANT, TICKETS_ONLY, UNIX, ScriptedGateway
 
 PACKET = MixPacket(0, 1, bytes.fromhex("0406fd7f000001"), bytes(2413))
 
@@ -378,19 +378,68 @@ def test_claims_are_spaced(crypto: Crypto, gateway: ScriptedGateway) -> None:
     assert 10 <= line.session.counters.claims <= 14
 
 
-def test_refused_claims_end_the_session_only_without_allowance(crypto: Crypto, gateway: ScriptedGateway) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "reason", "claims"), [(TICKETS_ONLY, "credentials_only", (2, 2)), ("not today", "refused", (4, 8))]
+)
+def test_refused_claims_end_the_session_only_without_allowance(
+    crypto: Crypto, gateway: ScriptedGateway, refusal: str, reason: str, claims: tuple[int, int]
+) -> None:
     gateway.grant = 50_000_000
     line = Line(crypto, gateway).open()
-    gateway.grant = None
+    gateway.grant, gateway.refusal = None, refusal
     gateway.bandwidth = 30_000_000
     line.forward()
     line.advance(300.0)
-    assert line.session.ready and 3 <= line.session.counters.claims <= 8
+    low, high = claims
+    assert line.session.ready and low <= line.session.counters.claims <= high, "what time does not heal is asked once"
     gateway.bandwidth = 0
     line.forward()
     line.advance(70.0)
     failed(line, "bandwidth_refused")
-    assert "only credentials" in line.session.error.message  # type: ignore[union-attr]
+    assert line.session.error is not None and line.session.error.reason == reason
+    assert refusal in line.session.error.message
+
+
+@pytest.mark.parametrize("left", [0, 100, 39_000_000, 40_000_000])
+def test_what_is_left_of_an_allowance_is_used_up(crypto: Crypto, gateway: ScriptedGateway, left: int) -> None:
+    first = Line(crypto, gateway).open()
+    gateway.grant, gateway.bandwidth = None, left
+    line = Line(crypto, gateway, first.session.shared_key)
+    line.now += 10
+    if not left:
+        line.open()
+        failed(line, "bandwidth_refused")
+        return
+    line.open()
+    line.advance(120.0)
+    assert line.session.can_forward and line.session.counters.claims == (left < 40_000_000)
+    gateway.bandwidth = 0
+    line.forward()
+    line.advance(10.0)
+    failed(line, "bandwidth_refused")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        TICKETS_ONLY,
+        "only bandwidth credentials are accepted",
+        "this gateway requires zk-nym tickets",
+        "free bandwidth is disabled: spend a ticketbook",
+        "ECASH credentials required",
+    ],
+)
+def test_a_gateway_that_takes_only_tickets_says_what_is_needed(
+    crypto: Crypto, gateway: ScriptedGateway, words: str
+) -> None:
+    gateway.grant, gateway.refusal = None, words
+    line = Line(crypto, gateway)
+    line.open()
+    failed(line, "bandwidth_refused")
+    error = line.session.error
+    assert error is not None and (error.reason, error.phase, error.retryable) == ("credentials_only", "gateway", False)
+    assert "zk-nyms" in error.message and words in error.message
+    assert line.session.counters.claims == 1
 
 
 def test_unanswered_claims_count_as_refused(crypto: Crypto, gateway: ScriptedGateway) -> None:

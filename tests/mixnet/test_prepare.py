@@ -123,3 +123,53 @@ def test_what_is_given_up_while_it_lies_ready_is_not_waited_for(network: Any) ->
     client._outbox.abandon([outgoing.pending], "not_acknowledged")
     client.poll(client.next_deadline())
     assert client.in_flight == 0 and client._outbox.acks.next_deadline() is None
+
+
+# -- a rotation tears no message ----------------------------------------------------------------------------
+
+
+def carried(messages: list[Any]) -> set[int]:
+    return {surb.rotation for message in messages for surb in message}
+
+
+@pytest.mark.parametrize("stage", ["ready", "begun"])
+def test_a_rotation_tears_no_message(network: Any, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies ready is made anew, SURBs and all; what has begun to leave goes on with the keys of its SURBs."""
+    from smolmix_web.mixnet import outbox
+    from smolmix_web.mixnet.messages import encode_repliable
+
+    made: list[list[Any]] = []
+
+    def encode(tag: bytes, kind: Any, surbs: list[Any], data: bytes) -> bytes:
+        made.append(list(surbs))
+        return encode_repliable(tag, kind, surbs, data)
+
+    monkeypatch.setattr(outbox, "encode_repliable", encode)
+    a, b = network.station("a", TrafficConfig(cover_stream=False)), network.station("b", gateway=1)
+    client, now = a.client, network.now - 1.0
+    client.send(b.client.address, b"message" * 900, surbs=3, now=now)
+    packets = client.queue_length
+    prepared(client, now)
+    assert len(client._ready) == READY < packets and len(made) == 1
+    old = client.topology.rotation
+    if stage == "begun":
+        client.poll(client.next_deadline())
+    sent = len(made)
+    network.rotate()
+    client.set_topology(network.topology(), now)
+    new = client.topology.rotation
+    assert new != old and client.queue_length == packets - (stage == "begun")
+    account = client.surb_account(b.client.address)
+    if stage == "ready":
+        assert (account.queued, client.statistics.messages_sent, client.statistics.surbs_given) == (3, 0, 0)
+    a.sent.clear()
+    network.run(20.0, until=lambda: bool(b.messages))
+    assert b.data() == [b"message" * 900]
+    first = [packet.rotation for _, packet in a.sent]
+    if stage == "ready":
+        assert len(made) == sent + 1 and carried(made[1:]) == {new} and set(first) == {new}
+    else:
+        assert len(made) == sent and carried(made) == {old}
+        # What lay ready is made again by the new keys as any repetition; what was not made yet keeps to the old.
+        assert first.count(old) == packets - READY
+    assert client.statistics.messages_sent == 1 and client.statistics.surbs_given == 3

@@ -167,3 +167,100 @@ def test_the_window_grows_for_a_fast_reader_up_to_the_limit() -> None:
         slow.read(1 << 20, step * 1.0, 0.5)
         slow.window_field()
     assert slow.capacity == 1000
+
+
+# -- holes that fill by themselves -------------------------------------------------------------------------------------
+
+PATIENCE = 0.06
+
+
+def patient() -> Receiver:
+    receiver = made(gap_patience=PATIENCE)
+    receiver.text(START, bytes(100), False, 1.0)
+    receiver.acknowledged()
+    return receiver
+
+
+def test_a_hole_that_fills_in_time_is_told_to_nobody() -> None:
+    receiver = patient()
+    receiver.text(START + 200, bytes(100), False, 1.0)
+    receiver.text(START + 300, bytes(100), False, 1.01)
+    assert not receiver.ack_now and not receiver.wants_sack and receiver.ack_at == 1.0 + PATIENCE
+    receiver.text(START + 100, bytes(100), False, 1.05)
+    assert receiver.rcv_nxt == START + 400 and receiver.ack_now, "three segments came in order: their ACK, as always"
+    assert receiver.sack_blocks() == []
+    receiver.acknowledged()
+    assert receiver.ack_at == float("inf")
+
+
+def test_a_hole_that_stays_is_told_when_its_time_is_over() -> None:
+    receiver = patient()
+    receiver.text(START + 200, bytes(100), False, 1.0)
+    receiver.on_timer(1.0 + PATIENCE)
+    assert receiver.ack_now and receiver.sack_blocks() == [(START + 200, START + 300)]
+    receiver.acknowledged()
+    receiver.text(START + 300, bytes(100), False, 1.1)
+    assert receiver.ack_now, "from then on as with any hole"
+    receiver.acknowledged()
+    receiver.text(START + 100, bytes(100), False, 1.2)
+    assert receiver.ack_now and receiver.rcv_nxt == START + 400
+
+
+def test_an_ack_that_leaves_meanwhile_does_not_give_it_away() -> None:
+    receiver = patient()
+    receiver.text(START + 200, bytes(100), False, 1.0)
+    receiver.ack_now = True  # for data of ours, or a window that opened
+    assert receiver.sack_blocks() == [] and receiver.sack_size(3) == 4
+    receiver.acknowledged()
+    assert not receiver.ack_now and receiver.ack_at == 1.0 + PATIENCE, "its time still runs"
+    receiver.text(START + 200, bytes(100), False, 1.01)
+    assert receiver.ack_now and receiver.sack_blocks() == [(START + 200, START + 300)] * 2, (
+        "a repetition is told at once"
+    )
+
+
+def test_each_hole_that_comes_first_gets_its_time() -> None:
+    receiver = patient()
+    receiver.text(START + 200, bytes(100), False, 1.0)
+    receiver.text(START + 400, bytes(100), False, 1.02)
+    receiver.text(START + 100, bytes(100), False, 1.05)
+    assert receiver.rcv_nxt == START + 300 and receiver.ack_now and receiver.sack_blocks() == []
+    receiver.acknowledged()
+    assert receiver.ack_at == 1.05 + PATIENCE
+    receiver.on_timer(1.05 + PATIENCE)
+    assert receiver.sack_blocks() == [(START + 400, START + 500)]
+
+
+def test_without_sack_there_is_no_patience() -> None:
+    receiver = patient()
+    receiver.sack_permitted = False
+    receiver.text(START + 200, bytes(100), False, 1.0)
+    assert receiver.ack_now, "such a peer counts duplicates"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300), st.floats(0, 0.1)), max_size=40), st.integers(0, 999)
+)
+def test_with_patience_too_every_hole_is_told_in_time(segments: list[tuple[int, int, float]], seed: int) -> None:
+    """Whatever arrives: no hole that is in front stays hidden longer, and the stream is whole."""
+    receiver, now, front, since = made(gap_patience=PATIENCE), 1.0, -1, 1.0
+    have: set[int] = set()
+    for start, size, pause in segments:
+        for due in [now + pause]:
+            while receiver.ack_at <= due:
+                now = max(now, receiver.ack_at)
+                receiver.on_timer(now)
+                receiver.acknowledged()
+            now = due
+        receiver.text(START + start, DATA[start : start + size], False, now)
+        have.update(range(start, start + size))
+        holes = receiver.buffered > receiver.available
+        if receiver.rcv_nxt != front:
+            front, since = receiver.rcv_nxt, now
+        if holes and not receiver.ack_now and not receiver.wants_sack:
+            assert receiver.ack_at <= max(since, now) + PATIENCE
+        if receiver.ack_now and seed % 2:
+            receiver.acknowledged()
+    prefix = next(n for n in range(2000) if n not in have)
+    assert receiver.rcv_nxt == START + prefix
+    assert receiver.read(1 << 20, now, 1.0) == DATA[:prefix]

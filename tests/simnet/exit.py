@@ -20,7 +20,6 @@ from smolmix_web.mixnet.client import MixnetClient
 from smolmix_web.mixnet.keys import ClientKeys
 from smolmix_web.mixnet.traffic import TrafficConfig
 from smolmix_web.netstack import Echo, Endpoint, ErrorKind, Stack, StackConfig, SynRequest, TcpConfig
-from smolmix_web.netstack.tcp.config import MIX_LATENESS
 from smolmix_web.rand import SeededRandom
 
 from .events import Event
@@ -47,7 +46,7 @@ class ClientFlows:
         tcp = TcpConfig(
             send_buffer=RELAY_BUFFER,
             receive_buffer_max=RELAY_BUFFER,
-            lateness=MIX_LATENESS,
+            lateness=exit_.network.server_lateness,
             congestion=exit_.network.server_congestion,
         )
         self.stack = Stack(

@@ -6,6 +6,7 @@ it counts how often it was woken and which timers are still set.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,9 @@ class SimHost:
         self.sockets: list[SimSocket] = []
         self.gets: list[str] = []
         self.places: dict[str, Place] = {}
+        self.frame_cost = 0.0  # s that the machine is busy with each frame that arrives; timers do not wait for it
+        self._frames: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._handling = False
         self._asleep = False
         self.slept = 0.0  # s that the monotonic clock missed
         self._deferred: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -109,7 +113,7 @@ class SimHost:
         return await http_get(self.network, url, timeout=timeout, max_bytes=max_bytes)
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> SimSocket:
-        socket = self.network.connect(url, events, self.dispatch)
+        socket = self.network.connect(url, events, self._arrived)
         self.sockets.append(socket)
         return socket
 
@@ -136,6 +140,27 @@ class SimHost:
             return
         self.wakes += 1
         action(*args)
+
+    def _arrived(self, action: Callable[..., Any], *args: Any) -> None:
+        """Something of the socket: in order, when what came before has been dealt with."""
+        self._frames.append((action, args))
+        if not self._handling:
+            self._handling = True
+            self._next_frame()
+
+    def _next_frame(self) -> None:
+        while self._frames:
+            action, args = self._frames.popleft()
+            self.dispatch(action, *args)
+            if self.frame_cost:
+                self.network.queue.after(self.frame_cost, self._next_frame)
+                return
+        self._handling = False
+
+    @property
+    def frames_waiting(self) -> int:
+        """That arrived and have not been handled."""
+        return len(self._frames)
 
     def suspend(self, seconds: float, *, monotonic: bool = True) -> None:
         """The machine sleeps while the rest of the world goes on. `monotonic` False: its monotonic clock stands

@@ -20,6 +20,7 @@ from smolmix_web.crypto.provider import Crypto
 from smolmix_web.host.base import WebSocketEvents
 from smolmix_web.mixnet.addresses import pack_node_address
 from smolmix_web.mixnet.topology import Topology
+from smolmix_web.netstack.tcp.config import MIX_LATENESS
 from smolmix_web.netstack.tcp.congestion import CongestionFactory, PathModel
 from smolmix_web.rand import SeededRandom
 
@@ -55,6 +56,7 @@ class SimNetwork:
         exit_settings: dict[str, object] | None = None,
         exit_cover: bool = False,
         server_congestion: CongestionFactory = PathModel,
+        server_lateness: float = MIX_LATENESS,
         latency: float = 0.010,
         epoch_seconds: float = 3600.0,
         validity_epochs: int = 24,
@@ -72,6 +74,7 @@ class SimNetwork:
         )
         self.exit_cover = exit_cover
         self.server_congestion = server_congestion
+        self.server_lateness = server_lateness  # 0: as a server that knows nothing of mixes
         self.conditions = {kind: LinkConditions(latency=latency) for kind in KINDS}
         self.faults = FrameFaults()
         self.transcript = Transcript()

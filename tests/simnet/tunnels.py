@@ -88,8 +88,7 @@ class SimTunnel:
         if exit_ is not None:
             options["preferredIpr"] = str(network.exit(exit_).address)
         self.tunnel = tunnel_to(network, host, **options)
-        topology = simulate(network, self.tunnel._load_directory())
-        self.engine = self.tunnel._make_engine(topology)
+        self.engine = self.tunnel._make_engine(*simulate(network, self.tunnel._directory.first()))
         self.driver = Driver(host, self.engine, self._changed)
 
     def _changed(self) -> None:

@@ -2,7 +2,8 @@
 
 Without I/O. The owner opens and closes sockets as `take_command` says and reports what happens to the present one;
 everything else is here: back-off with jitter, the same shared key again, a new registration where the gateway forgot
-us, another gateway where the present one refuses or stays away and the user pinned none.
+us, another gateway where the present one refuses or stays away and the user pinned none. Until it was ready once it has
+`setup_limit`; from then on it goes on trying, however long that takes, unless the pinned gateway refuses for good.
 
     connecting -> ready -> waiting -> connecting -> ready ...
               \\-> waiting -> connecting ...      \\-> failed (`error`)
@@ -20,19 +21,14 @@ from ...errors import DirectoryError, GatewayError, SmolmixError
 from ...rand import RandomSource
 from ..keys import IdentityKeys
 from ..mix_packet import MixPacket
+from ..pace import Pace
 from ..topology import GatewayEndpoint, Topology
 from .session import GatewayConfig, GatewayCounters, GatewaySession
 
-# Another try at the same gateway cannot help against these.
-_REFUSALS = frozenset(
-    {
-        "authentication_refused",
-        "bandwidth_refused",
-        "gateway_refused",
-        "gateway_too_old",
-        "registration_refused",
-    }
-)
+# Another try at the same gateway cannot help against these,
+_FINAL = frozenset({"authentication_refused", "bandwidth_refused", "gateway_too_old", "registration_refused"})
+# nor soon against this: a text of its own before anything was asked of it.
+_REFUSALS = _FINAL | {"gateway_refused"}
 
 
 class LinkState(Enum):
@@ -51,12 +47,12 @@ class LinkConfig:
     backoff_first: float = 0.5
     backoff_max: float = 30.0
     setup_limit: float = 60.0  # until the first time ready
-    outage_limit: float = 300.0  # from the loss until ready again
     stay: float = 35.0  # a gateway that was lost gets this long to return, for the sake of what is open
     backoff_stay: float = 4.0  # longest back-off meanwhile: the exit forgets us after 60 s
     duplicate_wait: float = 3.0  # after a refusal that may be for the sake of our own old connection
     max_malformed: int = 3  # answers in a row that cannot be read, after which a gateway counts as refusing
-    max_gateways: int = 5  # different ones tried during one set-up or outage
+    max_gateways: int = 5  # different ones tried during one set-up, or in one round of an outage
+    patience: float = 4.0  # see pace.py
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,11 @@ class GatewayLink:
         self._timestamps: dict[bytes, int] = dict(timestamps or {})
         self._tried: list[bytes] = []  # gateways, during this set-up or outage
         self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
-        self._attempts = 0  # since the last time ready
+        config = self._config
+        self._pace = Pace(rng, first=config.backoff_first, longest=config.backoff_max, patience=config.patience)
+        self._begun = 0.0  # the present attempt
+        self._not_before = float("-inf")  # the next one, whoever waits
+        self._rounds = 0  # of gateways tried in vain
         self._malformed = 0  # attempts in a row that ended so
         self._retry_at: float | None = None
         self._give_up_at = float("inf")
@@ -175,8 +175,15 @@ class GatewayLink:
             bodies += self._session.take_bodies()
         return bodies
 
-    def set_topology(self, topology: Topology) -> None:
+    def set_topology(self, topology: Topology, now: float) -> None:
+        """A new snapshot. A gateway that is not in it any more is of no use: nothing finds its way to us through it."""
         self._topology = topology
+        if self.state is LinkState.READY and self._left_network:
+            self.abandon(now, "it left the network")
+
+    @property
+    def _left_network(self) -> bool:
+        return self._preferred is None and not self._topology.knows(self.endpoint.identity)
 
     def retry_now(self, now: float) -> None:
         """The network came back, or the machine woke up: do not wait for the back-off, and trust no old connection."""
@@ -185,7 +192,7 @@ class GatewayLink:
             away, self._offline_since = now - self._offline_since, None
             self._give_up_at += away
             self._lost_at += away
-            self._attempts = 0
+            self._pace.reset()
             if self.state is LinkState.CONNECTING:
                 self.abandon(now, "begun without a network")
         if self.state is LinkState.WAITING:
@@ -202,7 +209,14 @@ class GatewayLink:
         if self.state is LinkState.WAITING:
             self._retry_at = now + self._backoff_offline()
         elif self._session is not None:
-            self._session.probe(offline=True)
+            self._session.probe()
+
+    def want(self, now: float) -> None:
+        """Somebody waits for the tunnel: the next attempt is made soon, and one that lasts is begun anew."""
+        soon = self._pace.want(now)
+        if self.state is LinkState.WAITING and self._offline_since is None:
+            assert self._retry_at is not None
+            self._retry_at = min(self._retry_at, max(soon, self._not_before))
 
     def abandon(self, now: float, reason: str) -> None:
         """Give the present connection up as lost, whatever its socket says."""
@@ -243,6 +257,11 @@ class GatewayLink:
                 self._fail(self.last_error)
             elif self._retry_at is not None and now >= self._retry_at:
                 self._connect(now)
+        elif (until := self._impatient_at()) is not None and now >= until:
+            self._pace.impatient()
+            self.abandon(now, "begun anew")
+            if self._session is None and self.error is None:
+                self._connect(now)
         if self._session is None:
             return []
         frames = self._session.poll(now, unix_time)
@@ -255,7 +274,16 @@ class GatewayLink:
         if self.state is LinkState.WAITING:
             assert self._retry_at is not None
             return self._retry_at if self._offline_since is not None else min(self._retry_at, self._give_up_at)
-        return self._session.next_deadline() if self._session is not None else None
+        if self._session is None:
+            return None
+        times = (self._session.next_deadline(), self._impatient_at())
+        return min((time for time in times if time is not None), default=None)
+
+    def _impatient_at(self) -> float | None:
+        """When to begin the present attempt anew."""
+        if self.state is not LinkState.CONNECTING or not self._ever_ready:
+            return None
+        return self._pace.until(self._begun)
 
     # -- inside -----------------------------------------------------------------------------------------
 
@@ -263,7 +291,8 @@ class GatewayLink:
         identity = self.endpoint.identity
         if identity not in self._tried:
             self._tried.append(identity)
-        self._attempts += 1
+        self._pace.failures += 1
+        self._begun = now
         self._retry_at = None
         self._session = GatewaySession(
             self._crypto,
@@ -288,7 +317,9 @@ class GatewayLink:
             self.state = LinkState.READY
             self._ever_ready = True
             self._doubted = False
-            self._tried, self._attempts = [], 0
+            self._tried, self._rounds = [], 0
+            self._give_up_at = float("inf")
+            self._pace.reset()
         elif session.error is not None:
             self._lost(session, now, socket_open)
 
@@ -307,7 +338,6 @@ class GatewayLink:
         if self.state is LinkState.READY:
             self.losses += 1
             self._lost_at = now
-            self._give_up_at = now + self._config.outage_limit
         self.state = LinkState.WAITING
         if self._offline_since is not None:
             self._retry_at = now + self._backoff_offline()
@@ -315,7 +345,7 @@ class GatewayLink:
         if error.code == "authentication_refused" and identity in self.shared_keys and not self._doubted:
             # Perhaps our own connection of before still lives there (gateway 4.2): ask again when it must be gone.
             self._doubted = True
-            self._retry_at = now + self._config.duplicate_wait
+            self._retry_at = self._not_before = now + self._config.duplicate_wait
             return
         if error.code in ("not_registered", "authentication_refused") and identity in self.shared_keys:
             # The gateway forgot us (its refusals are English, not codes): the same identity registers anew, at once.
@@ -324,16 +354,16 @@ class GatewayLink:
             return
         self._malformed = self._malformed + 1 if error.code == "gateway_malformed" else 0
         refused = error.code in _REFUSALS or self._malformed >= self._config.max_malformed
-        staying = not refused and now < self._lost_at + self._config.stay
+        staying = not (refused or self._left_network) and now < self._lost_at + self._config.stay
         if self._preferred is not None:
-            if refused:
+            # A gateway that had us and now answers nonsense, or has no time, may be starting up.
+            if error.code in _FINAL or (refused and not self._ever_ready):
                 self._fail(error)
                 return
         elif not staying and not self._choose_another():
             self._fail(error)
             return
-        longest = self._config.backoff_stay if staying else self._config.backoff_max
-        self._retry_at = now + self._backoff(longest)
+        self._retry_at = self._pace.again(now, self._config.backoff_stay if staying else None)
 
     def _choose_another(self) -> bool:
         """Move to a gateway not tried yet; False when none is left and waiting longer makes no sense."""
@@ -343,18 +373,14 @@ class GatewayLink:
             except DirectoryError:
                 pass
             else:
-                self._attempts = 0
+                self._pace.failures = 2 * self._rounds
                 return True
-        # All were tried. Once connected, an outage may be our own: begin the round again.
+        # All were tried. Once connected, an outage may be our own: begin the round again, more slowly.
         if not self._ever_ready:
             return False
         self._tried = []
+        self._rounds += 1
         return True
-
-    def _backoff(self, longest: float) -> float:
-        """Doubling, half of it random, so that many clients of one gateway do not return together."""
-        full = min(longest, self._config.backoff_first * 2.0 ** min(self._attempts, 16))
-        return full / 2 + full / 2 * self._rng.uniform()
 
     def _backoff_offline(self) -> float:
         """Hosts are wrong now and then about being offline."""
@@ -362,9 +388,17 @@ class GatewayLink:
 
     def _fail(self, error: SmolmixError) -> None:
         assert isinstance(error, GatewayError)
-        self.error = error
+        self.error = error if self._preferred is None else _with_advice(error)
         self.state = LinkState.FAILED
         self._retry_at = None
+
+
+def _with_advice(error: GatewayError) -> GatewayError:
+    """The user chose this gateway, so only the user can choose another one."""
+    if error.code != "bandwidth_refused":
+        return error
+    message = f"{error.message}. The option preferredGateway pins it: name another one, or leave the option out"
+    return GatewayError(message, code=error.code, phase=error.phase, reason=error.reason)
 
 
 def _add(total: GatewayCounters, more: GatewayCounters) -> None:

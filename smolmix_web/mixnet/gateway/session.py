@@ -15,6 +15,7 @@ need growing timestamps, with `after_timestamp=session.timestamp`.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +29,9 @@ from . import control
 from .auth import FORGET_CLIENT, NEWEST_PROTOCOL, ROTATION_PROTOCOL, choose_protocol, seal_request, sign_authentication
 from .frames import FORWARD_V1, FORWARD_V2, NONCE_LENGTH, PUSHED, open_frame, seal_frame
 from .handshake import ClientHandshake
+
+# of a refusal that no time heals
+_CREDENTIALS = re.compile(r"credential|coconut|ticket|zk-?nym|e-?cash", re.IGNORECASE)
 
 
 class GatewayState(Enum):
@@ -55,7 +59,7 @@ class GatewayConfig:
     idle_probe: float | None = 25.0  # silence after which a sign of life is asked for; None: never
     busy_probe: float = 8.0  # the same while packets wait for the answer this gateway otherwise gives
     probe_timeout: float = 10.0
-    doubt_timeout: float = 2.0  # the same where the host said that there is no network
+    doubt_timeout: float = 2.0  # the same after a sleep, or where the host said that the network went or came
     max_bodies: int = 4096  # delivered but not taken
 
 
@@ -119,10 +123,11 @@ class GatewaySession:
         self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
         self._probe_deadline: float | None = None
         self._doubted = False
-        self._offline = False
+        self._must_answer = False
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
+        self._takes_only_credentials = False
 
     # -- the owner's side -------------------------------------------------------------------------
 
@@ -175,7 +180,8 @@ class GatewaySession:
             return
         self.counters.frames_received += 1
         self._last_received = self._last_call = now
-        self._probe_deadline = None
+        if not self._must_answer:
+            self._probe_deadline = None  # else it may have been under way before
         if not isinstance(frame, str):
             self._binary(bytes(frame))
             return
@@ -239,14 +245,12 @@ class GatewaySession:
         plaintext = packet.to_bytes(version=kind)
         return seal_frame(self._crypto, self.shared_key, self._rng.bytes(NONCE_LENGTH), kind, plaintext)
 
-    def probe(self, *, offline: bool = False) -> None:
-        """Ask for a sign of life at the next poll: something suggests that the connection died unnoticed. `offline`:
-        the host said so, and is asked to prove it soon."""
-        self._offline = offline
+    def probe(self) -> None:
+        """Ask for a sign of life at the next poll, and take nothing else for one: the machine slept, or its network
+        went or came. The connection may have died unnoticed, and what arrives may have been under way before."""
         if self.state is GatewayState.READY:
-            self._doubted = True
-            if offline:
-                self._probe_deadline = None  # one that is out has more time than this
+            self._doubted = self._must_answer = True
+            self._probe_deadline = None  # one that is out has more time than this
 
     def take_bodies(self) -> list[bytes]:
         """Mixnet payloads pushed since the last call, in order (21 bytes: an ack; 1643: a message part)."""
@@ -360,13 +364,16 @@ class GatewaySession:
             case control.Bandwidth(total, upgrade_mode):
                 self.bandwidth = total
                 self.upgrade_mode = upgrade_mode
-                if total <= 0 and not upgrade_mode:
-                    raise GatewayError("the gateway granted no bandwidth", code="bandwidth_refused", phase="gateway")
-                self._become_ready(now)
+                if total > 0 or upgrade_mode:
+                    self._become_ready(now)
+                else:
+                    self._claim_refused_at_first(now, "the gateway granted nothing")
             case control.Error(text):
-                raise GatewayError(f"bandwidth refused: {text}", code="bandwidth_refused", phase="gateway")
-            case control.OutOfBandwidth() | control.OtherTypedError():
-                raise GatewayError("bandwidth refused", code="bandwidth_refused", phase="gateway")
+                self._claim_refused_at_first(now, text)
+            case control.OtherTypedError(name):
+                self._claim_refused_at_first(now, name)
+            case control.OutOfBandwidth():
+                self._claim_refused_at_first(now, "out of bandwidth")
             case _:
                 self.counters.stray += 1
 
@@ -398,8 +405,10 @@ class GatewaySession:
             case control.OtherTypedError(name):
                 self.counters.errors += 1
                 self.last_complaint = name
-            case control.SupportedProtocol() | control.EncryptedResponse():
-                pass  # an answer to a probe, or to `forget_client`
+            case control.SupportedProtocol():
+                self._probe_deadline, self._must_answer = None, False  # a probe's answer
+            case control.EncryptedResponse():
+                pass  # an answer to `forget_client`
             case _:
                 self.counters.stray += 1
 
@@ -457,6 +466,29 @@ class GatewaySession:
         self._say(control.ClaimFreeBandwidth())
         self._deadline = now + self._config.answer_timeout
 
+    def _claim_refused_at_first(self, now: float, text: str) -> None:
+        """What is left of an earlier allowance is still worth having."""
+        error = self._bandwidth_refused(text)
+        if self.bandwidth <= 0:
+            raise error
+        self._become_ready(now)
+        self._next_claim = now + self._config.claim_refused_interval
+
+    def _bandwidth_refused(self, text: str) -> GatewayError:
+        """The gateway's words are English, not codes; those of one that enforces tickets name what it takes instead."""
+        self._takes_only_credentials = _CREDENTIALS.search(text) is not None
+        if not self._takes_only_credentials:
+            return GatewayError(
+                f"the gateway refuses bandwidth: {text}", code="bandwidth_refused", phase="gateway", reason="refused"
+            )
+        return GatewayError(
+            "the gateway gives no free bandwidth: it takes only ticketbook credentials (zk-nyms), which this client "
+            f"does not have; another gateway is needed (its words: {text})",
+            code="bandwidth_refused",
+            phase="gateway",
+            reason="credentials_only",
+        )
+
     def _become_ready(self, now: float) -> None:
         self.state = GatewayState.READY
         self._deadline = None
@@ -465,7 +497,10 @@ class GatewaySession:
     # -- while ready ------------------------------------------------------------------------------------
 
     def _wants_claim(self) -> bool:
-        return self.exhausted or (self.bandwidth < self._config.claim_threshold and not self.upgrade_mode)
+        if self.exhausted:
+            return True
+        low = self.bandwidth < self._config.claim_threshold and not self.upgrade_mode
+        return low and not self._takes_only_credentials  # it would say the same again
 
     def _probe_at(self) -> float | None:
         """When the silence has lasted too long. One before the first unanswered packet was nobody's fault."""
@@ -495,16 +530,17 @@ class GatewaySession:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
             config = self._config
-            self._probe_deadline = now + (config.doubt_timeout if self._offline else config.probe_timeout)
+            self._probe_deadline = now + (config.doubt_timeout if self._must_answer else config.probe_timeout)
             self._doubted = False
 
     def _claim_failed(self, now: float, reason: str) -> None:
         self._claim_deadline = None
         self._claims_failed += 1
+        error = self._bandwidth_refused(reason)
         if not self.exhausted:
             self._next_claim = now + self._config.claim_refused_interval
-        elif self._claims_failed >= self._config.claim_attempts:
-            self._fail(GatewayError(f"bandwidth refused: {reason}", code="bandwidth_refused", phase="gateway"))
+        elif self._takes_only_credentials or self._claims_failed >= self._config.claim_attempts:
+            self._fail(error)
         else:
             self._next_claim = now + self._config.claim_interval
 

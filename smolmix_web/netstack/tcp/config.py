@@ -32,6 +32,7 @@ class TcpConfig:
     ack_every_max: int = 8
     ack_delay_max: float = 0.2
     ack_gap_interval: float = 0.05
+    gap_patience: float = 0.0  # s in which a hole may fill before the peer is told; 0: told at once (RFC 5681 4.2)
     queue_target: float = 0.0  # s that a download may wait in a queue on its way to us (queue_limit.py); 0: no matter
     keepalive: float | None = None  # idle time before the first probe, and between probes
     keepalive_probes: int = 6

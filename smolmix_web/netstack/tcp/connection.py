@@ -411,8 +411,7 @@ class TcpConnection:
                 self.syn_due = True
             # Else the last word is the lifetime's: a late answer is still welcome.
         if self.receiver.ack_at <= now:
-            self.receiver.ack_at = INFINITY
-            self.receiver.ack_now = True
+            self.receiver.on_timer(now)
         if self.sender.timer_at <= now and not self.sender.on_timer(now):
             self._give_up("transfer_timeout", "no acknowledgement within the limit")
             return

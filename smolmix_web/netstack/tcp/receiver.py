@@ -7,7 +7,9 @@
 * ACKs (RFC 5681 4.2): at once for gaps, duplicates, FIN, the end of a burst and a window that is used up; else after
   `ack_every` segments or `ack_delay` seconds. Each costs a packet of the mix network, so once a transfer is under way
   they are thinned out (RFC 9000 13.2.2 has the same idea): up to `ack_every_max` segments or an eighth of a round trip,
-  and behind known holes one in a sixteenth of a round trip. Asking is a flag; the ACK itself is made when the stack is
+  and behind known holes one in a sixteenth of a round trip. A hole younger than `gap_patience` is not told at all:
+  packets that were delayed each on their own overtake each other all the time, and a peer that is told of it takes it
+  for loss, repeats, and halves its rate. Asking is a flag; the ACK itself is made when the stack is
   polled, so that what arrives together is answered together.
 
 Positions are unwrapped (tcp/seq.py).
@@ -58,7 +60,9 @@ class Receiver:
         "_config",
         "_dsack",
         "_gap_acked_at",
+        "_gap_hidden_until",
         "_granted",
+        "_hides_gaps",
         "_ranges",
         "_reported",
         "_taken",
@@ -114,6 +118,8 @@ class Receiver:
         self._unreported = 0  # ranges that have changed since
         self._taken = 0  # bytes received in order
         self._gap_acked_at = -INFINITY
+        self._hides_gaps = False
+        self._gap_hidden_until = -INFINITY
         self.round_trip: float | None = None  # seconds, by timestamps that come back with data
 
     # -- what the application sees
@@ -234,19 +240,28 @@ class Receiver:
                     if first.start < end and seq == rcv_nxt:
                         self._dsack = (first.start, min(end, first.end))
                     self._absorb()
-                    self._acknowledge_gap(now)  # a hole was filled: tell at once (RFC 5681 4.2)
+                    if self._hides_gaps:  # nobody was told of the hole
+                        self._acknowledge_later(self.rcv_nxt - rcv_nxt, push, now)
+                    else:
+                        self._acknowledge_gap(now)  # a hole was filled: tell at once (RFC 5681 4.2)
+                    self._hide_gaps(now)
                 else:
                     self._acknowledge_later(end - rcv_nxt, push, now)
                 self._taken += self.rcv_nxt - rcv_nxt
             return self._finish() or self.rcv_nxt > rcv_nxt
         if payload:
             self.out_of_order += 1
+            if not self._ranges:
+                self._hide_gaps(now)
             self._insert(seq, payload)
             # A hole holds the reader up, not the sender: the window must let it go on until the hole is filled.
             beyond = 2 * (end - rcv_nxt)
             if beyond > self.capacity and len(self._buffer) * 4 <= self.capacity:
                 self._enlarge(min(beyond, max(self._config.receive_buffer_max, self.capacity)))
-        if payload:
+        if payload and self._hides_gaps and self._dsack is None:
+            self.ack_at = min(self.ack_at, self._gap_hidden_until)
+        elif payload:
+            self._hides_gaps = False  # what comes twice was taken for lost already
             self._acknowledge_gap(now)
         elif fin:
             self._acknowledge_at_once()
@@ -327,6 +342,18 @@ class Receiver:
         self._gap_acked_at = now
         self._acknowledge_at_once()
 
+    def _hide_gaps(self, now: float) -> None:
+        """The first hole is a new one: it may well fill by itself."""
+        self._hides_gaps = self._config.gap_patience > 0 and self.sack_permitted
+        self._gap_hidden_until = now + self._config.gap_patience
+
+    def on_timer(self, now: float) -> None:
+        """`ack_at` has come."""
+        self.ack_at = INFINITY
+        self.ack_now = True
+        if now >= self._gap_hidden_until:
+            self._hides_gaps = False
+
     def _acknowledge_later(self, count: int, push: bool, now: float) -> None:
         self._unacked_bytes = unacked = self._unacked_bytes + count
         config = self._config
@@ -349,7 +376,7 @@ class Receiver:
         """A segment with the current ACK left."""
         self._unacked_bytes = self._unreported = 0
         self._reported = self._arrivals
-        self.ack_at = INFINITY
+        self.ack_at = self._gap_hidden_until if self._hides_gaps and self._ranges else INFINITY
         self._dsack = None
         if self.duplicate_acks:
             self.duplicate_acks -= 1
@@ -385,11 +412,12 @@ class Receiver:
     @property
     def wants_sack(self) -> bool:
         """There is something that a SACK option would tell."""
-        return self.sack_permitted and (bool(self._ranges) or self._dsack is not None)
+        return self.sack_permitted and (bool(self._ranges and not self._hides_gaps) or self._dsack is not None)
 
     def sack_size(self, limit: int) -> int:
         """Bytes of the SACK option with at most `limit` blocks."""
-        return 4 + 8 * min(limit, len(self._ranges) + (self._dsack is not None))
+        ranges = 0 if self._hides_gaps else len(self._ranges)
+        return 4 + 8 * min(limit, ranges + (self._dsack is not None))
 
     def sack_blocks(self, limit: int = MAX_SACK_BLOCKS) -> list[tuple[int, int]]:
         """32-bit edges for the next ACK."""
@@ -398,7 +426,7 @@ class Receiver:
         blocks = []
         if self._dsack is not None:
             blocks.append((wrap(self._dsack[0]), wrap(self._dsack[1])))
-        if self._ranges:
+        if self._ranges and not self._hides_gaps:
             recent = self._ranges
             if len(recent) > 1:
                 recent = sorted(recent, key=lambda item: item.touched, reverse=True)[:limit]

@@ -1,0 +1,135 @@
+"""What a tunnel knows of the network, kept fresh: topology and exits first, then a new one when `RefreshPlan` says so.
+
+One timer and at most one request at a time; a pinned topology needs neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from .assembly import Pinned
+from .directory_loader import load
+from .engine import Engine
+from .errors import DirectoryError, SmolmixError
+from .exit.link import MAX_CANDIDATES
+from .host.base import Host, TimerHandle
+from .mixnet.directory import Resource
+from .mixnet.directory_query import DirectoryQuery
+from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
+from .mixnet.refresh import RefreshPlan
+from .mixnet.topology import Topology
+
+
+class DirectoryKeeper:
+    """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
+
+    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned) -> None:
+        self._host = host
+        self._urls = urls
+        self._pinned = pinned
+        self._engine: Engine | None = None
+        self._wake: Callable[[], None]
+        self._plan: RefreshPlan | None = None
+        self._timer: TimerHandle | None = None
+        self._planned = float("inf")  # when the timer is due
+        self._task: asyncio.Task[None] | None = None
+
+    async def first(self) -> tuple[Topology, list[ExitCandidate]]:
+        """The topology, and exits in the order to try. Raises `DirectoryError` or `TimeoutExpired`."""
+        preferred = self._pinned.exit
+        if self._pinned.topology is not None:
+            assert preferred is not None
+            # Nobody tells the exit's version: try both.
+            return self._pinned.topology, [pinned_exit(preferred)._replace(protocols=(10, 9))]
+        base, topology = await self._topology()
+        exits = await self._exits(base, topology)
+        if preferred is not None and not topology.knows(preferred.gateway):
+            raise DirectoryError(
+                "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
+            )
+        return topology, exits
+
+    def start(self, engine: Engine, wake: Callable[[], None]) -> None:
+        """Keep the topology of `engine` fresh from now on; `wake` is called when there is a new one."""
+        self._engine, self._wake = engine, wake
+        topology = engine.mixnet.topology
+        if self._pinned.topology is None and topology is not None:
+            self._plan = RefreshPlan(self._host.rng, topology, self._host.now(), self._host.unix_time())
+            self._arm()
+
+    @property
+    def stale(self) -> bool:
+        """The last request failed."""
+        return self._plan is not None and self._plan.stale
+
+    def trouble(self) -> None:
+        """What we know may be too old: ask soon, within a rate."""
+        if self._plan is not None:
+            self._plan.trouble(self._host.now())
+            self._arm()
+
+    async def refresh(self) -> None:
+        """Ask now. Where no exit of those drawn would have us, others are drawn."""
+        engine, host = self._engine, self._host
+        assert engine is not None
+        base, topology = await self._topology()
+        engine.set_topology(topology, host.now())
+        if self._plan is not None:
+            self._plan.succeeded(topology, host.now(), host.unix_time())
+        self._wake()
+        if engine.exit.tried_in_vain and self._pinned.exit is None:
+            engine.exit.set_candidates(await self._exits(base, topology))
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._timer = self._task = self._plan = None
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    async def _topology(self) -> tuple[str, Topology]:
+        query = DirectoryQuery.for_topology()
+        base = await load(self._host, self._urls, query)
+        return base, Topology.from_query(query)
+
+    async def _exits(self, base: str, topology: Topology) -> list[ExitCandidate]:
+        """Of the server that gave the topology, so that the two agree."""
+        query = DirectoryQuery.for_exits()
+        await load(self._host, [base], query)
+        described, preferred = query.described.nodes, self._pinned.exit
+        if preferred is not None:
+            return [pinned_exit(preferred, described)]
+        candidates = exit_candidates(described, query.skimmed(Resource.ALL_NODES).nodes, topology.knows)
+        return draw_exits(self._host.rng, candidates, MAX_CANDIDATES)
+
+    def _arm(self) -> None:
+        plan = self._plan
+        if plan is None or self._task is not None:
+            return
+        if self._timer is not None:
+            if self._planned <= plan.due:
+                return  # it will look again
+            self._timer.cancel()
+        self._planned = plan.due
+        self._timer = self._host.call_later(max(0.0, plan.due - self._host.now()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._plan is None or self._host.now() < self._plan.due:
+            self._arm()
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._refresh_by_plan())
+
+    async def _refresh_by_plan(self) -> None:
+        try:
+            await self.refresh()
+        except SmolmixError as error:
+            # The old topology goes on; the network changes slowly.
+            self._host.log(f"topology refresh failed: {error}")
+            if self._plan is not None:
+                self._plan.failed(self._host.now())
+        self._task = None
+        self._arm()
