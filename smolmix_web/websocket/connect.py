@@ -52,14 +52,14 @@ async def connect(
     extra = with_credentials(_check_headers(headers), target.authorization, None)
     if connector is None:
         connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
-    from .handshake import extensions_text, shake_hands
+    from .handshake import shake_hands
 
     async with Deadline(net, limits.total, "total"):
         connected = await connector.connect(target, limits, ("http/1.1",))
         stream = connected.stream
         try:
             async with Deadline(net, limits.response, "response"):
-                protocol, response = await shake_hands(
+                agreed = await shake_hands(
                     stream, target, protocols, extra, compression=compression, max_size=max_size
                 )
         except SmolmixError as error:
@@ -72,10 +72,11 @@ async def connect(
     return WebSocketConnection(
         net,
         stream,
-        protocol,
+        agreed.protocol,
         url=str(target),
-        headers=[(name.lower(), value) for name, value in response.headers.raw_items()],
-        extensions=extensions_text(response),
+        headers=[(name.lower(), value) for name, value in agreed.headers],
+        subprotocol=agreed.subprotocol,
+        extensions=agreed.extensions,
         tls=connected.tls,
         timeouts=limits,
     )
