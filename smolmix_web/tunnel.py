@@ -51,7 +51,7 @@ from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
 from .tls import TlsOptions, check_roots
-from .websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
+from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
 from .websocket import connect as connect_websocket
 
 TOPOLOGY_REFRESH = 300.0  # s
@@ -114,6 +114,7 @@ class Tunnel:
         self._resolver: Resolver | None = None
         self._doh: DnsOverHttps | None = None
         self._connector: NetConnector | None = None
+        self._turns = Turns()
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
         self._refresh_timer: TimerHandle | None = None
@@ -497,6 +498,7 @@ class Tunnel:
             connector=self._connector,
             compression=compression,
             max_size=max_size,
+            turns=self._turns,
         )
 
     async def connect_tcp(

@@ -11,6 +11,7 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ..deadline import Clock, Deadline, Watchdog
 from ..errors import SmolmixError, StateError, TimeoutExpired, WebSocketError
@@ -18,8 +19,10 @@ from ..http.connector import TlsInfo
 from ..http.headers import Headers
 from ..sockets import READ_SIZE, ByteStream, SerialWriter
 from .frames import Violation
-from .protocol import Protocol
 from .timeouts import WebSocketTimeouts
+
+if TYPE_CHECKING:
+    from .protocol import Protocol  # and with it a library that a page which only fetches does not need
 
 QUEUE_BYTES = 1 << 20
 QUEUE_MESSAGES = 256
@@ -328,7 +331,7 @@ class WebSocketConnection:
             return
         received = self._protocol.close_received
         if received is not None and self.error is None:
-            self._close = Close(int(received.code), received.reason, True)
+            self._close = Close(*received, True)
         else:
             error = self.error = self.error or _not_open(None)
             self._close = Close(ABNORMAL, error.message, False, error)

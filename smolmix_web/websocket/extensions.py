@@ -1,44 +1,18 @@
-"""permessage-deflate (RFC 7692): offered and sent as `websockets` does it, with a small window of our own; a decompressor
-that goes on behind a final block.
-"""
+"""permessage-deflate (RFC 7692): offered, agreed on and sent as `websockets` does it, with a small window of our own."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, PerMessageDeflate
 from websockets.typing import ExtensionParameter
 
+from .frames import Inflater
+
 # A sender may use a smaller window than was agreed: 4 KiB costs 32 KiB of memory for each connection, not 256.
 OWN_WINDOW_BITS = 12
 MEMORY_LEVEL = 5
-
-
-class Inflater:
-    """One message after the other, in any pieces.
-
-    Its window is the largest, and the context is kept also of a server that promises to use none or a smaller window:
-    their messages read the same. A block with the final bit set ends zlib's stream, not the connection's (RFC 7692
-    7.2.3.4): what follows comes from a compressor that starts anew.
-    """
-
-    TAIL = b"\0\0\xff\xff"  # taken off each message by the sender (RFC 7692 7.2.1)
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-
-    def decompress(self, data: bytes, limit: int) -> bytes:
-        """Raises `zlib.error`. When there are `limit` bytes or more the rest is lost."""
-        out = self._zlib.decompress(data, limit)
-        while self._zlib.eof and len(out) < limit:
-            rest = self._zlib.unused_data
-            self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-            if not rest:
-                break
-            out += self._zlib.decompress(rest, limit - len(out))
-        return out
 
 
 class Deflate(PerMessageDeflate):

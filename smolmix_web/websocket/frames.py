@@ -1,7 +1,7 @@
 """Reading what a server sends: from bytes to messages, pings and the close (RFC 6455 5, 7.1; RFC 7692 6.2).
 
 Each head is judged when it is there, text as it comes: what breaks the rules ends the connection although the rest of
-its frame may never come. One thing is read at a time: what stands before a bad frame is dealt with before it.
+its frame may never come. One thing is read at a time: what stands before a bad frame is dealt with before it. (Here, and not by `websockets`, whose reader judges whole frames.)
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from websockets.exceptions import ProtocolError
-from websockets.frames import Close as CloseFrame
-
 from ..errors import WebSocketError
-from .extensions import Inflater
 
 CONTINUATION, TEXT, BINARY = 0, 1, 2
 CLOSE, PING, PONG = 8, 9, 10
 MAX_CONTROL = 125  # bytes of payload
 PIECE = 16_384  # bytes of a payload that are looked at in one step
 
-PROTOCOL_ERROR, BAD_DATA, TOO_BIG = 1002, 1007, 1009
+NO_CODE, PROTOCOL_ERROR, BAD_DATA, TOO_BIG = 1005, 1002, 1007, 1009
 _ERROR_CODES = {PROTOCOL_ERROR: "websocket_protocol", BAD_DATA: "bad_text", TOO_BIG: "message_too_big"}
 
 
@@ -37,6 +33,31 @@ class Violation(Exception):
     @property
     def error(self) -> WebSocketError:
         return WebSocketError(str(self), code=_ERROR_CODES[self.code], phase="receive")
+
+
+class Inflater:
+    """One message after the other, in any pieces.
+
+    Its window is the largest, and the context is kept also of a server that promises to use none or a smaller window:
+    their messages read the same. A block with the final bit set ends zlib's stream, not the connection's (RFC 7692
+    7.2.3.4): what follows comes from a compressor that starts anew.
+    """
+
+    TAIL = b"\0\0\xff\xff"  # taken off each message by the sender (RFC 7692 7.2.1)
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        """Raises `zlib.error`. When there are `limit` bytes or more the rest is lost."""
+        out = self._zlib.decompress(data, limit)
+        while self._zlib.eof and len(out) < limit:
+            rest = self._zlib.unused_data
+            self._zlib = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+            if not rest:
+                break
+            out += self._zlib.decompress(rest, limit - len(out))
+        return out
 
 
 @dataclass(frozen=True)
@@ -191,11 +212,14 @@ class FrameReader:
         return int(length)
 
 
-def parse_close(payload: bytes) -> CloseFrame:
+def parse_close(payload: bytes) -> tuple[int, str]:
     """Code, 1005 for none, and reason. Raises `Violation`."""
+    if not payload:
+        return NO_CODE, ""
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise Violation(PROTOCOL_ERROR, "a close frame with a code that none may have")
     try:
-        return CloseFrame.parse(payload)
-    except ProtocolError as error:
-        raise Violation(PROTOCOL_ERROR, f"close frame: {error}") from None
+        return code, payload[2:].decode()
     except UnicodeDecodeError:
         raise Violation(BAD_DATA, "a close reason that is not UTF-8") from None

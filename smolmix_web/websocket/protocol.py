@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from websockets.extensions import Extension
-from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 
 from .extensions import Deflate
@@ -26,7 +25,7 @@ class Protocol:
         self._extensions: Sequence[Extension] = [deflate] if deflate is not None else []
         self._out: list[bytes] = []
         self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
-        self.close_received: CloseFrame | None = None
+        self.close_received: tuple[int, str] | None = None  # code, reason
         self.close_sent = False  # nothing may follow
 
     # -- what comes ---------------------------------------------------------------------------------
@@ -68,7 +67,7 @@ class Protocol:
 
     def close(self, code: int | None, reason: str) -> None:
         """None sends no code. The reason has at most 123 bytes."""
-        self._send_close(b"" if code is None else CloseFrame(code, reason).serialize())
+        self._send_close(b"" if code is None else code.to_bytes(2, "big") + reason.encode())
 
     def _send_close(self, payload: bytes) -> None:
         self.close_sent = True

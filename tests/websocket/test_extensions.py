@@ -14,7 +14,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 
 from smolmix_web.websocket import Close
-from smolmix_web.websocket.extensions import Inflater
+from smolmix_web.websocket.frames import Inflater
 from tests.virtual_loop import virtual
 from tests.websocket.support import Server, echo, everything, open_socket, raw_frames
 
