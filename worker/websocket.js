@@ -48,6 +48,32 @@ const textOf = (error) => (error instanceof Error || error instanceof DOMExcepti
 /** @typedef {Message | {code: number | null, reason: string}} Outgoing */
 /** @typedef {{open: Event, message: MessageEvent, error: MixErrorEvent, close: CloseEvent}} MixWebSocketEvents */
 
+/** @typedef {() => Promise<WorkerConnection>} Connect the worker that opens it */
+
+/** Of sockets that no tunnel makes. @type {Connect} */
+let shared = () => Promise.reject(mixError("tunnel_down", "no tunnel", "setup"));
+/** The tunnel that is making one. @type {Connect | null} */
+let maker = null;
+
+/** The worker of what `new MixWebSocket` makes. @param {Connect} connect */
+export function connectSharedBy(connect) {
+  shared = connect;
+}
+
+/**
+ * `new MixWebSocket` over one tunnel. The class is the page's own, whose constructor has no place for more arguments.
+ * @param {Connect} connect
+ * @param {string | URL} url
+ * @param {string | Iterable<string>} [protocols]
+ * @param {MixWebSocketOptions} [options]
+ * @returns {MixWebSocket}
+ */
+export function webSocketOver(connect, url, protocols, options) {
+  maker = connect;
+  return new MixWebSocket(url, protocols, options);
+}
+
+/** WebSocket over the shared tunnel; needs `setupMixTunnel`. */
 export class MixWebSocket extends EventTarget {
   /** @type {0} */ static CONNECTING;
   /** @type {1} */ static OPEN;
@@ -76,12 +102,14 @@ export class MixWebSocket extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {string | Iterable<string> | undefined} protocols
-   * @param {MixWebSocketOptions} options
-   * @param {() => Promise<WorkerConnection>} connect
+   * @param {string | Iterable<string>} [protocols]
+   * @param {MixWebSocketOptions} [options]
    */
-  constructor(url, protocols, options, connect) {
+  constructor(url, protocols = [], options = {}) {
     super();
+    const connect = maker ?? shared;
+    maker = null;
+    if (arguments.length === 0) throw new TypeError("MixWebSocket: a URL is needed");
     const text = scalarText(`${url}`).text;
     const names = textsOf(protocols);
     const { headers, signal, timeouts } = optionsOf(options);
@@ -397,9 +425,13 @@ function payloadOf(data) {
 }
 
 for (const [name, value] of Object.entries(STATES)) {
-  for (const target of [MixWebSocket, MixWebSocket.prototype]) Object.defineProperty(target, name, { value, enumerable: true });
+  for (const target of [MixWebSocket, MixWebSocket.prototype]) {
+    Object.defineProperty(target, name, { value, enumerable: true, writable: false, configurable: false });
+  }
 }
 // As the attributes and operations of an interface are.
 for (const name of [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount", "extensions", "protocol",
   "binaryType", "send", "close"]) Object.defineProperty(MixWebSocket.prototype, name, { enumerable: true });
 Object.defineProperty(MixWebSocket.prototype, Symbol.toStringTag, { value: "MixWebSocket", configurable: true });
+// They are written down for their types: what listens is `EventTarget`'s.
+for (const name of ["addEventListener", "removeEventListener"]) Reflect.deleteProperty(MixWebSocket.prototype, name);
