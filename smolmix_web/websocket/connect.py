@@ -83,7 +83,7 @@ async def connect(
         stream,
         agreed.protocol,
         url=str(target),
-        headers=[(name.lower(), value) for name, value in agreed.headers],
+        headers=agreed.headers,
         subprotocol=agreed.subprotocol,
         extensions=agreed.extensions,
         tls=connected.tls,

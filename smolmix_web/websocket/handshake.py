@@ -13,8 +13,9 @@ from websockets.extensions import Extension
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key, generate_key
 
-from ..errors import WebSocketError
+from ..errors import HttpError, WebSocketError
 from ..http.headers import USER_AGENT, Headers, get_all
+from ..http.reader import Head, HeadReader
 from ..http.url import Url
 from ..sockets import READ_SIZE, ByteStream
 from .extensions import Deflate, DeflateOffer
@@ -26,7 +27,7 @@ class Agreed:
     """What the two sides came to. `protocol` may hold frames that came with the answer."""
 
     protocol: Protocol
-    headers: Headers  # of the answer
+    headers: Headers  # of the answer, names in lower case
     subprotocol: str  # "" for none
     extensions: str  # in use, with their parameters, as the server wrote them
 
@@ -43,15 +44,17 @@ async def shake_hands(
     """Raises `WebSocketError` codes `bad_status` (`reason`: the status) and `websocket_handshake`."""
     key = generate_key()
     await stream.write(_request(target, key, protocols, headers, compression))
-    status, reason, answer, rest = await _read_head(stream)
-    if status != 101:
-        text = f"the server answered {status} {reason}".rstrip()
-        raise WebSocketError(text, code="bad_status", phase="open", reason=str(status))
+    reader = HeadReader(secure=target.secure, upgrade=True)
+    head = await _read_head(stream, reader)
+    if head.status != 101:
+        text = f"the server answered {head.status} {head.reason}".rstrip()
+        raise WebSocketError(text, code="bad_status", phase="open", reason=str(head.status))
+    answer = head.headers
     _check_upgrade(answer, key)
     subprotocol = _subprotocol(answer, protocols)
     deflate = _deflate(answer, compression)
     protocol = Protocol(max_size, deflate)
-    protocol.feed(rest)
+    protocol.feed(reader.rest)
     return Agreed(protocol, answer, subprotocol, ", ".join(get_all(answer, "sec-websocket-extensions")))
 
 
@@ -72,6 +75,16 @@ def _request(target: Url, key: str, protocols: Sequence[str], headers: Headers, 
         fields.append(("User-Agent", USER_AGENT))
     lines = [f"GET {target.target} HTTP/1.1", *(f"{name}: {value}" for name, value in [*fields, *headers]), "", ""]
     return "\r\n".join(lines).encode("latin-1")
+
+
+async def _read_head(stream: ByteStream, reader: HeadReader) -> Head:
+    try:
+        while data := await stream.read(READ_SIZE):
+            if (head := reader.feed(data)) is not None:
+                return head
+    except HttpError as error:
+        raise _failed(error.message) from error
+    raise _failed("the server closed during the handshake")
 
 
 def _check_upgrade(answer: Headers, key: str) -> None:
@@ -119,26 +132,3 @@ def _deflate(answer: Headers, compression: bool) -> Deflate | None:
 def _failed(text: str) -> WebSocketError:
     return WebSocketError(text, code="websocket_handshake", phase="open")
 
-
-# PLACEHOLDER until the shared head reader is there
-async def _read_head(stream: ByteStream):
-    from websockets.http11 import parse_headers
-    from websockets.streams import StreamReader
-    import re
-
-    buf = bytearray()
-    while True:
-        data = await stream.read(READ_SIZE)
-        if not data:
-            raise _failed("the server closed during the handshake")
-        buf += data
-        while (m := re.search(rb"\r?\n\r?\n", buf)) and re.match(rb"HTTP/1\.1 1(?!01)\d\d", buf):
-            del buf[: m.end()]
-        if m:
-            head, rest = bytes(buf[: m.start()]), bytes(buf[m.end() :])
-            lines = head.split(b"\r\n")
-            s = re.match(rb"HTTP/\d\.\d (\d{3}) ?(.*)", lines[0])
-            if not s:
-                raise _failed("not HTTP")
-            h = [tuple(x.decode("latin-1").strip(" \t") for x in l.split(b":", 1)) for l in lines[1:] if b":" in l]
-            return int(s[1]), s[2].decode("latin-1"), h, rest
