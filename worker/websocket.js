@@ -406,19 +406,32 @@ export class MixWebSocket extends EventTarget {
   }
 }
 
+const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get;
+
+/** Of whatever window. @param {unknown} value @returns {value is ArrayBuffer} */
+function isBuffer(value) {
+  try {
+    byteLength?.call(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * @param {unknown} data
  * @returns {[string | Uint8Array<ArrayBuffer> | Blob, number]} a copy of its own of what may change, and its size in bytes
  */
 function payloadOf(data) {
   if (data instanceof Blob) return [data, data.size];
-  if (ArrayBuffer.isView(data)) {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-    return [bytes, bytes.length];
-  }
-  if (data instanceof ArrayBuffer || (typeof SharedArrayBuffer !== "undefined" && data instanceof SharedArrayBuffer)) {
-    const bytes = new Uint8Array(data).slice();
-    return [bytes, bytes.length];
+  const view = ArrayBuffer.isView(data) ? data : null;
+  const buffer = /** @type {ArrayBuffer & {resizable?: boolean}} */ (view ? view.buffer : data);
+  const shared = Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
+  if (shared || isBuffer(buffer)) {
+    // As Web IDL's BufferSource: none that another thread or a resize may change; one that was given away is empty.
+    if (shared || buffer.resizable) throw new TypeError("MixWebSocket: a buffer to send is neither shared nor resizable");
+    const size = (view ?? buffer).byteLength;
+    return [size ? new Uint8Array(buffer, view ? view.byteOffset : 0, size).slice() : new Uint8Array(), size];
   }
   const { text, bytes } = scalarText(`${data}`);
   return [text, bytes];
@@ -432,6 +445,7 @@ for (const [name, value] of Object.entries(STATES)) {
 // As the attributes and operations of an interface are.
 for (const name of [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount", "extensions", "protocol",
   "binaryType", "send", "close"]) Object.defineProperty(MixWebSocket.prototype, name, { enumerable: true });
+Object.defineProperty(MixWebSocket, "name", { value: "MixWebSocket", configurable: true }); // a bundler may give another
 Object.defineProperty(MixWebSocket.prototype, Symbol.toStringTag, { value: "MixWebSocket", configurable: true });
 // They are written down for their types: what listens is `EventTarget`'s.
 for (const name of ["addEventListener", "removeEventListener"]) Reflect.deleteProperty(MixWebSocket.prototype, name);

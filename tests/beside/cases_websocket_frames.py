@@ -91,6 +91,14 @@ def _lengths() -> list[WebSocketCase]:
         bad(kind, "a length beyond 63 bits", b"\x82\x7f" + b"\xff" * 8),
         bad(kind, "the first bit of 64 alone", b"\x82\x7f\x80" + bytes(7)),
         together(kind, "a message and a length that is not minimal in one piece", frame(TEXT, b"1") + b"\x82\x7e\0\1a", "1"),
+        WebSocketCase(
+            "only the head of a length that nobody has the memory for",
+            kind,
+            [b"\x82\x7f" + struct.pack("!Q", 1 << 40)],
+            Closed(code=1006, clean=False),
+            ours=FAILS,
+            why="The server and the page are told that a message beyond the limit is why (1009).",
+        ),
         bad(kind, "only the head of a frame whose length is not minimal", [b"\x82\x7f" + bytes(8)]),
         bad(kind, "only the head of a length beyond 63 bits", [b"\x82\x7f" + b"\xff" * 8]),
     ]
