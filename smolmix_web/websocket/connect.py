@@ -68,9 +68,7 @@ async def connect(
         stream = connected.stream
         try:
             async with Deadline(net, limits.response, "response"):
-                agreed = await shake_hands(
-                    stream, target, protocols, extra, compression=compression, max_size=max_size
-                )
+                agreed = await shake_hands(stream, target, protocols, extra, compression=compression, max_size=max_size)
         except SmolmixError as error:
             error.phase = error.phase or "open"
             stream.abort(error)

@@ -1,4 +1,4 @@
-"""permessage-deflate (RFC 7692): offered, agreed on and sent as `websockets` does it, with a small window of our own."""
+"""permessage-deflate (RFC 7692): offered, agreed on, sent as `websockets` does it, with a small window of our own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Reading what a server sends: from bytes to messages, pings and the close (RFC 6455 5, 7.1; RFC 7692 6.2).
 
 Each head is judged when it is there, text as it comes: what breaks the rules ends the connection although the rest of
-its frame may never come. One thing is read at a time: what stands before a bad frame is dealt with before it. (Here, and not by `websockets`, whose reader judges whole frames.)
+its frame may never come. (`websockets`, which does the sending, judges whole frames.) One thing is read at a time: what
+stands before a bad frame is dealt with before it.
 """
 
 from __future__ import annotations

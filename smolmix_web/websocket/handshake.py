@@ -131,4 +131,3 @@ def _deflate(answer: Headers, compression: bool) -> Deflate | None:
 
 def _failed(text: str) -> WebSocketError:
     return WebSocketError(text, code="websocket_handshake", phase="open")
-

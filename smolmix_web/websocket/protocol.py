@@ -1,4 +1,4 @@
-"""Both directions of an open WebSocket without I/O: what came and what is to go, and how far the closing handshake is."""
+"""Both directions of an open WebSocket without I/O: what came, what is to go, how far the close is."""
 
 from __future__ import annotations
 

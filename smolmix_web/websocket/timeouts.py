@@ -20,4 +20,10 @@ class WebSocketTimeouts(Timeouts):
     @classmethod
     def over(cls, requests: Timeouts) -> WebSocketTimeouts:
         """With the way to the server as for requests, whose `idle` and `total` mean something else."""
-        return cls(queue=requests.queue, dns=requests.dns, connect=requests.connect, tls=requests.tls, response=requests.response)
+        return cls(
+            queue=requests.queue,
+            dns=requests.dns,
+            connect=requests.connect,
+            tls=requests.tls,
+            response=requests.response,
+        )

@@ -57,7 +57,7 @@ def late(kind: str, name: str, script: bytes) -> WebSocketCase:
         [script],
         FAILS,
         ours=Closed(),
-        why="What comes behind a close frame is dropped (RFC 6455 1.4); the end is known when the close frame is there.",
+        why="What comes behind a close frame is dropped (RFC 6455 1.4); the end is known when it is there.",
         heard=[(8, b"\x03\xe8")],
     )
 
@@ -82,7 +82,7 @@ def _lengths() -> list[WebSocketCase]:
         *(good(kind, f"text of {size} bytes", frame(TEXT, b"*" * size), "*" * size) for size in sizes),
         *(good(kind, f"binary of {size} bytes", frame(BINARY, b"\xfe" * size), b"\xfe" * size) for size in sizes),
         good(kind, "2 MiB in one frame", frame(BINARY, bytes(1 << 21)), bytes(1 << 21)),
-        good(kind, "a length in pieces", by_byte(frame(BINARY, b"\x01" * 126)[:6]) + [b"\x01" * 124], b"\x01" * 126),
+        good(kind, "a length in pieces", [*by_byte(frame(BINARY, b"\x01" * 126)[:6]), b"\x01" * 124], b"\x01" * 126),
         bad(kind, "126 for a length that fits 7 bits", b"\x82\x7e\x00\x03abc"),
         bad(kind, "126 for the length 125", b"\x82\x7e\x00\x7d" + bytes(125)),
         bad(kind, "126 for no payload", b"\x82\x7e\x00\x00"),
@@ -90,7 +90,9 @@ def _lengths() -> list[WebSocketCase]:
         bad(kind, "127 for a length that fits 16 bits", b"\x82\x7f" + struct.pack("!Q", 65535) + bytes(65535)),
         bad(kind, "a length beyond 63 bits", b"\x82\x7f" + b"\xff" * 8),
         bad(kind, "the first bit of 64 alone", b"\x82\x7f\x80" + bytes(7)),
-        together(kind, "a message and a length that is not minimal in one piece", frame(TEXT, b"1") + b"\x82\x7e\0\1a", "1"),
+        together(
+            kind, "a message and a length that is not minimal in one piece", frame(TEXT, b"1") + b"\x82\x7e\0\1a", "1"
+        ),
         WebSocketCase(
             "only the head of a length that nobody has the memory for",
             kind,
@@ -165,9 +167,7 @@ def _fragments() -> list[WebSocketCase]:
     kind = "WebSocket: fragments"
 
     def parts(opcode: int, *pieces: bytes, between: bytes = b"") -> bytes:
-        frames = [
-            frame(CONT if at else opcode, piece, fin=at == len(pieces) - 1) for at, piece in enumerate(pieces)
-        ]
+        frames = [frame(CONT if at else opcode, piece, fin=at == len(pieces) - 1) for at, piece in enumerate(pieces)]
         return between.join(frames)
 
     start = frame(TEXT, b"one", fin=False)
@@ -178,7 +178,9 @@ def _fragments() -> list[WebSocketCase]:
         good(kind, "an empty first and last", parts(TEXT, b"", b"middle", b""), "middle"),
         good(kind, "a hundred fragments of one byte", parts(TEXT, *[b"x"] * 100), "x" * 100),
         good(kind, "a thousand empty fragments", parts(BINARY, *[b""] * 1000, b"end"), b"end"),
-        good(kind, "fragments in one piece with the next message", parts(TEXT, b"a", b"b") + frame(TEXT, b"c"), "ab", "c"),
+        good(
+            kind, "fragments in one piece with the next message", parts(TEXT, b"a", b"b") + frame(TEXT, b"c"), "ab", "c"
+        ),
         good(kind, "fragments byte by byte", by_byte(parts(TEXT, b"on", b"e")), "one"),
         good(
             kind,
@@ -189,12 +191,18 @@ def _fragments() -> list[WebSocketCase]:
         ),
         good(kind, "pongs between the fragments", parts(BINARY, b"a", b"b", between=frame(PONG)), b"ab"),
         WebSocketCase(
-            "a close between the fragments", kind, [start + close(1000, b"enough")], Closed(reason="enough"),
+            "a close between the fragments",
+            kind,
+            [start + close(1000, b"enough")],
+            Closed(reason="enough"),
             heard=[(8, b"\x03\xe8enough")],
         ),
         late(kind, "a close between the fragments, and the rest of them", start + BYE + frame(CONT, b"two")),
         WebSocketCase(
-            "a close in the middle of a character", kind, [frame(TEXT, b"\xc3", fin=False) + BYE], Closed(),
+            "a close in the middle of a character",
+            kind,
+            [frame(TEXT, b"\xc3", fin=False) + BYE],
+            Closed(),
         ),
         WebSocketCase("the end between the fragments", kind, [start, CLOSE], Closed(code=1006, clean=False)),
         bad(kind, "a continuation of nothing", frame(CONT, b"x")),
@@ -243,18 +251,35 @@ def _utf8() -> list[WebSocketCase]:
     for name, data in IS_UTF8.items():
         text = data.decode()
         cases.append(good(kind, name, frame(TEXT, data), text))
-        cut = frame(TEXT, data[:1], fin=False) + b"".join(frame(CONT, data[at : at + 1], fin=False) for at in range(1, len(data)))
+        cut = frame(TEXT, data[:1], fin=False) + b"".join(
+            frame(CONT, data[at : at + 1], fin=False) for at in range(1, len(data))
+        )
         cases.append(good(kind, f"{name}, each byte in a fragment", cut + frame(CONT), text))
     for name, data in NOT_UTF8.items():
         cases.append(bad(kind, name, frame(TEXT, data)))
         cases.append(bad(kind, f"{name}, in fragments", frame(TEXT, data[:1], fin=False) + frame(CONT, data[1:])))
         cases.append(good(kind, f"{name}, in a binary message", frame(BINARY, data), data))
     cases += [
-        good(kind, "a character cut by a ping", frame(TEXT, b"\xc3", fin=False) + frame(PING) + frame(CONT, b"\xa4"), "\u00e4"),
+        good(
+            kind,
+            "a character cut by a ping",
+            frame(TEXT, b"\xc3", fin=False) + frame(PING) + frame(CONT, b"\xa4"),
+            "\u00e4",
+        ),
         bad(kind, "a first fragment that is bad, and no more", [frame(TEXT, b"\xff\xff", fin=False)]),
         bad(kind, "a frame that has begun badly, and no more", [frame(TEXT, b"\xff" * 10_000)[:20]]),
-        bad(kind, "a frame that goes on badly in its second piece", [frame(TEXT, b"a" * 9 + b"\xff" * 9)[:11], 0.1, b"\xff"]),
-        bad(kind, "good messages and a bad one in one piece", frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"\xff"), "1", "2"),
+        bad(
+            kind,
+            "a frame that goes on badly in its second piece",
+            [frame(TEXT, b"a" * 9 + b"\xff" * 9)[:11], 0.1, b"\xff"],
+        ),
+        bad(
+            kind,
+            "good messages and a bad one in one piece",
+            frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"\xff"),
+            "1",
+            "2",
+        ),
     ]
     return cases
 
@@ -273,7 +298,9 @@ def _closes() -> list[WebSocketCase]:
         late(kind, "and a ping behind it", BYE + frame(PING, b"late")),
         WebSocketCase("and bytes behind it that are no frame", kind, [BYE + b"\xff"], Closed()),
         WebSocketCase("a message before it", kind, [frame(TEXT, b"last") + close(1001)], Closed(["last"], 1001)),
-        WebSocketCase("a ping before it", kind, [frame(PING, b"?") + BYE], Closed(), heard=[(10, b"?"), (8, b"\x03\xe8")]),
+        WebSocketCase(
+            "a ping before it", kind, [frame(PING, b"?") + BYE], Closed(), heard=[(10, b"?"), (8, b"\x03\xe8")]
+        ),
         WebSocketCase("byte by byte", kind, by_byte(close(3000, b"slow")), Closed(code=3000, reason="slow")),
         WebSocketCase("and the end of the connection at once", kind, [BYE, CLOSE], Closed()),
         WebSocketCase(
@@ -288,7 +315,10 @@ def _closes() -> list[WebSocketCase]:
         WebSocketCase("the end without one", kind, [CLOSE], Closed(code=1006, clean=False)),
         WebSocketCase("a reset without one", kind, [0.1, RESET], Closed(code=1006, clean=False)),
         WebSocketCase(
-            "the end in the head of a frame", kind, [frame(TEXT, b"ok") + b"\x81", CLOSE], Closed(["ok"], 1006, clean=False)
+            "the end in the head of a frame",
+            kind,
+            [frame(TEXT, b"ok") + b"\x81", CLOSE],
+            Closed(["ok"], 1006, clean=False),
         ),
         WebSocketCase("the end in a payload", kind, [b"\x81\x05hel", CLOSE], Closed(code=1006, clean=False)),
         WebSocketCase(
@@ -298,13 +328,27 @@ def _closes() -> list[WebSocketCase]:
             Closed(code=1005),
             closes=0,
         ),
-        WebSocketCase("ours, answered with another code", kind, [0.3, close(4444, b"as you like")], Closed(code=4444, reason="as you like"), closes=0),
+        WebSocketCase(
+            "ours, answered with another code",
+            kind,
+            [0.3, close(4444, b"as you like")],
+            Closed(code=4444, reason="as you like"),
+            closes=0,
+        ),
         WebSocketCase("ours, answered with a bad frame", kind, [0.3, b"\x8f\x00"], FAILS, closes=0),
         WebSocketCase("ours, answered with the end", kind, [0.3, CLOSE], Closed(code=1006, clean=False), closes=0),
         WebSocketCase("ours, answered with a masked close", kind, [0.3, b"\x88\x82\0\0\0\0\x03\xe8"], FAILS, closes=0),
     ]
     for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999):
-        cases.append(WebSocketCase(f"code {code}", kind, [close(code, b"why")], Closed(code=code, reason="why"), heard=[(8, struct.pack("!H", code) + b"why")]))
+        cases.append(
+            WebSocketCase(
+                f"code {code}",
+                kind,
+                [close(code, b"why")],
+                Closed(code=code, reason="why"),
+                heard=[(8, struct.pack("!H", code) + b"why")],
+            )
+        )
     for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
         cases.append(bad(kind, f"code {code}", close(code)))
         cases.append(bad(kind, f"code {code} with a reason", close(code, b"why")))
@@ -343,14 +387,29 @@ def _deflate() -> list[WebSocketCase]:
         ok("one, byte by byte", by_byte(one), "Hello"),
         ok("one that refers to the one before", one + again, "Hello", "Hello"),
         ok("in fragments", frame(TEXT, hello[:3], fin=False, rsv=4) + frame(CONT, hello[3:]), "Hello"),
-        ok("in fragments with a ping between", frame(TEXT, hello[:3], fin=False, rsv=4) + frame(PING) + frame(CONT, hello[3:]), "Hello"),
-        ok("a fragment for each byte", frame(TEXT, fin=False, rsv=4) + b"".join(frame(CONT, hello[at : at + 1], fin=False) for at in range(7)) + frame(CONT), "Hello"),
+        ok(
+            "in fragments with a ping between",
+            frame(TEXT, hello[:3], fin=False, rsv=4) + frame(PING) + frame(CONT, hello[3:]),
+            "Hello",
+        ),
+        ok(
+            "a fragment for each byte",
+            frame(TEXT, fin=False, rsv=4)
+            + b"".join(frame(CONT, hello[at : at + 1], fin=False) for at in range(7))
+            + frame(CONT),
+            "Hello",
+        ),
         ok("a stored block", frame(TEXT, bytes.fromhex("000500faff48656c6c6f00"), rsv=4), "Hello"),
         ok("a final block", frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4), "Hello"),
         ok("two blocks", frame(TEXT, bytes.fromhex("f248050000 00ffffcac9c90700".replace(" ", "")), rsv=4), "Hello"),
         ok("an empty message", frame(TEXT, b"\x00", rsv=4), ""),
         ok("an empty payload", frame(TEXT, b"", rsv=4), ""),
-        ok("an empty payload behind a final block", frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4) + frame(TEXT, rsv=4), "Hello", ""),
+        ok(
+            "an empty payload behind a final block",
+            frame(TEXT, bytes.fromhex("f348cdc9c9070000"), rsv=4) + frame(TEXT, rsv=4),
+            "Hello",
+            "",
+        ),
         ok("an empty final block", frame(BINARY, b"\x03\x00\x00", rsv=4), b""),
         ok("one that is not compressed", frame(TEXT, b"plain"), "plain"),
         ok("not compressed between compressed", one + frame(TEXT, b"plain") + again, "Hello", "plain", "Hello"),
@@ -358,10 +417,26 @@ def _deflate() -> list[WebSocketCase]:
         ok("binary", frame(BINARY, packed(bytes(1000)), rsv=4), bytes(1000)),
         ok("1 MiB", frame(BINARY, packed(bytes(1 << 20)), rsv=4), bytes(1 << 20)),
         ok("no context", one + one, "Hello", "Hello", parameters="; server_no_context_takeover"),
-        ok("no context, and yet a reference to it", one + again, "Hello", "Hello", parameters="; server_no_context_takeover"),
-        ok("a small window", frame(BINARY, packed(bytes(3000), 9), rsv=4), bytes(3000), parameters="; server_max_window_bits=9"),
+        ok(
+            "no context, and yet a reference to it",
+            one + again,
+            "Hello",
+            "Hello",
+            parameters="; server_no_context_takeover",
+        ),
+        ok(
+            "a small window",
+            frame(BINARY, packed(bytes(3000), 9), rsv=4),
+            bytes(3000),
+            parameters="; server_max_window_bits=9",
+        ),
         *(
-            ok(f"a reference beyond the window: {bits} bits", frame(BINARY, far, rsv=4), twice, parameters=f"; server_max_window_bits={bits}")
+            ok(
+                f"a reference beyond the window: {bits} bits",
+                frame(BINARY, far, rsv=4),
+                twice,
+                parameters=f"; server_max_window_bits={bits}",
+            )
             for bits in (8, 9, 10)
         ),
         no("a reference before the beginning", again),
@@ -372,13 +447,28 @@ def _deflate() -> list[WebSocketCase]:
         ok("without its last byte", frame(TEXT, hello[:6], rsv=4), "Hello"),
         together(kind, "cut in a block, then another", frame(TEXT, hello[:3], rsv=4) + one, "Heh", **with_()),
         ok("fifty empty final blocks", frame(BINARY, b"\x03\x00" * 50 + b"\0", rsv=4) + one, b"", "Hello"),
-        together(kind, "with the marker that the sender takes off", frame(TEXT, hello + b"\0\0\xff\xff", rsv=4) + one, "Hello", **with_()),
+        together(
+            kind,
+            "with the marker that the sender takes off",
+            frame(TEXT, hello + b"\0\0\xff\xff", rsv=4) + one,
+            "Hello",
+            **with_(),
+        ),
         no("a stored block that is cut", frame(BINARY, bytes.fromhex("000500faff4865"), rsv=4)),
         no("a good one, then no deflate data", [one, 0.1, frame(TEXT, b"\xff\xff\xff", rsv=4)], "Hello"),
-        together(kind, "a good one and no deflate data in one piece", one + frame(TEXT, b"\xff\xff\xff", rsv=4), "Hello", **with_()),
+        together(
+            kind,
+            "a good one and no deflate data in one piece",
+            one + frame(TEXT, b"\xff\xff\xff", rsv=4),
+            "Hello",
+            **with_(),
+        ),
         no("a frame that has begun badly, and no more", [b"\xc1\x64\xff\xff\xff"]),
         no("not UTF-8", frame(TEXT, packed(b"\xff"), rsv=4)),
-        no("a continuation that says it is compressed", frame(TEXT, hello[:3], fin=False, rsv=4) + frame(CONT, hello[3:], rsv=4)),
+        no(
+            "a continuation that says it is compressed",
+            frame(TEXT, hello[:3], fin=False, rsv=4) + frame(CONT, hello[3:], rsv=4),
+        ),
         no("a continuation alone says it is compressed", frame(TEXT, b"a", fin=False) + frame(CONT, hello, rsv=4)),
         no("a compressed ping", frame(PING, rsv=4)),
         no("a compressed close", frame(CLOSE_FRAME, b"\x03\xe8", rsv=4)),

@@ -55,10 +55,27 @@ def _heads() -> list[WebSocketCase]:
         opens(kind, "an empty name", GOOD + b": x\r\n\r\n"),
         opens(kind, "a space before the colon", LINE + CONNECTION + ACCEPT + b"Upgrade : websocket\r\n\r\n"),
         opens(kind, "no space behind the colon", GOOD.replace(b": ", b":") + b"\r\n"),
-        opens(kind, "much space around the values", GOOD.replace(b": ", b": \t ").replace(b"\r\n", b" \t\r\n").replace(LINE.strip() + b" \t", LINE.strip()) + b"\r\n"),
-        opens(kind, "names in capitals", LINE + UPGRADE.replace(b"Upgrade", b"UPGRADE") + CONNECTION.replace(b"Conn", b"CONN") + ACCEPT.replace(b"Sec-WebSocket", b"SEC-WEBSOCKET") + b"\r\n"),
+        opens(
+            kind,
+            "much space around the values",
+            GOOD.replace(b": ", b": \t ").replace(b"\r\n", b" \t\r\n").replace(LINE.strip() + b" \t", LINE.strip())
+            + b"\r\n",
+        ),
+        opens(
+            kind,
+            "names in capitals",
+            LINE
+            + UPGRADE.replace(b"Upgrade", b"UPGRADE")
+            + CONNECTION.replace(b"Conn", b"CONN")
+            + ACCEPT.replace(b"Sec-WebSocket", b"SEC-WEBSOCKET")
+            + b"\r\n",
+        ),
         opens(kind, "a value continued on the next line", GOOD + b"X: a\r\n b\r\n\r\n"),
-        opens(kind, "Upgrade continued on the next line", LINE + b"Upgrade:\r\n websocket\r\n" + CONNECTION + ACCEPT + b"\r\n"),
+        opens(
+            kind,
+            "Upgrade continued on the next line",
+            LINE + b"Upgrade:\r\n websocket\r\n" + CONNECTION + ACCEPT + b"\r\n",
+        ),
         opens(kind, "a value with control characters", GOOD + b"X: a\x01\x7fb\r\n\r\n"),
         fails(kind, "a NUL in a value", GOOD + b"X: a\0b\r\n\r\n"),
         opens(kind, "a value beyond ASCII", GOOD + b"X: \xff\xfe\r\n\r\n"),
@@ -168,7 +185,11 @@ def _upgrade() -> list[WebSocketCase]:
         fails(kind, "Accept in quotes", head(accept=b'Sec-WebSocket-Accept: "{accept}"\r\n')),
         fails(kind, "Accept with a comma", head(accept=b"Sec-WebSocket-Accept: {accept},\r\n")),
         opens(kind, "Accept with space around it", head(accept=b"Sec-WebSocket-Accept: \t {accept} \t\r\n")),
-        opens(kind, "a key and a version in the answer", head(accept=ACCEPT + b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n")),
+        opens(
+            kind,
+            "a key and a version in the answer",
+            head(accept=ACCEPT + b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"),
+        ),
         opens(kind, "another version in the answer", head(accept=ACCEPT + b"Sec-WebSocket-Version: 8\r\n")),
     ]
 
@@ -207,19 +228,44 @@ def _extensions() -> list[WebSocketCase]:
 
     deflate = b"permessage-deflate"
     good = [
-        b"", b"; server_no_context_takeover", b"; client_no_context_takeover", b"; server_max_window_bits=8",
-        b"; server_max_window_bits=15", b"; client_max_window_bits=8", b"; client_max_window_bits=9",
-        b"; client_max_window_bits=15", b'; client_max_window_bits="10"', b"; server_no_context_takeover; client_no_context_takeover",
-        b";server_no_context_takeover;client_max_window_bits=12", b" ; server_max_window_bits = 10",
+        b"",
+        b"; server_no_context_takeover",
+        b"; client_no_context_takeover",
+        b"; server_max_window_bits=8",
+        b"; server_max_window_bits=15",
+        b"; client_max_window_bits=8",
+        b"; client_max_window_bits=9",
+        b"; client_max_window_bits=15",
+        b'; client_max_window_bits="10"',
+        b"; server_no_context_takeover; client_no_context_takeover",
+        b";server_no_context_takeover;client_max_window_bits=12",
+        b" ; server_max_window_bits = 10",
         b"; client_max_window_bits=10; server_max_window_bits=10",
     ]
     bad = [
-        b"; server_max_window_bits=16", b"; server_max_window_bits=7", b"; server_max_window_bits=0", b"; server_max_window_bits=08",
-        b"; server_max_window_bits=+9", b"; server_max_window_bits=x", b"; server_max_window_bits", b"; server_max_window_bits=",
-        b'; server_max_window_bits=""', b"; client_max_window_bits", b"; client_max_window_bits=16", b"; client_max_window_bits=7",
-        b"; server_no_context_takeover=1", b"; client_no_context_takeover=true", b"; unknown", b"; unknown=1", b";", b"; ;",
-        b"; server_no_context_takeover; server_no_context_takeover", b"; server_max_window_bits=9; server_max_window_bits=9",
-        b"; client_max_window_bits=9; client_max_window_bits=10", b"; SERVER_NO_CONTEXT_TAKEOVER", b" server_no_context_takeover",
+        b"; server_max_window_bits=16",
+        b"; server_max_window_bits=7",
+        b"; server_max_window_bits=0",
+        b"; server_max_window_bits=08",
+        b"; server_max_window_bits=+9",
+        b"; server_max_window_bits=x",
+        b"; server_max_window_bits",
+        b"; server_max_window_bits=",
+        b'; server_max_window_bits=""',
+        b"; client_max_window_bits",
+        b"; client_max_window_bits=16",
+        b"; client_max_window_bits=7",
+        b"; server_no_context_takeover=1",
+        b"; client_no_context_takeover=true",
+        b"; unknown",
+        b"; unknown=1",
+        b";",
+        b"; ;",
+        b"; server_no_context_takeover; server_no_context_takeover",
+        b"; server_max_window_bits=9; server_max_window_bits=9",
+        b"; client_max_window_bits=9; client_max_window_bits=10",
+        b"; SERVER_NO_CONTEXT_TAKEOVER",
+        b" server_no_context_takeover",
         b"; server max window bits=9",
     ]
     return [
@@ -244,16 +290,26 @@ def _behind() -> list[WebSocketCase]:
     return [
         WebSocketCase("a message", kind, [0.1, BYE], Closed(["hi"]), handshake=GOOD + b"\r\n\x81\x02hi"),
         WebSocketCase("a close", kind, [CLOSE], Closed(), handshake=GOOD + b"\r\n" + BYE),
-        WebSocketCase("half a message", kind, [0.1, b"i" + BYE, CLOSE], Closed(["hi"]), handshake=GOOD + b"\r\n\x81\x02h"),
+        WebSocketCase(
+            "half a message", kind, [0.1, b"i" + BYE, CLOSE], Closed(["hi"]), handshake=GOOD + b"\r\n\x81\x02h"
+        ),
         WebSocketCase(
             "a bad frame", kind, [], Closed(code=1006, clean=False, error=True), handshake=GOOD + b"\r\n\x83\x00"
         ),
         WebSocketCase(
-            "a message and a bad frame", kind, [], Closed(["hi"], 1006, clean=False, error=True), handshake=GOOD + b"\r\n\x81\x02hi\x83\x00"
+            "a message and a bad frame",
+            kind,
+            [],
+            Closed(["hi"], 1006, clean=False, error=True),
+            handshake=GOOD + b"\r\n\x81\x02hi\x83\x00",
         ),
         WebSocketCase("the end", kind, [CLOSE], Closed(code=1006, clean=False), handshake=GOOD + b"\r\n"),
         WebSocketCase(
-            "a compressed message", kind, [0.1, BYE], Closed(["Hello"]), handshake=DEFLATE % b"" + bytes.fromhex("c107f248cdc9c90700")
+            "a compressed message",
+            kind,
+            [0.1, BYE],
+            Closed(["Hello"]),
+            handshake=DEFLATE % b"" + bytes.fromhex("c107f248cdc9c90700"),
         ),
     ]
 

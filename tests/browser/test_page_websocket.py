@@ -227,7 +227,8 @@ async def test_the_class(page: ApiPage, session: Session) -> None:
             [kind(() => { object[name] = 7; }), kind(() => delete object[name]),
               kind(() => Object.defineProperty(object, name, { value: 7 })), object[name]]));
           const socket = new Class(base + "/");
-          const onSocket = constants.map((name) => [kind(() => { socket[name] = 7; }), socket[name], delete socket[name],
+          const onSocket = constants.map((name) => [kind(() => { socket[name] = 7; }), socket[name],
+            delete socket[name],
             Object.hasOwn(socket, name)]);
           const names = ["url", "readyState", "bufferedAmount", "protocol", "extensions", "binaryType", "onopen",
             "onmessage", "onclose", "onerror"];
@@ -266,10 +267,11 @@ async def test_what_may_be_sent(page: ApiPage, session: Session) -> None:
           const gone = new ArrayBuffer(4), viewOfGone = new Uint8Array(gone);
           structuredClone(gone, { transfer: [gone] });
           const bytes = Uint8Array.from({ length: 24 }, (_, at) => at).buffer;
-          const views = [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float32Array, Float64Array, BigInt64Array]
-            .map((View) => new View(bytes, 8, 1));
+          const kinds = [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float32Array, Float64Array, BigInt64Array];
+          const views = kinds.map((View) => new View(bytes, 8, 1));
           const cases = [shared, new Uint8Array(shared, 0, 4), new DataView(shared, 0, 4), resizable,
-            new Uint8Array(resizable), gone, viewOfGone, ...views, new DataView(bytes, 1, 2), new Date(0), [], [new Blob(["x"])],
+            new Uint8Array(resizable), gone, viewOfGone, ...views, new DataView(bytes, 1, 2),
+            new Date(0), [], [new Blob(["x"])],
             /x/, 0, -0, 1e21, 10n, false, NaN, "", "\\0", new File(["file"], "n"), new Blob(["a", "b"]).slice(1),
             { toString: () => "own" }, { toString: () => "\\udc00" }, { valueOf: () => "no", toString: () => "yes" },
             Object.create(null), Symbol.iterator, new URL("http://a.test/")];
@@ -299,7 +301,8 @@ async def test_buffered_amount_after_the_end(page: ApiPage, session: Session) ->
           await opened(socket);
           socket.close();
           const amounts = [socket.bufferedAmount];
-          const add = () => { for (const data of ["text", "\\u00fc\\u{1f600}", "\\ud800", new ArrayBuffer(5), new Uint16Array(3),
+          const add = () => { for (const data of ["text", "\\u00fc\\u{1f600}", "\\ud800", new ArrayBuffer(5),
+            new Uint16Array(3),
             new Blob(["1234"]), ""]) { socket.send(data); amounts.push(socket.bufferedAmount); } };
           add();
           await ended(socket);

@@ -233,7 +233,11 @@ def test_messages_before_a_bad_frame_are_answered(step: int, slow: float) -> Non
         while not isinstance(message := await socket.receive(), Close):
             await asyncio.sleep(slow)
             await socket.send(message)
-        assert (message.code, message.clean, message.error and message.error.code) == (1006, False, "websocket_protocol")
+        assert (message.code, message.clean, message.error and message.error.code) == (
+            1006,
+            False,
+            "websocket_protocol",
+        )
         await asyncio.sleep(31)
         assert sorted(heard[:3]) == [(1, b"one"), (2, b"two"), (10, b"?")]
         assert [(opcode, data[:2]) for opcode, data in heard[3:]] == [(8, b"\x03\xea")]

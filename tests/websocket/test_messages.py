@@ -107,7 +107,7 @@ def test_any_fragmentation_gives_the_same_messages(case: tuple[list[str | bytes]
 
 @pytest.mark.parametrize("size", [0, 1, FRAGMENT - 1, FRAGMENT, FRAGMENT + 1, 3 * FRAGMENT])
 @pytest.mark.parametrize("text", [True, False])
-def test_a_long_message_leaves_in_fragments(size: int, text: bool) -> None:
+def test_how_a_message_is_cut(size: int, text: bool) -> None:
     data = bytes(range(128)) * (size // 128) + b"x" * (size % 128)
     frames = list(Protocol(1, None).fragments(data, text))
     count = max(1, -(-size // FRAGMENT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from ipaddress import ip_address
 from typing import Any
 
@@ -183,7 +184,7 @@ async def test_names_of_one_address_are_one_host() -> None:
     names: Any = Names()
     opening = [connect(wire.client, names, f"ws://{host}/", turns=turns) for host in ("a.test", "b.test", "192.0.2.1")]
     sockets = await asyncio.gather(*opening)
-    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert len(at) == 3 and min(gaps) > ANSWER_TIME
     for socket in sockets:
         socket.abort()
@@ -196,5 +197,3 @@ async def test_without_turns_nobody_waits() -> None:
     for socket in await asyncio.gather(*opening):
         socket.abort()
     assert LoopClock().now() - begin == pytest.approx(ANSWER_TIME, abs=0.01)
-
-
