@@ -97,6 +97,7 @@ function clampedShort(value) {
 /**
  * How long the phases may take, in milliseconds; `Infinity`: for ever. What is not named is as the tunnel's option says.
  * @typedef {object} MixWebSocketTimeouts
+ * @property {number} [queue] waiting for others that are being opened to the same host; default 300 000
  * @property {number} [dns]
  * @property {number} [connect]
  * @property {number} [tls]

@@ -267,7 +267,8 @@ async def test_what_may_be_sent(page: ApiPage, session: Session) -> None:
           const gone = new ArrayBuffer(4), viewOfGone = new Uint8Array(gone);
           structuredClone(gone, { transfer: [gone] });
           const bytes = Uint8Array.from({ length: 24 }, (_, at) => at).buffer;
-          const kinds = [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float32Array, Float64Array, BigInt64Array];
+          const kinds = [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float32Array, Float64Array,
+            BigInt64Array];
           const views = kinds.map((View) => new View(bytes, 8, 1));
           const cases = [shared, new Uint8Array(shared, 0, 4), new DataView(shared, 0, 4), resizable,
             new Uint8Array(resizable), gone, viewOfGone, ...views, new DataView(bytes, 1, 2),
