@@ -1,6 +1,6 @@
 """Where the body of an HTTP/1.1 response ends (RFC 9112 6, 7, 9.3), read as browsers read it. Sans-I/O.
 
-    body = open_body(method, head)      # raises `http_protocol` for lengths that differ
+    body = open_body(method, head)      # once the head is there
     data = body.feed(data)              # what of it belongs to the body
     body.over, body.rest                # it has ended; what came after it
     body.end()                          # the connection has ended: raises `truncated_body` unless that ends the body
@@ -15,42 +15,17 @@ import re
 from collections.abc import Callable
 
 from ..errors import HttpError
-from .headers import Headers, get_all
+from .headers import MAX_LENGTH, Headers, content_length, get_all, split_list
 from .reader import MAX_HEAD, Head
 
 MAX_CHUNK_LINE = 16_384  # bytes of a size with its extensions
 MAX_TRAILERS = MAX_HEAD  # bytes
 
 _PLAIN_LENGTH = re.compile(r"[0-9]+")
-_LENGTH = re.compile(r"-0+|0*([0-9]{1,19})")
-_MAX_LENGTH = (1 << 63) - 1  # of a body, and of a chunk
 _MAX_DIGITS = 16
 _HEX = re.compile(rb"[0-9a-fA-F]*")  # a run of digits
-_LIST = re.compile(r'((?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])*)(?:,|$)', re.DOTALL)
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _CR, _LF, _SPACE, _SEMICOLON = b"\r\n ;"
-
-
-def split_list(values: list[str]) -> list[str]:
-    """The elements of a field that is a list (RFC 9110 5.6.1), empty ones too; a comma within quotes is none."""
-    elements = []
-    for value in values:
-        parts = _LIST.findall(value) if '"' in value else [*value.split(","), ""]
-        elements += [part.strip(" \t") for part in parts[:-1]]
-    return elements
-
-
-def content_length(headers: Headers) -> int | None:
-    """Bytes by the first Content-Length. None without, and for one that is no number, which is as if there were none.
-
-    Raises `HttpError` code `http_protocol` for several that differ.
-    """
-    lengths = split_list(get_all(headers, "content-length"))
-    if len(set(lengths)) > 1:
-        raise _error("the response has several lengths, which differ", phase="response")
-    match = _LENGTH.fullmatch(lengths[0]) if lengths else None
-    length = int(match[1] or 0) if match else _MAX_LENGTH + 1
-    return length if length <= _MAX_LENGTH else None
 
 
 class Body:
@@ -135,7 +110,7 @@ class _Chunked(Body):
         if match[0]:
             self._count(len(match[0]), MAX_CHUNK_LINE)
             self._digits = (self._digits + match[0]).lstrip(b"0")
-            if len(self._digits) > _MAX_DIGITS or int(self._digits or b"0", 16) > _MAX_LENGTH:
+            if len(self._digits) > _MAX_DIGITS or int(self._digits or b"0", 16) > MAX_LENGTH:
                 raise _error("a chunk is longer than any can be")
             return match.end()
         if not self._line:
@@ -227,21 +202,28 @@ class _Chunked(Body):
 
 
 def open_body(method: str, head: Head) -> Body:
-    """The body that follows a head (RFC 9112 6.3). Raises `HttpError` code `http_protocol`: see `content_length`."""
+    """The body that follows a head (RFC 9112 6.3)."""
     codings = [coding.lower() for coding in split_list(get_all(head.headers, "transfer-encoding"))]
     lengths = split_list(get_all(head.headers, "content-length"))
-    # HTTP/1.0 has no codings. Of others than `chunked` browsers know nothing, and hand their data over as they are.
-    chunked = head.version == "1.1" and "chunked" in codings
-    length = None if chunked else content_length(head.headers)
+    length = None if head.chunked else content_length(head.headers)
     last = head.doubtful or not _persistent(head)
     last = last or not all(_PLAIN_LENGTH.fullmatch(text) for text in lengths)
-    last = last or (bool(codings) and (codings != ["chunked"] or not chunked or bool(lengths)))
-    if method == "HEAD" or head.status in _WITHOUT_BODY:
+    last = last or (bool(codings) and (codings != ["chunked"] or not head.chunked or bool(lengths)))
+    if _bodiless(method, head.status):
         announced = method != "HEAD" and head.status != 304 and (bool(codings) or bool(length))
         return _Fixed(0, last=last or announced)
-    if chunked:
+    if head.chunked:
         return _Chunked(last=last)
     return Body(last=True) if length is None else _Fixed(length, last=last)
+
+
+def body_length(method: str, status: int, headers: Headers) -> int | None:
+    """The bytes of a body that has no framing of its own but the protocol's (HTTP/2); None: not known."""
+    return 0 if _bodiless(method, status) else content_length(headers)
+
+
+def _bodiless(method: str, status: int) -> bool:
+    return method == "HEAD" or status in _WITHOUT_BODY
 
 
 def _persistent(head: Head) -> bool:

@@ -21,12 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import HttpError
+from .headers import Headers, content_length, get_all, split_list
 
 MAX_HEAD = 262_144  # bytes of one head, with what stands before it
 MAX_FIELDS = 1000
 MAX_INFORMATIONAL = 64  # 1xx responses before the final one
-
-Fields = list[tuple[str, str]]
 
 _SLOP = 4  # bytes before "HTTP"
 _HTTP = b"http"
@@ -48,14 +47,16 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Head:
     """A status line and its fields, names in lower case, values as Latin-1, in order.
 
-    `version`: "1.0" or "1.1", what the response is treated as. `doubtful`: somebody else may read another end of the
-    body out of it, so the connection carries nothing after it. `complete`: False when the connection ended within it.
+    `version`: "1.0" or "1.1", what the response is treated as. `chunked`: how its body ends. `doubtful`: somebody else
+    may read another end of the body out of it, so the connection carries nothing after it. `complete`: False when the
+    connection ended within it.
     """
 
     status: int
     reason: str
-    headers: Fields
+    headers: Headers
     version: str
+    chunked: bool
     doubtful: bool = False
     complete: bool = True
 
@@ -84,7 +85,7 @@ class HeadReader:
             if end is None:
                 return None
             assert self._start is not None
-            head = _parse(bytes(self._buffer[self._start : end]), self._start > 0 or self._doubtful)
+            head = _parse(bytes(self._buffer[:end]), self._start, self._doubtful)
             del self._buffer[:end]
             if head.status >= 200 or (head.status == 101 and self._upgrade):
                 self.rest = bytes(self._buffer)
@@ -104,10 +105,10 @@ class HeadReader:
             return None
         assert self._start is not None
         begin = max(self._start, self._looked - 2)
-        self.scanned += len(self._buffer) - begin
         found = _HEAD_END.search(self._buffer, begin)
-        self._looked = len(self._buffer)
-        return found.end() if found else None
+        self._looked = found.end() if found else len(self._buffer)
+        self.scanned += self._looked - begin
+        return self._looked if found else None
 
     def _find_start(self) -> bool:
         """False: more is needed to tell. Raises when no response can begin here any more."""
@@ -130,24 +131,27 @@ class HeadReader:
         truncated = _error("the server closed the connection within an answer", "truncated_body")
         if self._secure or self._start is None:
             raise truncated
-        head = _parse(bytes(self._buffer[self._start :]), True, complete=False)
+        head = _parse(bytes(self._buffer), self._start, True, complete=False)
         if head.status < 200 or head.status in _REDIRECTS:
             raise truncated
         return head
 
 
-def _parse(data: bytes, doubtful: bool, *, complete: bool = True) -> Head:
+def _parse(data: bytes, start: int, doubtful: bool, *, complete: bool = True) -> Head:
     if b"\0" in data:
         raise _error("there is a NUL in the response's header")
-    lines = _LINES.finditer(data)
+    lines = _LINES.finditer(data, start)
     first = next(lines)[0]
     status, reason = _status(first, complete)
     headers, odd = _fields(match[0] for match in lines)
-    _check_single(headers)
     version = _VERSION.match(first)
     modern = version is not None and (version[1], version[2]) >= (b"1", b"1")
-    doubtful = doubtful or odd or not first.startswith(b"HTTP/1.") or _BARE_CR.search(data) is not None
-    return Head(status, reason, headers, "1.1" if modern else "1.0", doubtful, complete)
+    # HTTP/1.0 has no codings. Of others than `chunked` browsers know nothing, and hand their data over as they are.
+    codings = split_list(get_all(headers, "transfer-encoding")) if modern else []
+    chunked = any(coding.lower() == "chunked" for coding in codings)
+    _check_single(headers, chunked)
+    doubtful = doubtful or odd or not data.startswith(b"HTTP/1.") or _BARE_CR.search(data) is not None
+    return Head(status, reason, headers, "1.1" if modern else "1.0", chunked, doubtful, complete)
 
 
 def _status(line: bytes, complete: bool) -> tuple[int, str]:
@@ -165,9 +169,9 @@ def _status(line: bytes, complete: bool) -> tuple[int, str]:
     return int(digits), reason.strip(b" ").decode("latin-1")
 
 
-def _fields(lines: Iterator[bytes]) -> tuple[Fields, bool]:
+def _fields(lines: Iterator[bytes]) -> tuple[Headers, bool]:
     """The fields, and whether one that frames the body is written in an odd way."""
-    fields: Fields = []
+    fields: Headers = []
     odd = False
     name: str | None = None
     parts: list[bytes] = []  # the value, as far as it is known
@@ -197,7 +201,9 @@ def _fields(lines: Iterator[bytes]) -> tuple[Fields, bool]:
     return fields, odd
 
 
-def _check_single(headers: Fields) -> None:
+def _check_single(headers: Headers, chunked: bool) -> None:
+    if not chunked:
+        content_length(headers)
     for name in _SINGLE:
         if len({value for key, value in headers if key == name}) > 1:
             raise _error(f"the response has several {name} headers, which differ")

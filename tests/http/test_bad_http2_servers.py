@@ -231,7 +231,7 @@ STREAMS = {
         b"".join(frame(HEADERS, END_HEADERS, 1, Encoder().encode([(":status", "103")])) for _ in range(100)),
         "http_protocol",
     ),
-    "many fields": (block((":status", "200"), *(("x", "y") for _ in range(1000))), "response_too_large"),
+    "many fields": (block((":status", "200"), *(("x", "y") for _ in range(1001))), "response_too_large"),
     "a reset": (frame(RST_STREAM, 0, 1, number(2)), "connection_reset"),
     "a reset in the body": (OK + frame(DATA, 0, 1, b"x") + frame(RST_STREAM, 0, 1, number(0x1234)), "connection_reset"),
 }
