@@ -14,7 +14,7 @@ from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key, generate_key
 
 from ..errors import HttpError, WebSocketError
-from ..http.headers import USER_AGENT, Headers, get_all
+from ..http.headers import USER_AGENT, Headers, get_all, split_list
 from ..http.reader import Head, HeadReader
 from ..http.url import Url
 from ..sockets import READ_SIZE, ByteStream
@@ -91,8 +91,7 @@ def _check_upgrade(answer: Headers, key: str) -> None:
     """Each once and nothing else in it, but for `Connection`, which may have other options."""
     if [value.lower() for value in get_all(answer, "upgrade")] != ["websocket"]:
         raise _failed("the answer has no 'Upgrade: websocket', or more than that")
-    options = ",".join(get_all(answer, "connection")).lower().split(",")
-    if "upgrade" not in [option.strip(" \t") for option in options]:
+    if "upgrade" not in [option.lower() for option in split_list(get_all(answer, "connection"))]:
         raise _failed("the answer has no 'Connection: Upgrade'")
     if get_all(answer, "sec-websocket-accept") != [accept_key(key)]:
         raise _failed("Sec-WebSocket-Accept is missing or wrong")
@@ -116,7 +115,7 @@ def _deflate(answer: Headers, compression: bool) -> Deflate | None:
     offer = DeflateOffer()
     accepted: list[Extension] = []
     try:
-        if not all(element.strip(" \t") for value in given for element in value.split(",")):
+        if not all(split_list(given)):
             raise _failed("Sec-WebSocket-Extensions has an empty element")
         for name, parameters in [extension for value in given for extension in parse_extension(value)]:
             if not compression or name != offer.name:

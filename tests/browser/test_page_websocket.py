@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.beside.case import Closed, WebSocketCase
+from tests.beside.raw_server import listening
 from tests.browser.page_session import ApiPage, Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -449,6 +452,30 @@ async def test_bad_servers(page: ApiPage, session: Session) -> None:
     )
     assert all(log[-1] == ["close", 3, None, 1006, False] for log in got)
     assert sum(log[-2][0] == "error" for log in got) == len(paths) - 6
+
+
+@pytest.mark.feature("WebSocket", "messages before a bad frame are delivered and answered")
+async def test_a_page_answers_what_came_before_a_bad_frame(page: ApiPage, session: Session) -> None:
+    """Both came in one piece; the server gets the answer, and then why the connection ends."""
+    case = WebSocketCase("", "", [b"\x81\x03one\x82\x02\x01\x02\x83\x00"], Closed())
+    async with listening(case, "http://203.0.116.1") as (server, port):
+        session.net.world.dial_map.add("tcp", "203.0.116.1", 80, ("127.0.0.1", port))
+        got = await page.run(
+            BOTH
+            + """const socket = new api.MixWebSocket("ws://203.0.116.1/");
+            const log = record(socket);
+            socket.addEventListener("message", ({data}) =>
+              socket.send(typeof data === "string" ? `got ${data}` : `got ${data.byteLength}`));
+            await ended(socket);
+            return log.map(({type}) => type);"""
+        )
+        for _ in range(60):
+            if len(server.heard) == 3:
+                break
+            await asyncio.sleep(0.05)
+    assert got == ["open", "message", "message", "error", "close"]
+    assert server.heard[:2] == [(1, b"got one"), (1, b"got 2")]
+    assert [(opcode, data[:2]) for opcode, data in server.heard[2:]] == [(8, b"\x03\xea")]
 
 
 async def test_closing_before_it_is_open(page: ApiPage, session: Session) -> None:
