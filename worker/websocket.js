@@ -24,6 +24,7 @@ const EVENTS = ["open", "message", "error", "close"];
 const WINDOW_MESSAGES = 64;
 const WINDOW_BYTES = 1 << 20;
 const MAX_BUFFERED = 256 << 20;
+const ENDED_BY_SERVER = new Set(["connection_closed", "connection_reset"]);
 
 /** An `error` event with the reason attached. */
 export class MixErrorEvent extends Event {
@@ -86,6 +87,7 @@ export class MixWebSocket extends EventTarget {
   #protocol = "";
   #extensions = "";
   #bufferedAmount = 0;
+  #wasOpen = false;
   /** @type {Map<string, {handler: unknown, listener: (event: Event) => void}>} */ #handlers = new Map();
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
@@ -257,6 +259,7 @@ export class MixWebSocket extends EventTarget {
       case "opened":
         if (this.#readyState !== CONNECTING) return;
         this.#readyState = OPEN;
+        this.#wasOpen = true;
         this.#protocol = String(message.detail.protocol);
         this.#extensions = String(message.detail.extensions);
         this.#markOpened();
@@ -321,8 +324,9 @@ export class MixWebSocket extends EventTarget {
     this.#markFailed(told);
     const event = new CloseEvent("close", { code, reason, wasClean: clean });
     this.#markClosed(event);
-    // A server that ends the connection without a close frame is no failure to the standard: no error event.
-    if (!clean && !(told instanceof MixError && told.code === "connection_closed")) this.dispatchEvent(new MixErrorEvent(told));
+    // A server that ends the open connection without a close frame is no failure to the standard: no error event.
+    const ended = this.#wasOpen && told instanceof MixError && ENDED_BY_SERVER.has(told.code);
+    if (!clean && !ended) this.dispatchEvent(new MixErrorEvent(told));
     this.dispatchEvent(event);
   }
 
