@@ -48,7 +48,7 @@ from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
 from .tls import TlsOptions, check_roots
-from .websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
+from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
 from .websocket import connect as connect_websocket
 
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
@@ -110,6 +110,7 @@ class Tunnel:
         self._resolver: Resolver | None = None
         self._doh: DnsOverHttps | None = None
         self._connector: NetConnector | None = None
+        self._turns = Turns()
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
@@ -485,6 +486,7 @@ class Tunnel:
             connector=self._connector,
             compression=compression,
             max_size=max_size,
+            turns=self._turns,
         )
 
     async def connect_tcp(

@@ -10,13 +10,13 @@
 import { MixTcpSocket as TunnelTcpSocket } from "./tcp-socket.js";
 import { MixTunnel } from "./tunnel.js";
 import { MixUdpSocket as TunnelUdpSocket } from "./udp-socket.js";
-import { MixWebSocket as TunnelWebSocket } from "./websocket.js";
+import { connectSharedBy } from "./websocket.js";
 import { mixError } from "./errors.js";
 
 export { MixCookies } from "./cookies.js";
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
-export { MixErrorEvent } from "./websocket.js";
+export { MixErrorEvent, MixWebSocket } from "./websocket.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
@@ -131,21 +131,9 @@ export async function mixResolve(name, options) {
   return tunnel().lookup(name, options);
 }
 
-/** WebSocket over the shared tunnel; needs `setupMixTunnel`. */
-export class MixWebSocket extends TunnelWebSocket {
-  /**
-   * @param {string | URL} url
-   * @param {string | Iterable<string>} [protocols]
-   * @param {MixWebSocketOptions} [options]
-   */
-  constructor(url, protocols = [], options = {}) {
-    if (arguments.length === 0) throw new TypeError("MixWebSocket: a URL is needed");
-    super(url, protocols, options, () => tunnel().connected());
-  }
-}
-
 /** The worker of the shared tunnel, or why there is none. */
 const connected = () => (shared ?? new MixTunnel()).connected();
+connectSharedBy(async () => tunnel().connected());
 
 /**
  * Round trip to a host by an ICMP echo; needs `setupMixTunnel`.

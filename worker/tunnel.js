@@ -13,7 +13,7 @@ import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
 import { unlessAborted } from "./signals.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
-import { MixWebSocket } from "./websocket.js";
+import { webSocketOver } from "./websocket.js";
 
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -298,10 +298,10 @@ export class MixTunnel extends Target {
    * @param {string | URL} url
    * @param {string | Iterable<string>} [protocols]
    * @param {import("./websocket.js").MixWebSocketOptions} [options]
-   * @returns {MixWebSocket}
+   * @returns {import("./websocket.js").MixWebSocket}
    */
   webSocket(url, protocols = [], options = {}) {
-    return new MixWebSocket(url, protocols, options, () => this.connected());
+    return webSocketOver(() => this.connected(), url, protocols, options);
   }
 
   /**

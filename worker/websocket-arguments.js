@@ -97,6 +97,7 @@ function clampedShort(value) {
 /**
  * How long the phases may take, in milliseconds; `Infinity`: for ever. What is not named is as the tunnel's option says.
  * @typedef {object} MixWebSocketTimeouts
+ * @property {number} [queue] waiting for others that are being opened to the same host; default 300 000
  * @property {number} [dns]
  * @property {number} [connect]
  * @property {number} [tls]
@@ -115,12 +116,12 @@ function clampedShort(value) {
  */
 
 /**
- * @param {MixWebSocketOptions} options
+ * @param {unknown} given what is no object is a stray argument, of which a `WebSocket` takes no notice
  * @returns {{headers: HeaderPair[], signal: AbortSignal | null, timeouts: Record<string, number> | null}}
  */
-export function optionsOf(options) {
-  if (typeof options !== "object" || options === null) throw new TypeError("MixWebSocket: the options are an object");
-  const { headers, signal = null, timeouts } = options;
+export function optionsOf(given) {
+  const options = typeof given === "object" && given !== null ? given : {};
+  const { headers, signal = null, timeouts } = /** @type {MixWebSocketOptions} */ (options);
   if (signal !== null && !(signal instanceof AbortSignal)) throw new TypeError("MixWebSocket: signal must be an AbortSignal");
   if (timeouts !== undefined && (typeof timeouts !== "object" || timeouts === null)) {
     throw new TypeError("MixWebSocket: timeouts is an object of milliseconds by phase");

@@ -24,6 +24,7 @@ const EVENTS = ["open", "message", "error", "close"];
 const WINDOW_MESSAGES = 64;
 const WINDOW_BYTES = 1 << 20;
 const MAX_BUFFERED = 256 << 20;
+const ENDED_BY_SERVER = new Set(["connection_closed", "connection_reset"]);
 
 /** An `error` event with the reason attached. */
 export class MixErrorEvent extends Event {
@@ -48,6 +49,32 @@ const textOf = (error) => (error instanceof Error || error instanceof DOMExcepti
 /** @typedef {Message | {code: number | null, reason: string}} Outgoing */
 /** @typedef {{open: Event, message: MessageEvent, error: MixErrorEvent, close: CloseEvent}} MixWebSocketEvents */
 
+/** @typedef {() => Promise<WorkerConnection>} Connect the worker that opens it */
+
+/** Of sockets that no tunnel makes. @type {Connect} */
+let shared = () => Promise.reject(mixError("tunnel_down", "no tunnel", "setup"));
+/** The tunnel that is making one. @type {Connect | null} */
+let maker = null;
+
+/** The worker of what `new MixWebSocket` makes. @param {Connect} connect */
+export function connectSharedBy(connect) {
+  shared = connect;
+}
+
+/**
+ * `new MixWebSocket` over one tunnel. The class is the page's own, whose constructor has no place for more arguments.
+ * @param {Connect} connect
+ * @param {string | URL} url
+ * @param {string | Iterable<string>} [protocols]
+ * @param {MixWebSocketOptions} [options]
+ * @returns {MixWebSocket}
+ */
+export function webSocketOver(connect, url, protocols, options) {
+  maker = connect;
+  return new MixWebSocket(url, protocols, options);
+}
+
+/** WebSocket over the shared tunnel; needs `setupMixTunnel`. */
 export class MixWebSocket extends EventTarget {
   /** @type {0} */ static CONNECTING;
   /** @type {1} */ static OPEN;
@@ -60,6 +87,7 @@ export class MixWebSocket extends EventTarget {
   #protocol = "";
   #extensions = "";
   #bufferedAmount = 0;
+  #wasOpen = false;
   /** @type {Map<string, {handler: unknown, listener: (event: Event) => void}>} */ #handlers = new Map();
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
@@ -76,12 +104,14 @@ export class MixWebSocket extends EventTarget {
 
   /**
    * @param {string | URL} url
-   * @param {string | Iterable<string> | undefined} protocols
-   * @param {MixWebSocketOptions} options
-   * @param {() => Promise<WorkerConnection>} connect
+   * @param {string | Iterable<string>} [protocols]
+   * @param {MixWebSocketOptions} [options]
    */
-  constructor(url, protocols, options, connect) {
+  constructor(url, protocols = [], options = {}) {
     super();
+    const connect = maker ?? shared;
+    maker = null;
+    if (arguments.length === 0) throw new TypeError("MixWebSocket: a URL is needed");
     const text = scalarText(`${url}`).text;
     const names = textsOf(protocols);
     const { headers, signal, timeouts } = optionsOf(options);
@@ -229,6 +259,7 @@ export class MixWebSocket extends EventTarget {
       case "opened":
         if (this.#readyState !== CONNECTING) return;
         this.#readyState = OPEN;
+        this.#wasOpen = true;
         this.#protocol = String(message.detail.protocol);
         this.#extensions = String(message.detail.extensions);
         this.#markOpened();
@@ -293,8 +324,9 @@ export class MixWebSocket extends EventTarget {
     this.#markFailed(told);
     const event = new CloseEvent("close", { code, reason, wasClean: clean });
     this.#markClosed(event);
-    // A server that ends the connection without a close frame is no failure to the standard: no error event.
-    if (!clean && !(told instanceof MixError && told.code === "connection_closed")) this.dispatchEvent(new MixErrorEvent(told));
+    // A server that ends the open connection without a close frame is no failure to the standard: no error event.
+    const ended = this.#wasOpen && told instanceof MixError && ENDED_BY_SERVER.has(told.code);
+    if (!clean && !ended) this.dispatchEvent(new MixErrorEvent(told));
     this.dispatchEvent(event);
   }
 
@@ -378,28 +410,46 @@ export class MixWebSocket extends EventTarget {
   }
 }
 
+const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get;
+
+/** Of whatever window. @param {unknown} value @returns {value is ArrayBuffer} */
+function isBuffer(value) {
+  try {
+    byteLength?.call(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * @param {unknown} data
  * @returns {[string | Uint8Array<ArrayBuffer> | Blob, number]} a copy of its own of what may change, and its size in bytes
  */
 function payloadOf(data) {
   if (data instanceof Blob) return [data, data.size];
-  if (ArrayBuffer.isView(data)) {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-    return [bytes, bytes.length];
-  }
-  if (data instanceof ArrayBuffer || (typeof SharedArrayBuffer !== "undefined" && data instanceof SharedArrayBuffer)) {
-    const bytes = new Uint8Array(data).slice();
-    return [bytes, bytes.length];
+  const view = ArrayBuffer.isView(data) ? data : null;
+  const buffer = /** @type {ArrayBuffer & {resizable?: boolean}} */ (view ? view.buffer : data);
+  const shared = Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
+  if (shared || isBuffer(buffer)) {
+    // As Web IDL's BufferSource: none that another thread or a resize may change; one that was given away is empty.
+    if (shared || buffer.resizable) throw new TypeError("MixWebSocket: a buffer to send is neither shared nor resizable");
+    const size = (view ?? buffer).byteLength;
+    return [size ? new Uint8Array(buffer, view ? view.byteOffset : 0, size).slice() : new Uint8Array(), size];
   }
   const { text, bytes } = scalarText(`${data}`);
   return [text, bytes];
 }
 
 for (const [name, value] of Object.entries(STATES)) {
-  for (const target of [MixWebSocket, MixWebSocket.prototype]) Object.defineProperty(target, name, { value, enumerable: true });
+  for (const target of [MixWebSocket, MixWebSocket.prototype]) {
+    Object.defineProperty(target, name, { value, enumerable: true, writable: false, configurable: false });
+  }
 }
 // As the attributes and operations of an interface are.
 for (const name of [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount", "extensions", "protocol",
   "binaryType", "send", "close"]) Object.defineProperty(MixWebSocket.prototype, name, { enumerable: true });
+Object.defineProperty(MixWebSocket, "name", { value: "MixWebSocket", configurable: true }); // a bundler may give another
 Object.defineProperty(MixWebSocket.prototype, Symbol.toStringTag, { value: "MixWebSocket", configurable: true });
+// They are written down for their types: what listens is `EventTarget`'s.
+for (const name of ["addEventListener", "removeEventListener"]) Reflect.deleteProperty(MixWebSocket.prototype, name);

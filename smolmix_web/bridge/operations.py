@@ -168,6 +168,9 @@ async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
                 ahead.popleft()
             ahead.append(len(received))
             channel.send("chunk", data=received)
+            while ahead and socket.failing:  # a bad frame is next: what the page answers to these goes before
+                await channel.pulled()
+                ahead.popleft()
         error = received.error.to_dict() if received.error is not None else None
         channel.send("closed", code=received.code, reason=received.reason, clean=received.clean, error=error)
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import cast
 
@@ -16,6 +17,7 @@ from ..http.url import Url, parse_url
 from ..sockets import Net
 from .connection import WebSocketConnection
 from .timeouts import WebSocketTimeouts
+from .turns import Turns
 
 MAX_MESSAGE = 16 << 20  # bytes
 
@@ -35,14 +37,16 @@ async def connect(
     keepalive: float | None = None,
     compression: bool = True,
     max_size: int = MAX_MESSAGE,
+    turns: Turns | None = None,
 ) -> WebSocketConnection:
     """Open `ws://` or `wss://` (also written http and https). Cancelling frees the flow.
 
     `protocols`: subprotocols, the preferred first. `headers`: of the handshake, added to its own; credentials in the
     URL become an Authorization header. `compression`: offer permessage-deflate. `max_size`: bytes of one received
     message, decompressed; a longer one ends the connection. `keepalive`: seconds between TCP probes. `connector`
-    replaces the tunnel's own; then `net` need only be a `Clock`.
-    Errors: `WebSocketError` codes `bad_url`, `bad_protocol`, `bad_status` (`reason` is the status),
+    replaces the tunnel's own; then `net` need only be a `Clock`. `turns`, shared by the connections of a tunnel: those
+    to one address and port are opened one after the other; waiting counts as `queue`, and in `total`.
+    Errors: `WebSocketError` codes `bad_url`, `bad_protocol`, `queue_full`, `bad_status` (`reason` is the status),
     `websocket_handshake`; `HttpError` codes `bad_header`, `forbidden_header`; those of DNS, TLS and TCP;
     `TimeoutExpired`.
     """
@@ -52,16 +56,19 @@ async def connect(
     extra = with_credentials(_check_headers(headers), target.authorization, None)
     if connector is None:
         connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
-    from .handshake import extensions_text, shake_hands
+    from .handshake import shake_hands
 
-    async with Deadline(net, limits.total, "total"):
+    async with AsyncExitStack() as until_open:
+        await until_open.enter_async_context(Deadline(net, limits.total, "total"))
+        if turns is not None:
+            place = await _place(connector, target, limits)
+            async with Deadline(net, limits.queue, "queue"):
+                await until_open.enter_async_context(turns.turn(place))
         connected = await connector.connect(target, limits, ("http/1.1",))
         stream = connected.stream
         try:
             async with Deadline(net, limits.response, "response"):
-                protocol, response = await shake_hands(
-                    stream, target, protocols, extra, compression=compression, max_size=max_size
-                )
+                agreed = await shake_hands(stream, target, protocols, extra, compression=compression, max_size=max_size)
         except SmolmixError as error:
             error.phase = error.phase or "open"
             stream.abort(error)
@@ -72,13 +79,22 @@ async def connect(
     return WebSocketConnection(
         net,
         stream,
-        protocol,
+        agreed.protocol,
         url=str(target),
-        headers=[(name.lower(), value) for name, value in response.headers.raw_items()],
-        extensions=extensions_text(response),
+        headers=agreed.headers,
+        subprotocol=agreed.subprotocol,
+        extensions=agreed.extensions,
         tls=connected.tls,
         timeouts=limits,
     )
+
+
+async def _place(connector: Connector, target: Url, limits: WebSocketTimeouts) -> tuple[str, int]:
+    """Names of one address are one host. The resolver keeps the answer for the connector."""
+    host = target.host
+    if isinstance(connector, NetConnector):
+        host = min(str(address) for address in await connector.dialer.addresses(target.host, limits.dns))
+    return host, target.port
 
 
 def _target(url: str) -> Url:

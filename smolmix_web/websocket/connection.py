@@ -1,4 +1,4 @@
-"""An open WebSocket (RFC 6455, RFC 7692) over the tunnel: the protocol by `websockets`, Sans-I/O; here bytes and waits.
+"""An open WebSocket (RFC 6455, RFC 7692) over the tunnel: `protocol` is what is said, here are the bytes and waits.
 
 One task per connection reads, so that pings are answered and a close is noticed although nobody calls `receive`. It
 stops reading while too much waits to be received; then TCP's window holds the peer back.
@@ -11,20 +11,24 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..deadline import Clock, Watchdog
-from ..errors import SmolmixError, StateError, WebSocketError
+from ..deadline import Clock, Deadline, Watchdog
+from ..errors import SmolmixError, StateError, TimeoutExpired, WebSocketError
 from ..http.connector import TlsInfo
 from ..http.headers import Headers
 from ..sockets import READ_SIZE, ByteStream, SerialWriter
-from .messages import BINARY, CONTINUATION, TEXT, Assembler, fragments
+from .frames import Violation
 from .timeouts import WebSocketTimeouts
+
+if TYPE_CHECKING:
+    from .protocol import Protocol  # and with it a library that a page which only fetches does not need
 
 QUEUE_BYTES = 1 << 20
 QUEUE_MESSAGES = 256
 MAX_REASON = 123  # bytes of UTF-8
-NO_CODE, ABNORMAL = 1005, 1006
+ABNORMAL = 1006
+ANSWER_TIME = 5.0  # s, in which messages before a bad frame are received and answered
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class WebSocketConnection:
         self,
         clock: Clock,
         stream: ByteStream,
-        protocol: Any,
+        protocol: Protocol,
         *,
         url: str,
         headers: Headers,
+        subprotocol: str,
         extensions: str,
         tls: TlsInfo | None,
         timeouts: WebSocketTimeouts,
@@ -59,18 +64,19 @@ class WebSocketConnection:
         self.url = url
         self.headers = headers  # of the server's answer
         self.tls = tls
-        self.subprotocol: str = protocol.subprotocol or ""
+        self.subprotocol = subprotocol
         self.extensions = extensions  # with their parameters, as in the answer's header
+        self.failing = False  # a bad frame came; it counts when the messages before it have been received
+        self._clock = clock
         self._stream = stream
         self._protocol = protocol
-        self._writer = SerialWriter(stream, self._take_outgoing)
+        self._writer = SerialWriter(stream, protocol.take_outgoing)
         self._turn = asyncio.Lock()  # one message after the other, and the close frame last
         self._timeouts = timeouts
         self._closing_watch = Watchdog(clock, stream.abort)
         self._silence = Watchdog(clock, stream.abort)
         self._quiet = Watchdog(clock, lambda _: self._ping())
         self._pinging: asyncio.Task[None] | None = None
-        self._assembler = Assembler()
         self._messages: deque[str | bytes] = deque()
         self._queued = 0
         self._unsent = 0
@@ -105,26 +111,21 @@ class WebSocketConnection:
         data = message.encode("utf-8", "replace") if isinstance(message, str) else message
         if self._ending:
             raise _not_open(self.error)
-        size = memoryview(data).nbytes
-        self._unsent += size
+        left = memoryview(data).nbytes
+        self._unsent += left
         try:
             async with self._turn:
-                for opcode, piece, final in fragments(data, TEXT if text else BINARY):
-                    if self.error is not None or self._protocol.state.name != "OPEN":
+                for frame, size in self._protocol.fragments(data, text):
+                    if self.error is not None or self._protocol.close_sent:
                         raise _not_open(self.error)
-                    await self._send_piece(opcode, piece, final)
-                    self._unsent -= len(piece)
-                    size -= len(piece)
+                    self._protocol.send(frame)
+                    await self._flush_frame(frame.fin)
+                    self._unsent -= size
+                    left -= size
         finally:
-            self._unsent -= size
+            self._unsent -= left
 
-    async def _send_piece(self, opcode: int, piece: memoryview, final: bool) -> None:
-        if opcode == CONTINUATION:
-            self._protocol.send_continuation(piece, final)
-        elif opcode == TEXT:
-            self._protocol.send_text(piece, final)
-        else:
-            self._protocol.send_binary(piece, final)
+    async def _flush_frame(self, final: bool) -> None:
         try:
             await self._writer.flush()
         except SmolmixError as error:
@@ -150,6 +151,8 @@ class WebSocketConnection:
             if self._changed is not None:
                 raise StateError("another task is already receiving")
             self._changed = asyncio.get_running_loop().create_future()
+            if self.failing:
+                _fire(self._room)
             try:
                 await self._changed
             finally:
@@ -190,8 +193,8 @@ class WebSocketConnection:
             self._queued = 0
             _fire(self._room)
             async with self._turn:
-                if self.error is None and self._protocol.state.name == "OPEN":
-                    self._protocol.send_close(code, reason.encode("utf-8", "replace").decode())
+                if self.error is None and not self._protocol.close_sent:
+                    self._protocol.close(code, reason.encode("utf-8", "replace").decode())
                 with contextlib.suppress(SmolmixError):  # the reader sees the same end
                     await self._writer.flush()
         if self._close is None:
@@ -201,7 +204,9 @@ class WebSocketConnection:
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """End at once, without a closing handshake."""
+        self._ending = True
         self._stream.abort(error)
+        _fire(self._room)
 
     async def __aenter__(self) -> WebSocketConnection:
         return self
@@ -223,24 +228,33 @@ class WebSocketConnection:
         try:
             eof = False
             while True:
-                self._take_events()  # at first: frames that came with the handshake
+                try:
+                    self._take_messages()  # at first: frames that came with the handshake
+                except Violation as broken:
+                    await self._received()
+                    self._fail(broken.error)
+                    if not self._protocol.close_sent:
+                        self._protocol.close(broken.code, str(broken))
                 await self._writer.flush(wait=False)
-                if eof or self._protocol.state.name == "CLOSED":
-                    break
-                if self._protocol.close_expected():
+                if self._protocol.close_sent:
                     self._closing()
-                while self._full() and self._protocol.state.name == "OPEN":
+                if not self._ending and self._full():
                     self._heed_silence(False)
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
-                    self._room = None
-                self._heed_silence(self._protocol.state.name == "OPEN")
+                    await self._wait_for_room()
+                    continue
+                if eof:
+                    break
+                self._heed_silence(not self._protocol.close_sent)
                 data = await self._stream.read(READ_SIZE)
                 eof = not data
-                if eof:
-                    self._protocol.receive_eof()
-                else:
-                    self._protocol.receive_data(data)
+                if self.error is None:
+                    self._protocol.feed(data)
+                if eof and self._protocol.close_received is None:
+                    self._fail(
+                        WebSocketError(
+                            "the connection ended without a close frame", code="connection_closed", phase="receive"
+                        )
+                    )
             await self._stream.close()
         except SmolmixError as error:
             self._fail(error)
@@ -256,6 +270,23 @@ class WebSocketConnection:
             for watch in (self._closing_watch, self._silence, self._quiet):
                 watch.stop()
             self._finish()
+
+    async def _wait_for_room(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+        try:
+            await self._room
+        finally:
+            self._room = None
+
+    async def _received(self) -> None:
+        """Wait until the messages before a bad frame have been received, and the receiver, who may have answered them,
+        is back for more."""
+        self.failing = True
+        await self._writer.flush(wait=False)  # what pings before it are owed
+        with contextlib.suppress(TimeoutExpired):
+            async with Deadline(self._clock, ANSWER_TIME, "receive"):
+                while not self._ending and (self._messages or self._changed is None):
+                    await self._wait_for_room()
 
     def _heed_silence(self, wanted: bool) -> None:
         """From now on, or no longer, the server must be heard: after half of the time it is sent a ping."""
@@ -274,14 +305,14 @@ class WebSocketConnection:
             with contextlib.suppress(SmolmixError):  # the reader sees the same end
                 await self._writer.flush(wait=False)
 
-        if self._protocol.state.name == "OPEN":
-            self._protocol.send_ping(b"")
+        if not self._protocol.close_sent:
+            self._protocol.ping()
             self._pinging = asyncio.get_running_loop().create_task(ping())
 
     def _closing(self) -> None:
         """A close frame went out."""
         self._end_soon()
-        if self._protocol.close_rcvd is not None or self.error is not None:
+        if self._protocol.close_received is not None or self.error is not None:
             self._finish()
 
     def _end_soon(self) -> None:
@@ -298,9 +329,9 @@ class WebSocketConnection:
     def _finish(self) -> None:
         if self._close is not None:
             return
-        protocol = self._protocol
-        if protocol.close_rcvd is not None and protocol.close_sent is not None and self.error is None:
-            self._close = Close(int(protocol.close_rcvd.code), protocol.close_rcvd.reason, True)
+        received = self._protocol.close_received
+        if received is not None and self.error is None:
+            self._close = Close(*received, True)
         else:
             error = self.error = self.error or _not_open(None)
             self._close = Close(ABNORMAL, error.message, False, error)
@@ -309,22 +340,13 @@ class WebSocketConnection:
         _fire(self._room)
         _fire(self._ended)
 
-    def _take_events(self) -> None:
-        for frame in self._protocol.events_received():
-            if frame.opcode not in (CONTINUATION, TEXT, BINARY):
-                continue  # ping and pong are answered by the protocol, close shows in its state
-            message = self._assembler.take(frame.opcode, frame.data, frame.fin)
-            if message is not None and not self._left:
+    def _take_messages(self) -> None:
+        """What is there, as far as there is room for it. Raises `Violation`."""
+        while self.error is None and not self._full() and (message := self._protocol.next()) is not None:
+            if not self._left:
                 self._messages.append(message)
                 self._queued += len(message)
                 _fire(self._changed)
-        if self._protocol.parser_exc is not None:
-            self._fail(_typed(self._protocol.parser_exc))
-
-    # -- writing ------------------------------------------------------------------------------------
-
-    def _take_outgoing(self) -> bytes:
-        return b"".join(self._protocol.data_to_send())
 
 
 def _fire(future: asyncio.Future[None] | None) -> None:
@@ -335,12 +357,3 @@ def _fire(future: asyncio.Future[None] | None) -> None:
 def _not_open(error: SmolmixError | None) -> WebSocketError:
     text = "the WebSocket is closed" if error is None else f"the connection broke: {error.message}"
     return WebSocketError(text, code="connection_closed", phase="send")
-
-
-def _typed(error: BaseException) -> WebSocketError:
-    """Of the protocol's parser."""
-    name = type(error).__name__
-    if name == "EOFError":
-        return WebSocketError("the connection ended without a close frame", code="connection_closed", phase="receive")
-    code = {"PayloadTooBig": "message_too_big", "UnicodeDecodeError": "bad_text"}.get(name, "websocket_protocol")
-    return WebSocketError(str(error) or name, code=code, phase="receive")

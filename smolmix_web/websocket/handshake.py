@@ -1,133 +1,131 @@
-"""The opening handshake (RFC 6455 4.1) on a connected stream: request out, answer checked by `websockets`, Sans-I/O.
+"""The opening handshake (RFC 6455 4.1) on a connected stream: request out, the answer read as those of `fetch` are.
 
 Imported at the first WebSocket: a page that only fetches does not pay for the library.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from websockets.client import ClientProtocol
-from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.extensions import Extension
-from websockets.http11 import Response
-from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI
+from websockets.headers import build_extension, parse_extension
+from websockets.utils import accept_key, generate_key
 
-from ..errors import WebSocketError
-from ..http.headers import USER_AGENT
+from ..errors import HttpError, WebSocketError
+from ..http.headers import USER_AGENT, Headers, get_all, split_list
+from ..http.reader import Head, HeadReader
 from ..http.url import Url
 from ..sockets import READ_SIZE, ByteStream
-from .extensions import DeflateOffer, MessageCheck
-from .messages import MAX_CONTROL
-
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r\n]")
-_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ?([^\r\n]*)")
-
-MAX_INTERIM = 65_536  # bytes of the head of an interim response
-
-# The protocol's own logger would write to the console of the page.
-_SILENT = logging.getLogger("smolmix_web.websocket")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+from .extensions import Deflate, DeflateOffer
+from .protocol import Protocol
 
 
-class _Client(ClientProtocol):
-    check: MessageCheck
+@dataclass
+class Agreed:
+    """What the two sides came to. `protocol` may hold frames that came with the answer."""
 
-    def process_extensions(self, headers: Headers) -> list[Extension]:
-        # What stands first comes last in receiving. Frames may come with the answer, so this is the moment.
-        return [self.check, *super().process_extensions(headers)]
+    protocol: Protocol
+    headers: Headers  # of the answer, names in lower case
+    subprotocol: str  # "" for none
+    extensions: str  # in use, with their parameters, as the server wrote them
 
 
 async def shake_hands(
     stream: ByteStream,
     target: Url,
     protocols: Sequence[str],
-    headers: list[tuple[str, str]],
+    headers: Headers,
     *,
     compression: bool,
     max_size: int,
-) -> tuple[ClientProtocol, Response]:
-    """The open protocol, which may hold frames that came with the answer, and the answer.
-
-    Raises `WebSocketError` codes `bad_status` (`reason`: the status) and `websocket_handshake`.
-    """
-    protocol = _Client(
-        WebSocketURI(target.secure, target.host, target.port, target.path, target.query or ""),
-        extensions=[DeflateOffer()] if compression else None,
-        subprotocols=[Subprotocol(name) for name in protocols] or None,
-        # This limit holds for control frames too: they must fit when a message has nearly reached its own.
-        max_size=max_size + MAX_CONTROL,
-        logger=_SILENT,
-    )
-    protocol.check = MessageCheck(max_size)
-    request = protocol.connect()
-    if not any(name.lower() == "user-agent" for name, _ in headers):
-        request.headers["User-Agent"] = USER_AGENT
-    for name, value in headers:
-        request.headers[name] = value
-    protocol.send_request(request)
-    for out in protocol.data_to_send():
-        await stream.write(out)
-    head = bytearray()
-    given = 0  # bytes of it that the protocol has
-    while True:
-        data = await stream.read(READ_SIZE)
-        head += data
-        if not given:
-            _drop_interim(head)
-            if data and _may_be_interim(head):
-                continue
-        protocol.receive_data(head[given:])
-        given = len(head)
-        if not data:
-            protocol.receive_eof()
-        if protocol.handshake_exc is not None:
-            raise _refused(protocol.handshake_exc)
-        if protocol.state.name != "CONNECTING":
-            response, *frames = protocol.events_received()
-            assert isinstance(response, Response)
-            protocol.events = frames  # the connection takes them
-            return protocol, response
-        if not data:
-            raise _failed("the server closed during the handshake")
-        if _HEAD_END.search(head) and (status := _STATUS.match(head)):
-            # The protocol waits for the body of a refusal, which nobody wants.
-            raise _bad_status(int(status[1]), status[2].decode("latin-1"))
+) -> Agreed:
+    """Raises `WebSocketError` codes `bad_status` (`reason`: the status) and `websocket_handshake`."""
+    key = generate_key()
+    await stream.write(_request(target, key, protocols, headers, compression))
+    reader = HeadReader(secure=target.secure, upgrade=True)
+    head = await _read_head(stream, reader)
+    if head.status != 101:
+        text = f"the server answered {head.status} {head.reason}".rstrip()
+        raise WebSocketError(text, code="bad_status", phase="open", reason=str(head.status))
+    answer = head.headers
+    _check_upgrade(answer, key)
+    subprotocol = _subprotocol(answer, protocols)
+    deflate = _deflate(answer, compression)
+    protocol = Protocol(max_size, deflate)
+    protocol.feed(reader.rest)
+    return Agreed(protocol, answer, subprotocol, ", ".join(get_all(answer, "sec-websocket-extensions")))
 
 
-def _drop_interim(head: bytearray) -> None:
-    """Other responses may come before the final one (RFC 9110 15.2), such as 103; the protocol does not expect them."""
-    while _INTERIM.match(head) and (end := _HEAD_END.search(head)):
-        del head[: end.end()]
+def _request(target: Url, key: str, protocols: Sequence[str], headers: Headers, compression: bool) -> bytes:
+    fields = [
+        ("Host", target.authority),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", key),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    if compression:
+        offer = DeflateOffer()
+        fields.append(("Sec-WebSocket-Extensions", build_extension([(offer.name, offer.get_request_params())])))
+    if protocols:
+        fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
+    if not get_all(headers, "user-agent"):
+        fields.append(("User-Agent", USER_AGENT))
+    lines = [f"GET {target.target} HTTP/1.1", *(f"{name}: {value}" for name, value in [*fields, *headers]), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
 
 
-def _may_be_interim(head: bytearray) -> bool:
-    """The beginning is not there, or is one and its end is not."""
-    short = len(head) < 13 and b"\n" not in head
-    return short or (_INTERIM.match(head) is not None and len(head) <= MAX_INTERIM)
+async def _read_head(stream: ByteStream, reader: HeadReader) -> Head:
+    try:
+        while data := await stream.read(READ_SIZE):
+            if (head := reader.feed(data)) is not None:
+                return head
+    except HttpError as error:
+        raise _failed(error.message) from error
+    raise _failed("the server closed during the handshake")
 
 
-def extensions_text(response: Response) -> str:
-    """The extensions in use with their parameters, as the server wrote them."""
-    return ", ".join(response.headers.get_all("Sec-WebSocket-Extensions"))
+def _check_upgrade(answer: Headers, key: str) -> None:
+    """Each once and nothing else in it, but for `Connection`, which may have other options."""
+    if [value.lower() for value in get_all(answer, "upgrade")] != ["websocket"]:
+        raise _failed("the answer has no 'Upgrade: websocket', or more than that")
+    if "upgrade" not in [option.lower() for option in split_list(get_all(answer, "connection"))]:
+        raise _failed("the answer has no 'Connection: Upgrade'")
+    if get_all(answer, "sec-websocket-accept") != [accept_key(key)]:
+        raise _failed("Sec-WebSocket-Accept is missing or wrong")
 
 
-def _refused(error: Exception) -> WebSocketError:
-    response = getattr(error, "response", None)
-    if isinstance(response, Response):
-        return _bad_status(response.status_code, response.reason_phrase)
-    cause = f": {error.__cause__}" if error.__cause__ is not None else ""
-    return _failed(f"{error}{cause}")
+def _subprotocol(answer: Headers, protocols: Sequence[str]) -> str:
+    """One of those asked for, when any were asked for (WebSockets Standard, establish a connection)."""
+    chosen = get_all(answer, "sec-websocket-protocol")
+    if not protocols and not chosen:
+        return ""
+    if len(chosen) != 1 or chosen[0] not in protocols:
+        raise _failed("the answer's subprotocol is not one of those asked for")
+    return chosen[0]
 
 
-def _bad_status(status: int, phrase: str) -> WebSocketError:
-    text = f"the server answered {status} {phrase}".rstrip()
-    return WebSocketError(text, code="bad_status", phase="open", reason=str(status))
+def _deflate(answer: Headers, compression: bool) -> Deflate | None:
+    """What the answer says of extensions is permessage-deflate, once, or nothing."""
+    given = get_all(answer, "sec-websocket-extensions")
+    if not given:
+        return None
+    offer = DeflateOffer()
+    accepted: list[Extension] = []
+    try:
+        if not all(split_list(given)):
+            raise _failed("Sec-WebSocket-Extensions has an empty element")
+        for name, parameters in [extension for value in given for extension in parse_extension(value)]:
+            if not compression or name != offer.name:
+                raise _failed(f"the answer has an extension that was not asked for: {name:.40}")
+            accepted.append(offer.process_response_params(parameters, accepted))
+    except InvalidHandshake as error:
+        raise _failed(f"Sec-WebSocket-Extensions: {error}") from None
+    (deflate,) = accepted
+    assert isinstance(deflate, Deflate)
+    return deflate
 
 
 def _failed(text: str) -> WebSocketError:

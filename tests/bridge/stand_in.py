@@ -115,6 +115,7 @@ class Socket:
 
     subprotocol = "chat"
     extensions = "permessage-deflate"
+    failing = False
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[str | bytes | Close] = asyncio.Queue()

@@ -424,6 +424,24 @@ async def test_a_page_that_takes_no_messages(size: int, ahead: int) -> None:
     assert page.kinds() == ["opened"] + ["chunk"] * 100 + ["closed"]
 
 
+@pytest.mark.feature("WebSocket", "messages before a bad frame are delivered and answered")
+async def test_a_page_answers_before_a_websocket_fails() -> None:
+    """What breaks it is asked for only when the page has taken, and so answered, the messages before it."""
+    socket = Socket()
+    socket.failing = True
+    page = Page(websocket=socket)
+    await page.set_up()
+    page.say("websocket", url="wss://o/", protocols=[], headers=[], timeouts=None)
+    socket.incoming.put_nowait("last")
+    socket.incoming.put_nowait(Close(1006, "why", False, WebSocketError("why", code="websocket_protocol")))
+    await settle()
+    assert page.kinds() == ["opened", "chunk"]
+    page.say("write", data="answer")
+    page.say("pull")
+    await settle()
+    assert socket.sent == ["answer"] and page.kinds() == ["opened", "chunk", "written", "closed"]
+
+
 async def test_a_websocket_that_cannot_send() -> None:
     socket = Socket()
     socket.fail = WebSocketError("the connection broke", code="connection_closed", phase="send")

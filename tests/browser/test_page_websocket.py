@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.beside.case import Closed, WebSocketCase
+from tests.beside.raw_server import listening
 from tests.browser.page_session import ApiPage, Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -102,6 +105,10 @@ CONSTRUCTOR = [
     ["ws://host.test/%zz/../y"],
     [None],
     [5],
+    *(["ws://host.test/", "chat", stray] for stray in ("stray", 5, None, True)),
+    *([f"wss://host.test:{port}/"] for port in (0, 22, 80, 443, 6667)),  # the constructor refuses none
+    ["ws://host.test:22/#part"],
+    ["ws://host.test:22/", "a b"],
     *(
         ["ws://host.test/", protocols]
         for protocols in (
@@ -203,6 +210,117 @@ async def test_the_interface(page: ApiPage, session: Session) -> None:
             isTarget: socket instanceof EventTarget };
         });""",
     )
+
+
+@pytest.mark.feature("WebSocket", "attributes, constants and handler attributes as the browser's own")
+async def test_the_class(page: ApiPage, session: Session) -> None:
+    """Where its members lie and how, what may be written, and what it does without `new` or on something else."""
+    got = await same(
+        page,
+        session,
+        """return both(async (Class, base) => {
+          "use strict";
+          const shape = (object, name) => {
+            const found = Object.getOwnPropertyDescriptor(object, name);
+            const told = (value) => (typeof value === "function" ? [value.name, value.length] : typeof value);
+            return found && ["value" in found ? told(found.value) : [told(found.get), told(found.set)],
+              found.enumerable, found.configurable, found.writable];
+          };
+          const own = (object) => Object.fromEntries(Object.getOwnPropertyNames(object).sort()
+            .filter((name) => name in WebSocket || name in WebSocket.prototype)
+            .map((name) => [name, ["constructor", "prototype", "name"].includes(name) ? 0 : shape(object, name)]));
+          const constants = ["CONNECTING", "OPEN", "CLOSING", "CLOSED"];
+          const written = [Class, Class.prototype].map((object) => constants.map((name) =>
+            [kind(() => { object[name] = 7; }), kind(() => delete object[name]),
+              kind(() => Object.defineProperty(object, name, { value: 7 })), object[name]]));
+          const socket = new Class(base + "/");
+          const onSocket = constants.map((name) => [kind(() => { socket[name] = 7; }), socket[name],
+            delete socket[name],
+            Object.hasOwn(socket, name)]);
+          const names = ["url", "readyState", "bufferedAmount", "protocol", "extensions", "binaryType", "onopen",
+            "onmessage", "onclose", "onerror"];
+          const brand = names.map((name) => kind(() => Class.prototype[name]).concat(kind(() =>
+            Object.getOwnPropertyDescriptor(Class.prototype, name).get.call({}))));
+          const methods = [kind(() => Class.prototype.send.call({}, "x")), kind(() => Class.prototype.close.call({})),
+            kind(() => Class.prototype.send.call(socket)), kind(() => Class()), kind(() => new Class())];
+          class Own extends Class { constructor(url) { super(url); this.own = true; } }
+          const mine = new Own(base + "/");
+          const subclass = [mine instanceof Class, mine.own, mine.readyState, mine.url];
+          const keys = []; for (const key in socket) keys.push(key);
+          const result = { own: [own(Class), own(Class.prototype)], names: Object.getOwnPropertyNames(socket),
+            parents: [Object.getPrototypeOf(Class) === EventTarget, Object.getPrototypeOf(socket) === Class.prototype,
+              Object.getPrototypeOf(Class.prototype) === EventTarget.prototype, Class.prototype.constructor === Class],
+            tag: [Class.name === Class.prototype[Symbol.toStringTag], String(socket) === `[object ${Class.name}]`,
+              Object.getOwnPropertyDescriptor(Class.prototype, Symbol.toStringTag).writable],
+            written, onSocket, brand, methods, subclass, keys: keys.sort(), statics: Object.keys(Class).sort() };
+          socket.close(); mine.close();
+          return result;
+        });""",
+    )
+    assert got["own"][0]["OPEN"] == ["number", True, False, False] and got["keys"]
+
+
+async def test_what_may_be_sent(page: ApiPage, session: Session) -> None:
+    """Buffers that are shared, resizable or gone; views of every kind; and the bytes that the server gets."""
+    got = await same(
+        page,
+        session,
+        """return both(async (Class, base) => {
+          const socket = new Class(base + "/");
+          socket.binaryType = "arraybuffer";
+          await opened(socket);
+          const shared = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer;
+          const resizable = new ArrayBuffer(4, { maxByteLength: 8 });
+          const gone = new ArrayBuffer(4), viewOfGone = new Uint8Array(gone);
+          structuredClone(gone, { transfer: [gone] });
+          const bytes = Uint8Array.from({ length: 24 }, (_, at) => at).buffer;
+          const kinds = [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float32Array, Float64Array,
+            BigInt64Array];
+          const views = kinds.map((View) => new View(bytes, 8, 1));
+          const cases = [shared, new Uint8Array(shared, 0, 4), new DataView(shared, 0, 4), resizable,
+            new Uint8Array(resizable), gone, viewOfGone, ...views, new DataView(bytes, 1, 2),
+            new Date(0), [], [new Blob(["x"])],
+            /x/, 0, -0, 1e21, 10n, false, NaN, "", "\\0", new File(["file"], "n"), new Blob(["a", "b"]).slice(1),
+            { toString: () => "own" }, { toString: () => "\\udc00" }, { valueOf: () => "no", toString: () => "yes" },
+            Object.create(null), Symbol.iterator, new URL("http://a.test/")];
+          const back = [];
+          socket.onmessage = ({ data }) => back.push(typeof data === "string" ? data : [...new Uint8Array(data)]);
+          const outcomes = cases.map((data) => {
+            const before = socket.bufferedAmount;
+            const [name, error] = kind(() => { socket.send(data); });
+            return [name, error, socket.bufferedAmount - before];
+          });
+          const count = outcomes.filter(([name]) => name === "fine").length;
+          while (back.length < count) await sleep(5);
+          socket.close();
+          return [outcomes, back];
+        });""",
+    )
+    assert any(outcome[0] == "TypeError" for outcome in got[0]) and [0, 1] not in got[1]
+
+
+async def test_buffered_amount_after_the_end(page: ApiPage, session: Session) -> None:
+    """It grows with what is given to `send` and never falls again; the size is that of the bytes."""
+    got = await same(
+        page,
+        session,
+        """return both(async (Class, base) => {
+          const socket = new Class(base + "/");
+          await opened(socket);
+          socket.close();
+          const amounts = [socket.bufferedAmount];
+          const add = () => { for (const data of ["text", "\\u00fc\\u{1f600}", "\\ud800", new ArrayBuffer(5),
+            new Uint16Array(3),
+            new Blob(["1234"]), ""]) { socket.send(data); amounts.push(socket.bufferedAmount); } };
+          add();
+          await ended(socket);
+          add();
+          await sleep(20);
+          amounts.push(socket.bufferedAmount);
+          return amounts;
+        });""",
+    )
+    assert got[-1] > got[0] == 0
 
 
 @pytest.mark.feature("WebSocket", "events, their order and fields as the browser's own")
@@ -338,6 +456,30 @@ async def test_bad_servers(page: ApiPage, session: Session) -> None:
     )
     assert all(log[-1] == ["close", 3, None, 1006, False] for log in got)
     assert sum(log[-2][0] == "error" for log in got) == len(paths) - 6
+
+
+@pytest.mark.feature("WebSocket", "messages before a bad frame are delivered and answered")
+async def test_a_page_answers_what_came_before_a_bad_frame(page: ApiPage, session: Session) -> None:
+    """Both came in one piece; the server gets the answer, and then why the connection ends."""
+    case = WebSocketCase("", "", [b"\x81\x03one\x82\x02\x01\x02\x83\x00"], Closed())
+    async with listening(case, "http://203.0.116.1") as (server, port):
+        session.net.world.dial_map.add("tcp", "203.0.116.1", 80, ("127.0.0.1", port))
+        got = await page.run(
+            BOTH
+            + """const socket = new api.MixWebSocket("ws://203.0.116.1/");
+            const log = record(socket);
+            socket.addEventListener("message", ({data}) =>
+              socket.send(typeof data === "string" ? `got ${data}` : `got ${data.byteLength}`));
+            await ended(socket);
+            return log.map(({type}) => type);"""
+        )
+        for _ in range(60):
+            if len(server.heard) == 3:
+                break
+            await asyncio.sleep(0.05)
+    assert got == ["open", "message", "message", "error", "close"]
+    assert server.heard[:2] == [(1, b"got one"), (1, b"got 2")]
+    assert [(opcode, data[:2]) for opcode, data in server.heard[2:]] == [(8, b"\x03\xea")]
 
 
 async def test_closing_before_it_is_open(page: ApiPage, session: Session) -> None:
@@ -476,7 +618,7 @@ async def test_headers(page: ApiPage) -> None:
           refused.push((await reason(socket.opened())).code);
         }
         const wrong = [];
-        for (const options of [null, 5, {signal: {}}, {timeouts: 5}, {timeouts: {dns: "1"}}, {headers: 5},
+        for (const options of [{signal: {}}, {timeouts: 5}, {timeouts: {dns: "1"}}, {headers: 5},
           {headers: {"a b": "c"}}]) {
           wrong.push((await caught(() => new api.MixWebSocket("ws://ws.test/", [], options)))?.name);
         }
@@ -490,7 +632,7 @@ async def test_headers(page: ApiPage) -> None:
     )
     assert plain["authorization"] == "Basic dXNlcjpwIHc=" and not {"origin", "cookie", "x-own"} & plain.keys()
     assert got["refused"] == ["forbidden_header"] * 5
-    assert got["wrong"] == ["TypeError"] * 7
+    assert got["wrong"] == ["TypeError"] * 5
 
 
 @pytest.mark.feature("WebSocket", "abort by a signal, connecting or open")

@@ -12,7 +12,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 
-from smolmix_web.websocket import Close
+from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.virtual_loop import virtual
 from tests.websocket.support import Script, Server, everything, open_count, open_socket
 
@@ -52,7 +52,6 @@ GOOD: dict[str, tuple[bytes, list[str | bytes], list[bytes]]] = {
     "127 bytes": (data_frame(1, 127), ["a" * 127], []),
     "65535 bytes": (data_frame(2, 65535), [b"a" * 65535], []),
     "65536 bytes": (data_frame(1, 65536), ["a" * 65536], []),
-    "a length longer than needed": (b"\x82\x7f" + struct.pack("!Q", 3) + b"abc", [b"abc"], []),
     "text in two": (b"\x01\x02he\x80\x03llo", ["hello"], []),
     "text cut in a character": (b"\x01\x02a\xc3\x80\x01\xa4", ["a\u00e4"], []),
     "binary in three, one empty": (b"\x02\x01a\x00\x00\x80\x01b", [b"ab"], []),
@@ -138,11 +137,12 @@ BAD: dict[str, tuple[bytes, str, int]] = {
     "a fragmented close": (b"\x08\x02\x03\xe8", "websocket_protocol", 1002),
     "a ping too long": (b"\x89\x7e\x00\x80" + bytes(128), "websocket_protocol", 1002),
     "a close too long": (b"\x88\x7e\x00\x80\x03\xe8" + bytes(126), "websocket_protocol", 1002),
-    "a close inside a message": (b"\x01\x00" + CLOSE_1000, "websocket_protocol", 1002),
+    "a length longer than needed": (b"\x82\x7f" + struct.pack("!Q", 3) + b"abc", "websocket_protocol", 1002),
+    "reserved bits of what is not UTF-8": (b"\xc1\x02\xff\xff", "websocket_protocol", 1002),
     "half a close code": (b"\x88\x01x", "websocket_protocol", 1002),
     "a close reason that is not UTF-8": (b"\x88\x04\x03\xe8\xff\xff", "bad_text", 1007),
     "a frame beyond the limit": (b"\x82\x7f" + (1 << 40).to_bytes(8, "big"), "message_too_big", 1009),
-    "a length beyond 63 bits": (b"\x82\x7f" + b"\xff" * 8, "message_too_big", 1009),
+    "a length beyond 63 bits": (b"\x82\x7f" + b"\xff" * 8, "websocket_protocol", 1002),
     "fragments beyond the limit": (
         b"\x02\x7e\xff\xff" + bytes(65535) + b"\x80\x7e\xff\xff" + bytes(65535),
         "message_too_big",
@@ -175,6 +175,95 @@ def test_bad_frames(name: str) -> None:
             await asyncio.sleep(31)
             assert [frame and frame.code for frame in told] == [told_code]
             assert open_count(socket) == 0
+
+    run()
+
+
+HEADS: dict[str, tuple[bytes, int]] = {
+    "an opcode": (b"\x83\x7d", 1002),
+    "a reserved bit": (b"\xa1\x7d", 1002),
+    "a mask": (b"\x81\xfd", 1002),
+    "a ping in fragments": (b"\x09\x7d", 1002),
+    "a ping too long": (b"\x89\x7e", 1002),
+    "a continuation of nothing": (b"\x80\x7d", 1002),
+    "a length beyond the limit": (b"\x82\x7f" + struct.pack("!Q", LIMIT + 1), 1009),
+    "the first bytes of a text": (b"\x81\x7da\xff", 1007),
+}
+
+
+@pytest.mark.feature("WebSocket", "malformed frames end the connection: 1002, 1007, 1009")
+@pytest.mark.parametrize("name", HEADS)
+def test_a_bad_frame_whose_rest_never_comes(name: str) -> None:
+    """It is judged as soon as it shows."""
+    data, told_code = HEADS[name]
+
+    @virtual
+    async def run() -> None:
+        told: list[CloseFrame | None] = []
+        socket = await open_socket(recorded(data, 0, told, []), max_size=LIMIT)
+        receiving = asyncio.create_task(socket.receive())
+        await asyncio.sleep(1)
+        end = receiving.result()
+        assert isinstance(end, Close) and (end.code, end.clean) == (1006, False)
+        await asyncio.sleep(31)
+        assert [frame and frame.code for frame in told] == [told_code]
+
+    run()
+
+
+@pytest.mark.feature("WebSocket", "messages before a bad frame are delivered and answered")
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("slow", [0.0, 1.0])
+def test_messages_before_a_bad_frame_are_answered(step: int, slow: float) -> None:
+    """Also when they come in one piece with it, and the answers take their time; then the server hears why."""
+    heard: list[tuple[int, bytes]] = []
+
+    async def script(server: Server) -> None:
+        await server.accept()
+        data = b"\x81\x03one\x89\x01?\x82\x03two\x83\x00\x81\x05three"
+        for start in range(0, len(data), step or len(data)):
+            await server.stream.write(data[start : start + (step or len(data))])
+        while (frame := await server.frame()) is not None:
+            heard.append((int(frame.opcode), bytes(frame.data)))
+        await server.stream.close()
+
+    @virtual
+    async def run() -> None:
+        socket = await open_socket(script)
+        while not isinstance(message := await socket.receive(), Close):
+            await asyncio.sleep(slow)
+            await socket.send(message)
+        assert (message.code, message.clean, message.error and message.error.code) == (
+            1006,
+            False,
+            "websocket_protocol",
+        )
+        await asyncio.sleep(31)
+        assert sorted(heard[:3]) == [(1, b"one"), (2, b"two"), (10, b"?")]
+        assert [(opcode, data[:2]) for opcode, data in heard[3:]] == [(8, b"\x03\xea")]
+
+    run()
+
+
+@pytest.mark.feature("WebSocket", "messages before a bad frame are delivered and answered")
+@pytest.mark.parametrize("how", ["nobody receives", "closed", "aborted"])
+def test_a_bad_frame_does_not_wait_for_ever(how: str) -> None:
+    told: list[CloseFrame | None] = []
+
+    @virtual
+    async def run() -> None:
+        socket = await open_socket(recorded(b"\x81\x03one\x83\x00", 0, told, []), timeouts=WebSocketTimeouts(close=3))
+        await asyncio.sleep(1)
+        assert socket.failing and socket.closed is None
+        if how == "closed":
+            await socket.close(1000)
+        elif how == "aborted":
+            socket.abort()
+        await asyncio.sleep(10)
+        assert socket.closed is not None and socket.closed.code == 1006 and open_count(socket) == 0
+        if how == "nobody receives":
+            assert [frame and frame.code for frame in told] == [1002]
+            assert await socket.receive() == "one"
 
     run()
 

@@ -237,12 +237,12 @@ def test_a_server_that_does_not_answer(timeouts: WebSocketTimeouts | None, code:
 
 def test_time_limits_of_a_page() -> None:
     """Milliseconds there, seconds here, over those of the tunnel; `idle` and `total` of requests mean other things."""
-    base = WebSocketTimeouts.over(Timeouts(dns=1, connect=2, tls=3, response=4, idle=5, total=6))
-    assert base == WebSocketTimeouts(dns=1, connect=2, tls=3, response=4)
+    base = WebSocketTimeouts.over(Timeouts(queue=7, dns=1, connect=2, tls=3, response=4, idle=5, total=6))
+    assert base == WebSocketTimeouts(queue=7, dns=1, connect=2, tls=3, response=4)
     limits = WebSocketTimeouts.from_mapping(
         {"connect": 1500.5, "tls": math.inf, "idle": 3, "close": 4, "dns": None}, base
     )
-    assert limits == WebSocketTimeouts(dns=1, connect=1.5005, tls=None, response=4, idle=0.003, close=0.004)
+    assert limits == WebSocketTimeouts(queue=7, dns=1, connect=1.5005, tls=None, response=4, idle=0.003, close=0.004)
     with pytest.raises(OptionError) as caught:
         WebSocketTimeouts.from_mapping({"open": 1})
     assert caught.value.option == "timeouts.open" and "close" in caught.value.message

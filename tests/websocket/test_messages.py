@@ -11,7 +11,8 @@ from websockets.frames import Frame, Opcode
 
 from smolmix_web.errors import SmolmixError, StateError, WebSocketError
 from smolmix_web.websocket import Close
-from smolmix_web.websocket.messages import BINARY, CONTINUATION, FRAGMENT, TEXT, Assembler, fragments
+from smolmix_web.websocket.protocol import FRAGMENT, MAX_PONGS, Protocol
+from tests.beside.raw_server import take_frames
 from tests.virtual_loop import virtual
 from tests.websocket.support import Server, deaf, echo, everything, open_count, open_socket, raw_frames
 
@@ -104,16 +105,28 @@ def test_any_fragmentation_gives_the_same_messages(case: tuple[list[str | bytes]
     run()
 
 
-@given(st.binary(max_size=300), st.integers(1, 64), st.booleans())
-def test_fragments_come_together_again(data: bytes, size: int, text: bool) -> None:
-    frames = list(fragments(data, TEXT if text else BINARY, size))
-    assert [opcode for opcode, _, _ in frames] == [TEXT if text else BINARY] + [CONTINUATION] * (len(frames) - 1)
-    assert [final for _, _, final in frames] == [False] * (len(frames) - 1) + [True]
-    assert all(len(piece) <= size for _, piece, _ in frames)
-    assembler = Assembler()
-    data = data.hex().encode() if text else data
-    messages = [assembler.take(*frame) for frame in fragments(data, TEXT if text else BINARY, size)]
-    assert messages.pop() == (data.decode() if text else data) and not any(messages)
+@pytest.mark.parametrize("size", [0, 1, FRAGMENT - 1, FRAGMENT, FRAGMENT + 1, 3 * FRAGMENT])
+@pytest.mark.parametrize("text", [True, False])
+def test_how_a_message_is_cut(size: int, text: bool) -> None:
+    data = bytes(range(128)) * (size // 128) + b"x" * (size % 128)
+    frames = list(Protocol(1, None).fragments(data, text))
+    count = max(1, -(-size // FRAGMENT))
+    first = Opcode.TEXT if text else Opcode.BINARY
+    assert [frame.opcode for frame, _ in frames] == [first, *[Opcode.CONT] * (count - 1)]
+    assert [frame.fin for frame, _ in frames] == [False] * (count - 1) + [True]
+    assert [length for _, length in frames] == [len(frame.data) for frame, _ in frames]
+    assert b"".join(bytes(frame.data) for frame, _ in frames) == data
+
+
+def test_a_flood_of_pings_costs_no_memory() -> None:
+    """While nothing can be sent; the newest are answered (RFC 6455 5.5.3)."""
+    protocol = Protocol(1, None)
+    count = MAX_PONGS * 4
+    for number in range(count):
+        protocol.feed(Frame(Opcode.PING, b"%04d" % number).serialize(mask=False))
+        assert protocol.next() is None
+    frames = list(take_frames(bytearray(protocol.take_outgoing())))
+    assert frames == [(10, b"%04d" % number) for number in range(count - MAX_PONGS, count)]
 
 
 @pytest.mark.feature("WebSocket", "fragmented messages, control frames between the fragments")
