@@ -1,7 +1,8 @@
 """docs/conformance.md: every feature of the public interface with the tests that prove it, and the known deviations.
 
 Features are the `feature(area, name)` marks of the tests, read by collecting them; deviations stand in
-tests/conformance/<area>.toml, each with its reason. A test checks that the page is current.
+tests/conformance/<area>.toml, each with its reason. The section "Beside Chromium" counts the tables of tests/beside.
+A test checks that the page is current.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .common import PYTHON, ROOT, TaskError, tool_environment
@@ -20,6 +22,16 @@ DEVIATIONS = ROOT / "tests" / "conformance"
 AREAS = ("Fetch", "HTTP", "WebSocket", "DNS", "Sockets", "Worker", "Python")
 GATHER = "SMOLMIX_GATHER_FEATURES"  # path of the file that tests/conftest.py writes
 
+BESIDE = """
+## Beside Chromium
+
+What a raw server says, read by Chromium's own `fetch` and `WebSocket`, by `mixFetch` and `MixWebSocket` in the same
+browser, and by the Python client: the tables of `tests/beside`.
+
+| kind | cases | equal | different |
+|---|---|---|---|
+"""
+
 HEADER = """\
 # Conformance
 
@@ -28,8 +40,17 @@ What of the Fetch, WebSocket, DNS and socket interfaces works, and the test that
 """
 
 
-def gather() -> list[tuple[str, str, str]]:
-    """(area, feature, test) of every mark, in the order of collection; parameters of a test are left out."""
+@dataclass(frozen=True)
+class Gathered:
+    """What collecting the tests gives: (area, feature, test) of every mark, in the order of collection, parameters of
+    a test left out; of the tables beside Chromium (kind, cases, different) and (kind, case, reason)."""
+
+    features: list[tuple[str, str, str]]
+    beside: list[tuple[str, int, int]] = field(default_factory=list)
+    differences: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def gather() -> Gathered:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "features.json"
         done = subprocess.run(
@@ -42,7 +63,7 @@ def gather() -> list[tuple[str, str, str]]:
         )
         if done.returncode or not target.exists():
             raise TaskError(f"the tests could not be collected:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return [(area, name, test) for area, name, test in json.loads(target.read_text())]
+        return Gathered(**{name: [tuple(row) for row in rows] for name, rows in json.loads(target.read_text()).items()})
 
 
 def deviations() -> dict[str, list[tuple[str, str]]]:
@@ -54,9 +75,9 @@ def deviations() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def render(features: list[tuple[str, str, str]], known: dict[str, list[tuple[str, str]]]) -> str:
+def render(gathered: Gathered, known: dict[str, list[tuple[str, str]]]) -> str:
     table: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for area, name, test in features:
+    for area, name, test in gathered.features:
         if area not in AREAS:
             raise TaskError(f"{test}: {area!r} is not one of {', '.join(AREAS)}")
         tests = table[area][name]
@@ -73,7 +94,21 @@ def render(features: list[tuple[str, str, str]], known: dict[str, list[tuple[str
         if known.get(area):
             parts.append("\nKnown deviations:\n\n")
         parts += [f"* {what} Reason: {why}\n" for what, why in known.get(area, [])]
+    if gathered.beside:
+        parts.append(_beside(gathered))
     return "".join(parts)
+
+
+def _beside(gathered: Gathered) -> str:
+    total = sum(cases for _, cases, _ in gathered.beside)
+    different = sum(other for _, _, other in gathered.beside)
+    rows = [*gathered.beside, ("all", total, different)]
+    return (
+        BESIDE
+        + "".join(f"| {kind} | {cases} | {cases - other} | {other} |\n" for kind, cases, other in rows)
+        + ("\nDifferent on purpose:\n\n" if different else "")
+        + "".join(f"* {kind}: {case}. Reason: {why}\n" for kind, case, why in gathered.differences)
+    )
 
 
 def _short(test: str) -> str:

@@ -43,13 +43,16 @@ def rng(request: pytest.FixtureRequest) -> SeededRandom:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Asked by buildtools/conformance.py: write down which test proves which feature."""
+    """Asked by buildtools/conformance.py: write down which test proves which feature, and what the tables hold."""
     target = os.environ.get("SMOLMIX_GATHER_FEATURES")
     if target is None:
         return
-    found = [
+    from tests.beside import tables
+
+    features = [
         (*mark.args, item.nodeid.partition("[")[0])
         for item in session.items
         for mark in reversed(list(item.iter_markers("feature")))
     ]
+    found = {"features": features, "beside": tables.summary(), "differences": tables.differences()}
     Path(target).write_text(json.dumps(found))
