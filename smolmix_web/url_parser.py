@@ -33,7 +33,7 @@ class UrlParts(NamedTuple):
 
 def split_url(text: str, base: str | None = None) -> UrlParts | None:
     """`text`, resolved against the URL `base` where there is one; None when it is no URL of the four schemes."""
-    serialized = _serialize(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), base)
+    serialized = _serialize(_scalars(text), base)
     found = _SERIALIZED.fullmatch(serialized) if serialized is not None else None
     if found is None:
         return None
@@ -49,6 +49,11 @@ def canonical_host(text: str) -> str | None:
     """A host name (or IPv4 address in any form) as the host of a URL: mapped to ASCII (UTS 46), lower case."""
     parts = split_url(f"http://{text}/") if not _NOT_IN_A_HOST.search(text) else None
     return parts.host if parts is not None else None
+
+
+def _scalars(text: str) -> str:
+    """Lone surrogates, which text from JavaScript may have, replaced as the Web IDL type USVString does."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _serialize(text: str, base: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -22,6 +23,9 @@ STREAM_WINDOW_MAX = 2 * 1024 * 1024
 WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which an upload waits
 # A request that must not be sent twice goes only where the server has been heard of this shortly before.
 FRESH_SECONDS = 4.0
+
+# As browsers read it, and not what would be informational. Of a longer number they keep 16 bits: 65736 becomes 200.
+_STATUS = re.compile(r"[02-9][0-9]{2}|[0-9]{1,2}")
 
 
 class Http2Stream:
@@ -221,7 +225,7 @@ class Http2Stream:
         headers: Headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         status = next((value for name, value in headers if name == ":status"), "")
         headers = [(name, value) for name, value in headers if not name.startswith(":")]
-        if not (len(status) == 3 and status.isascii() and status.isdigit() and status >= "200"):
+        if not _STATUS.fullmatch(status):
             self.abort(HttpError(f"the response has the status {status!r}", code="http_protocol", phase="response"))
         elif len(headers) > MAX_HEADERS:
             self.abort(too_many_headers())
