@@ -1,5 +1,5 @@
-"""URLs to parse: one by one what standards, browsers and servers have stumbled over, combinations of odd parts, and seeded
-random ones. Expectations are not written here: Node's parser and the browser's give them (test_url_beside_node.py,
+"""URLs to parse: what standards, browsers and servers have stumbled over, combinations of odd parts, and seeded random
+ones. Expectations are not written here: Node's parser and the browser's give them (test_url_beside_node.py,
 tests/browser/test_url_beside_chromium.py).
 """
 
@@ -124,7 +124,8 @@ def cases(count: int = 3000, seed: int = 10) -> list[Case]:
 # What a parser in JavaScript says about a list of cases: for each null or the properties of the URL.
 ASK = """(cases) => cases.map(([text, base]) => {
   try {
-    const { protocol, username, password, hostname, port, pathname, search, hash, href } = new URL(text, base ?? undefined);
+    const url = new URL(text, base ?? undefined);
+    const { protocol, username, password, hostname, port, pathname, search, hash, href } = url;
     return [protocol, username, password, hostname, port, pathname, search, hash, href];
   } catch { return null; }
 })"""
