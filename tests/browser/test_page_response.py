@@ -60,16 +60,16 @@ async def test_a_response_is_one(scripted: ApiPage) -> None:
 async def test_what_a_constructed_response_cannot_hold(scripted: ApiPage) -> None:
     got = await scripted.run(
         RESPOND
-        + """const seen = [];
+        + """const all = [];
         const told = (response) => [response.status, response.ok, response.statusText];
         for (const status of [0, 99, 200, 299, 300, 599, 600, 999]) {
           const response = await respond([text("body")], {status, statusText: "a\x00\x01\t\x7f\xe4\xff"});
           const clone = response.clone();
           const twice = clone.clone();
           const held = Object.getOwnPropertyDescriptor(Response.prototype, "status").get.call(response);
-          seen.push([told(response), told(clone), told(twice), held, await response.text(), await twice.text()]);
+          all.push([told(response), told(clone), told(twice), held, await response.text(), await twice.text()]);
         }
-        return seen;"""
+        return all;"""
     )
     odd = "a\0\x01\t\x7f\xe4\xff"
     for status, (*told, held, body, again) in zip([0, 99, 200, 299, 300, 599, 600, 999], got, strict=True):

@@ -13,7 +13,7 @@ from browserkit.pytest_in_page import files_of, install_pytest, run_file
 # Rooms whose tests need neither sockets, threads nor processes, single tests marked `cpython` aside; and what meets the
 # browser's own URL parser.
 ROOMS = ["crypto", "sphinx", "mixnet", "exit", "netstack", "packetscript"]
-URLS = ["http/test_url.py", "http/test_redirects.py", "http/test_public_suffix.py", "dns/test_names.py"]
+URLS = ["http/test_url.py", "http/test_redirects.py", "dns/test_names.py"]
 
 
 @pytest.fixture(scope="module")
