@@ -14,7 +14,7 @@ from types import TracebackType
 from .deadline import Deadline
 from .dns import Resolver
 from .dns.names import parse_host
-from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired
+from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired, TlsError
 from .netstack import Endpoint
 from .sockets import Address, ByteStream, Net, TcpOptions, TcpStream
 from .tls import TlsOptions, TlsStream
@@ -170,12 +170,17 @@ class Dialer:
     ) -> Connected:
         """TLS on an open stream; a failure aborts it. Without `default_roots` the dialer's own roots do not count.
 
-        `host` as for `addresses`: certificates have it in ASCII and without a final dot.
+        `host` as for `addresses`, and so is `server_name`: certificates have names in ASCII, without a final dot.
         """
         options = options or TlsOptions()
+        try:
+            name = str(parse_host(options.server_name or host))
+        except DnsError as error:
+            stream.abort()
+            raise TlsError(error.message, code="bad_name", phase="tls") from None
         secured = await TlsStream.wrap(
             stream,
-            options.server_name or str(parse_host(host)),
+            name,
             clock=self._net,
             alpn=options.alpn,
             extra_roots=(*(self._extra_roots if options.default_roots else ()), *options.ca_certificates),
