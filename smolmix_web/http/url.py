@@ -16,7 +16,7 @@ from ..dns.names import check_labels, parse_address
 from ..errors import DnsError, HttpError
 from ..url_parser import UrlParts, split_url
 
-MAX_URL = 65_536
+MAX_URL = 2 << 20  # characters, as in Chromium
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")

@@ -127,7 +127,7 @@ CASES = [
     _leads("angle brackets", b" <to>", "/x/%3Cto%3E"),
     _leads("quotation marks", b' "to"', "/x/%22to%22"),
     _leads("no white space before it", b"/to", "/to"),
-    _leads("a long one", b" /" + b"a" * 8000, "/" + "a" * 8000),
+    _leads("a long one", b" /" + b"a" * 60_000, "/" + "a" * 60_000),
     *(_refused(f"another scheme: {value.decode()}", b" " + value) for value in _SCHEMES),
     *(_refused(f"no host or port: {value.decode('latin-1')!a:.30}", b" " + value) for value in _HOSTS),
 ]
