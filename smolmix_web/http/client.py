@@ -158,7 +158,6 @@ class HttpClient:
             self._pool,
             exchange,
             head,
-            method=checked.method,
             url=str(checked.url),
             redirected=checked.redirected,
             total=total,

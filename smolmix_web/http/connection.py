@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, client side: h11 for the protocol (RFC 9112), one watchdog for all waits.
+"""One HTTP/1.1 connection, client side (RFC 9112): what is written and read when, one watchdog for all waits.
 
 A connection carries one exchange at a time: `request`, then `read_body` until it returns `b""`; then `reusable` says
 whether it may carry another.
@@ -7,20 +7,21 @@ whether it may carry another.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing
-
-import h11
 
 from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
-from .headers import MAX_HEADERS
+from .exchange import PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces
+from .framing import Body, open_body
+from .headers import Headers
+from .reader import HeadReader
 from .timeouts import Timeouts
 
-MAX_RESPONSE_HEAD = 65_536
-_START = b"HTTP/1."
+_UNSAFE = re.compile(r"[\x00\r\n]")
+_UNSAFE_TARGET = re.compile(r"[^\x21-\x7e]")
 _INLINE_BODY = 16_384  # a body up to this size travels with the header, before anything is read
 
 
@@ -35,15 +36,15 @@ class HttpConnection:
         self.stream: ByteStream = connected.stream
         self.received_any = False  # of the present exchange
         self.idle_since = clock.now()
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RESPONSE_HEAD)
         self._watchdog = Watchdog(clock, self.stream.abort)
         self._clock = clock
         self._timeouts = Timeouts()
         self._upload: asyncio.Task[None] | None = None
         self._upload_error: BaseException | None = None
-        self._start = b""  # of the response, as far as it decides whether this is HTTP
         self._exchanges = 0
-        self._last = False  # what came leaves doubt about where the next response begins
+        self._sent = False  # the whole request
+        self._body: Body | None = None  # of the response, once its header is there
+        self._held = b""  # what came with the header
         self._dead = False
 
     @property
@@ -51,11 +52,11 @@ class HttpConnection:
         """The exchange is over and the connection can carry another."""
         return (
             not self._dead
-            and not self._last
-            and self._upload is None
-            and self._h11.our_state is h11.DONE
-            and self._h11.their_state is h11.DONE
-            and not self._h11.trailing_data[0]
+            and self._sent
+            and self._body is not None
+            and self._body.over
+            and not self._body.last
+            and not self._body.rest
             and self.stream.is_quiet()
         )
 
@@ -64,11 +65,9 @@ class HttpConnection:
 
         On any error the connection is dead.
         """
-        if self._exchanges:
-            self._h11.start_next_cycle()
         self._exchanges += 1
-        self.received_any = False
-        self._start = b""
+        self.received_any = self._sent = False
+        self._body = None
         self._timeouts = request.timeouts
         with over_on_failure(self):
             return await self._exchange(request)
@@ -80,53 +79,42 @@ class HttpConnection:
             fields.append(("Content-Length", str(request.content_length)))
         elif body is not None:
             fields.append(("Transfer-Encoding", "chunked"))
-        try:
-            head = h11.Request(
-                method=request.method.encode("ascii"),
-                target=request.url.target.encode("ascii"),
-                headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in fields],
-            )
-            out = self._h11.send(head) or b""
-        except h11.LocalProtocolError as error:
-            raise HttpError(f"the request is not valid HTTP: {error}", code="bad_request", phase="request") from None
+        out = _request_head(request.method, request.url.target, fields)
         inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
         if inline:
-            if isinstance(body, bytes) and body:
-                out += self._h11.send(h11.Data(data=body)) or b""
-            out += self._h11.send(h11.EndOfMessage()) or b""
+            out += body if isinstance(body, bytes) else b""
         self._watchdog.start(self._timeouts.request, "request")
         await self.stream.write(out)
         if inline:
             if isinstance(body, bytes):
                 request.uploaded(len(body))
-            request.sent(self._clock)
-            self._watchdog.start(self._timeouts.response, "response")
+            self._all_sent(request)
         else:
             self._upload = asyncio.create_task(self._send_body(request))
-        response = await self._read_head()
+        response = await self._read_head(request)
         if self._upload is None:
             self._watchdog.pause()
         return response
 
     async def _send_body(self, request: Outgoing) -> None:
         """Runs beside the reading: a server may answer, or refuse, before it has everything."""
+        chunked = request.content_length is None
+        size = 0
         try:
-            size = 0
             async with aclosing(pieces(request, self._watchdog)) as body:
                 async for piece in body:
                     self._watchdog.start(self._timeouts.request, "request")
-                    await self.stream.write(self._h11.send(h11.Data(data=piece)) or b"")
+                    # An empty chunk would be the last one; `pieces` gives none.
+                    await self.stream.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                     size += len(piece)
                     request.uploaded(size)
-            await self.stream.write(self._h11.send(h11.EndOfMessage()) or b"")
-            request.sent(self._clock)
-            self._watchdog.start(self._timeouts.response, "response")
+            if chunked:
+                await self.stream.write(b"0\r\n\r\n")
+            self._all_sent(request)
         except NetworkError:
             pass  # the reader sees it too, after what the server said before it closed
         except asyncio.CancelledError:
             raise
-        except h11.LocalProtocolError as error:
-            self._upload_failed(HttpError(f"the request body: {error}", code="bad_request", phase="request"))
         except Exception as error:
             self._upload_failed(error)
         finally:
@@ -136,43 +124,38 @@ class HttpConnection:
         self._upload_error = error
         self.stream.abort(error if isinstance(error, SmolmixError) else None)
 
-    async def _read_head(self) -> ResponseHead:
-        informational = 0
-        while True:
-            event = await self._next_event("response")
-            if isinstance(event, h11.InformationalResponse):
-                informational += 1
-                if event.status_code == 101 or informational > MAX_INFORMATIONAL:
-                    raise HttpError(
-                        f"unexpected response {event.status_code} ({informational} informational responses)",
-                        code="http_protocol",
-                        phase="response",
-                    )
+    def _all_sent(self, request: Outgoing) -> None:
+        self._sent = True
+        request.sent(self._clock)
+        self._watchdog.start(self._timeouts.response, "response")
+
+    async def _read_head(self, request: Outgoing) -> ResponseHead:
+        reader = HeadReader(secure=request.url.secure)
+        head = None
+        while head is None:
+            data = await self._receive()
+            if not data and not self.received_any:
+                raise HttpError("the server closed the connection without an answer", code="empty_response")
+            informational = reader.informational
+            head = reader.feed(data) if data else reader.end()
+            if reader.informational > informational:
                 self._watchdog.touch()
-                continue
-            if isinstance(event, h11.Response):
-                if len(event.headers) > MAX_HEADERS:
-                    raise too_many_headers()
-                names = {name for name, _ in event.headers}
-                self._last = {b"content-length", b"transfer-encoding"} <= names  # RFC 9112 6.3
-                return ResponseHead(
-                    event.status_code,
-                    bytes(event.reason).decode("latin-1"),
-                    [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers],
-                    bytes(event.http_version).decode("ascii"),
-                )
-            raise HttpError("the response has no header", code="http_protocol", phase="response")
+        self._body = open_body(request.method, head)
+        self._held = reader.rest
+        if self._body.over:
+            self._body.rest, self._held = self._held, b""
+        return ResponseHead(head.status, head.reason, head.headers, head.version, self._body.length)
 
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
         if self._dead:
             raise StateError("the response was aborted")
-        if self._h11.their_state is not h11.SEND_BODY:
+        if self._body is None:
             return b""
         try:
             if self._upload is None:
                 self._watchdog.start(self._timeouts.idle, "idle")
-            event = await self._next_event("body")
+            data = await self._next_piece(self._body)
             self._watchdog.pause()
         except SmolmixError as error:
             error.phase = error.phase or "body"
@@ -181,10 +164,9 @@ class HttpConnection:
         except BaseException:
             self.abort()
             raise
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        await self._end_of_body()
-        return b""
+        if not data:
+            await self._end_of_body()
+        return data
 
     def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
         """The server had closed a connection that lay idle, which it may do at any time (RFC 9112 9.3.1)."""
@@ -197,58 +179,30 @@ class HttpConnection:
             upload.cancel()
             self._dead = True
 
-    async def _next_event(self, phase: str) -> object:
-        while True:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                raise self._malformed(error, phase) from None
-            if event is not h11.NEED_DATA:
-                if event is h11.PAUSED:
-                    raise HttpError("the server sent more than its answer", code="http_protocol", phase=phase)
-                return event
-            try:
-                data = await self.stream.read(PIECE)
-            except SmolmixError:
-                if self._upload_error is not None:
-                    raise self._upload_error from None
-                raise
-            if data:
-                self.received_any = True
-                if phase == "body":
+    async def _next_piece(self, body: Body) -> bytes:
+        while not body.over:
+            data, self._held = self._held, b""
+            if not data and body.error is None:
+                data = await self._receive()
+                if data:
                     self._watchdog.touch()
-                self._check_start(data, phase)
-            elif self._h11.their_state is h11.SEND_RESPONSE:
-                code, where = ("truncated_body", "within") if self.received_any else ("empty_response", "without")
-                raise HttpError(f"the server closed the connection {where} an answer", code=code, phase=phase)
-            elif getattr(self.stream, "truncated", False):
-                raise HttpError("TLS ended without close_notify inside the body", code="truncated_body", phase=phase)
-            try:
-                self._h11.receive_data(data)
-            except h11.RemoteProtocolError as error:
-                raise self._malformed(error, phase) from None
+                elif getattr(self.stream, "truncated", False):
+                    raise HttpError("TLS ended without close_notify inside the body", code="truncated_body")
+                else:
+                    body.end()
+            if piece := body.feed(data):
+                return piece
+        return b""
 
-    def _check_start(self, data: bytes, phase: str) -> None:
-        """What is no response is told at its first bytes: h11 waits for the end of a line, which may never come."""
-        missing = len(_START) - len(self._start)
-        if missing > 0:
-            self._start += data[:missing]
-            if not _START.startswith(self._start):
-                raise HttpError(
-                    f"the answer begins with {self._start!r}, which is not HTTP/1", code="http_protocol", phase=phase
-                )
-
-    def _malformed(self, error: h11.RemoteProtocolError, phase: str) -> HttpError:
-        text = str(error)
-        if "closed connection" in text:
-            return HttpError(f"the response ends too early: {text}", code="truncated_body", phase=phase)
-        if error.error_status_hint == 431:
-            return HttpError(
-                f"the response's header is longer than {MAX_RESPONSE_HEAD} bytes",
-                code="response_too_large",
-                phase=phase,
-            )
-        return HttpError(f"the response is not valid HTTP: {text}", code="http_protocol", phase=phase)
+    async def _receive(self) -> bytes:
+        try:
+            data = await self.stream.read(PIECE)
+        except SmolmixError:
+            if self._upload_error is not None:
+                raise self._upload_error from None
+            raise
+        self.received_any = self.received_any or bool(data)
+        return data
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Free the flow at once; idempotent."""
@@ -269,3 +223,11 @@ class HttpConnection:
             await self.stream.close()
         except SmolmixError as error:
             self.stream.abort(error)
+
+
+def _request_head(method: str, target: str, fields: Headers) -> bytes:
+    """Names as the caller wrote them. Everything was checked before; a line break that got here stops here."""
+    if _UNSAFE_TARGET.search(target) or any(_UNSAFE.search(name + value) for name, value in fields):
+        raise HttpError("the request is not valid HTTP", code="bad_request", phase="request")
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1")

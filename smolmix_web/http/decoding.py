@@ -1,21 +1,28 @@
 """Content codings of response bodies: gzip, deflate (zlib and raw), br and zstd where there are such (RFC 9110 8.4).
 
+A coded body that ends early gives what it has, as in browsers: whether all of it came is the transfer's to tell.
 Decoders are incremental and never produce more than one chunk at a time, so a small body that unpacks to gigabytes
 waits for its reader like any other.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, Protocol
 
 from ..errors import HttpError
+from .headers import split_list
 
 CHUNK = 65536
-MAX_CODINGS = 3
+MAX_CODINGS = 8
+_GZIP_TRAILER = 8  # bytes: checksum, length
+_ZLIB_HEADER = b"\x78\x01"
+_NO_CODING = re.compile(r'[ "=;*]')
+_SNIFFED = 1000  # bytes of a deflate body after which it is what it seems to be
 _ZSTD_WINDOW_LOG_MAX = 23  # 8 MiB, the limit of RFC 9659 for HTTP
 
 
@@ -55,63 +62,115 @@ class Decoder(Protocol):
         """Decoded chunks of at most `CHUNK` bytes, made while iterating."""
         ...
 
-    def finish(self) -> None:
-        """The coded body has ended. Raises when it ended too early."""
-        ...
 
+class _Gzip:
+    """RFC 1952, without its checks: browsers take what unpacks, whatever the checksum and length after it say, and
+    also where they, or more, are missing. Members may follow one another; other bytes after the end are ignored."""
 
-class _Zlib:
-    def __init__(self, coding: str) -> None:
-        self._coding = coding
-        self._inflate: Any = zlib.decompressobj(31) if coding == "gzip" else None
-        self._begun = False
+    def __init__(self) -> None:
+        self._header: Generator[None, int, None] | None = _gzip_header(first=True)
+        next(self._header)
+        self._inflate: Any = None
+        self._trailer = 0  # bytes of it still to come
+        self._first = True
         self._over = False
-        self._head = b""  # too little to tell what follows
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._inflate is None:
-            # "deflate" means zlib by the standard and raw deflate by many servers; two bytes tell which.
-            self._head += data
-            if len(self._head) < 2:
-                return
-            data, self._head = self._head, b""
-            is_zlib = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-            self._inflate = zlib.decompressobj(15 if is_zlib else -15)
         while data and not self._over:
-            if self._inflate.eof:
-                # RFC 1952 2.2: members may follow one another. Anything else after the end is ignored, as everywhere.
-                data, self._head = self._head + data, b""
-                if self._coding != "gzip" or not b"\x1f\x8b".startswith(data[:2]):
-                    self._over = True
+            if self._header is not None:
+                data = self._read_header(self._header, data)
+            elif self._trailer:
+                skipped = data[: self._trailer]
+                self._trailer -= len(skipped)
+                data = data[len(skipped) :]
+                if not self._trailer:
+                    self._header = _gzip_header(first=False)
+                    next(self._header)
+            else:
+                yield from _unpack("gzip", self._inflate, data)
+                if not self._inflate.eof:
                     return
-                if len(data) < 2:
-                    self._head = data
-                    return
-                self._inflate = zlib.decompressobj(31)
-                self._begun = False
-            self._begun = True
+                data = self._inflate.unused_data
+                self._first = False
+                self._trailer = _GZIP_TRAILER
+
+    def _read_header(self, header: Generator[None, int, None], data: bytes) -> bytes:
+        """What follows the header in `data`."""
+        for place, byte in enumerate(data):
+            try:
+                header.send(byte)
+            except StopIteration:
+                self._header, self._inflate = None, zlib.decompressobj(-15)
+                return data[place + 1 :]
+            except HttpError:
+                if self._first:
+                    raise
+                self._over = True
+                break
+        return b""
+
+
+def _gzip_header(*, first: bool) -> Generator[None, int, None]:
+    """Takes the bytes of a member's header one by one, and ends with the last (RFC 1952 2.3)."""
+    for magic in b"\x1f\x8b\x08":
+        if (yield) != magic:
+            raise _bad("gzip", "there is no gzip header")
+    flags = yield
+    if flags & 0xE0 and not first:
+        raise _bad("gzip", "there is no further member")
+    for _ in range(6):  # time, extra flags, system
+        yield
+    if flags & 4:
+        low = yield
+        high = yield
+        for _ in range(low | high << 8):
+            yield
+    for text in (8, 16):  # name, comment
+        if flags & text:
+            while (yield):
+                pass
+    if flags & 2:  # checksum
+        yield
+        yield
+
+
+class _Deflate:
+    """zlib by the standard, raw deflate by many servers. As in browsers: what fails as zlib before it gave anything
+    begins once more with a zlib header before it."""
+
+    def __init__(self) -> None:
+        self._inflate: Any = zlib.decompressobj(15)
+        self._seen: bytes | None = b""  # all so far, while it is not known which of the two it is
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._seen is not None:
             try:
                 out = self._inflate.decompress(data, CHUNK)
-            except zlib.error as error:
-                raise _bad(self._coding, error) from None
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            if out:
-                yield out
-            elif not self._inflate.eof and data:
-                raise _bad(self._coding, "no progress")
-        # Output may remain inside when the input is used up exactly at a full chunk.
-        while not self._inflate.eof:
-            try:
-                out = self._inflate.decompress(b"", CHUNK)
-            except zlib.error as error:
-                raise _bad(self._coding, error) from None
-            if not out:
-                return
-            yield out
+            except zlib.error:
+                self._inflate = zlib.decompressobj(15)
+                self._inflate.decompress(_ZLIB_HEADER)
+                data, self._seen = self._seen + data, None
+            else:
+                self._seen += data
+                if out or len(self._seen) >= _SNIFFED:
+                    self._seen = None
+                if out:
+                    yield out
+                data = self._inflate.unconsumed_tail
+        yield from _unpack("deflate", self._inflate, data)
 
-    def finish(self) -> None:
-        if self._head if self._inflate is None else self._begun and not self._inflate.eof:
-            raise _bad(self._coding, "it ends too early")
+
+def _unpack(coding: str, inflate: Any, data: bytes) -> Iterator[bytes]:
+    """Until the data is used up or the stream has ended; what comes after the end is left in `unused_data`."""
+    while not inflate.eof:
+        try:
+            out = inflate.decompress(data, CHUNK)
+        except zlib.error as error:
+            raise _bad(coding, error) from None
+        if not out:
+            return
+        yield out
+        data = inflate.unconsumed_tail
 
 
 class _Zstd:
@@ -120,7 +179,6 @@ class _Zstd:
         options = {self._module.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG_MAX}
         self._new: Callable[[], Any] = partial(self._module.ZstdDecompressor, options=options)
         self._frame: Any = self._new()
-        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -129,9 +187,6 @@ class _Zstd:
                 if not data:
                     return
                 self._frame = self._new()
-                self._begun = False
-            if data:
-                self._begun = True
             try:
                 out = self._frame.decompress(data, CHUNK)
             except self._module.ZstdError as error:
@@ -142,21 +197,15 @@ class _Zstd:
             if not self._frame.eof and (self._frame.needs_input or not out):
                 return
 
-    def finish(self) -> None:
-        if self._begun and not self._frame.eof:
-            raise _bad("zstd", "it ends too early")
-
 
 class _Brotli:
     def __init__(self) -> None:
         self._module = _brotli()
         self._stream: Any = self._module.Decompressor()
-        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         if not data:
             return
-        self._begun = True
         while True:
             try:
                 # Refuses what comes after the end. What it has taken it gives out bit by bit, asked with nothing.
@@ -169,33 +218,30 @@ class _Brotli:
             for start in range(0, len(out), CHUNK):
                 yield out[start : start + CHUNK]
 
-    def finish(self) -> None:
-        if self._begun and not self._stream.is_finished():
-            raise _bad("br", "it ends too early")
-
 
 def decoders(content_encoding: list[str]) -> list[Decoder] | None:
-    """Decoders for the values of Content-Encoding, outermost first; none for `identity`.
+    """Decoders for the values of Content-Encoding, outermost first.
 
-    None when a coding is unknown: the body is then handed over as it is, as fetch does. Raises `HttpError` for a pile
-    of codings.
+    None when one of the codings is unknown, as `identity` is: the body is then handed over as it is, as in browsers.
+    Raises `HttpError` for a pile of codings, and for parameters and quotes, which no coding has.
     """
-    names = [name.strip().lower() for value in content_encoding for name in value.split(",")]
-    names = [name for name in names if name and name != "identity"]
-    if len(names) > MAX_CODINGS:
-        raise _bad("response", f"{len(names)} content codings")
+    names = [name.lower() for name in split_list(content_encoding)]
+    if any(_NO_CODING.search(name) for name in names):
+        raise _bad("response", f"{', '.join(content_encoding)[:80]!r} names no coding")
     chain: list[Decoder] = []
     for name in reversed(names):
         if name in ("gzip", "x-gzip"):
-            chain.append(_Zlib("gzip"))
+            chain.append(_Gzip())
         elif name == "deflate":
-            chain.append(_Zlib("deflate"))
+            chain.append(_Deflate())
         elif name == "zstd" and _zstd() is not None:
             chain.append(_Zstd())
         elif name == "br" and _brotli() is not None:
             chain.append(_Brotli())
         else:
             return None
+        if len(chain) > MAX_CODINGS:
+            raise _bad("response", f"{len(names)} content codings")
     return chain
 
 

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 from ..deadline import Clock, Watchdog
 from ..dial import Connected
 from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
-from .headers import MAX_HEADERS, Headers
+from .headers import Headers
+from .reader import MAX_FIELDS
 from .timeouts import Timeouts
 from .timings import Timings
 from .url import Url
@@ -20,7 +21,6 @@ Progress = Callable[[int, int | None], None]
 
 PIECE = 65_536
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
-MAX_INFORMATIONAL = 16  # 1xx responses before the final one
 
 
 @runtime_checkable
@@ -64,10 +64,13 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class ResponseHead:
+    """`length`: bytes of the body to be transferred, 0 where the rules of HTTP have none; None: not known."""
+
     status: int
     reason: str
     headers: Headers
     http_version: str
+    length: int | None = None
 
 
 class Exchange(Protocol):
@@ -120,7 +123,7 @@ def lost(error: BaseException) -> bool:
 
 
 def too_many_headers() -> HttpError:
-    return HttpError(f"the response has more than {MAX_HEADERS} headers", code="response_too_large", phase="response")
+    return HttpError(f"the response has more than {MAX_FIELDS} headers", code="response_too_large", phase="response")
 
 
 async def pieces(request: Outgoing, watchdog: Watchdog) -> AsyncGenerator[bytes, None]:

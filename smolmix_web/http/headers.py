@@ -1,4 +1,4 @@
-"""Request headers: what a caller may set, what is sent by default (RFC 9110 5, 7.6.1; Fetch 2.2.2)."""
+"""Header fields: what a caller may set, what is sent by default (RFC 9110 5, 7.6.1; Fetch 2.2.2), reading of values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from ..errors import HttpError
 
 MAX_HEADERS = 256
 MAX_HEADER_BYTES = 65_536
+MAX_LENGTH = (1 << 63) - 1  # bytes of a body
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LIST = re.compile(r'((?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])*)(?:,|$)', re.DOTALL)
+_LENGTH = re.compile(r"-0+|0*([0-9]{1,19})")
 _BAD_VALUE = re.compile(r"[\x00\r\n]")
 
 # Framing and connection management belong to the client.
@@ -104,3 +107,25 @@ def without(headers: Headers, names: frozenset[str]) -> Headers:
 
 def get_all(headers: Headers, name: str) -> list[str]:
     return [value for key, value in headers if key.lower() == name]
+
+
+def split_list(values: list[str]) -> list[str]:
+    """The elements of a field that is a list (RFC 9110 5.6.1), empty ones too; a comma within quotes is none."""
+    elements = []
+    for value in values:
+        parts = _LIST.findall(value) if '"' in value else [*value.split(","), ""]
+        elements += [part.strip(" \t") for part in parts[:-1]]
+    return elements
+
+
+def content_length(headers: Headers) -> int | None:
+    """Bytes by the first Content-Length. None without, and for one that is no number, which is as if there were none.
+
+    Raises `HttpError` code `http_protocol` for several that differ.
+    """
+    lengths = split_list(get_all(headers, "content-length"))
+    if len(set(lengths)) > 1:
+        raise HttpError("the response has several lengths, which differ", code="http_protocol", phase="response")
+    match = _LENGTH.fullmatch(lengths[0]) if lengths else None
+    length = int(match[1] or 0) if match else MAX_LENGTH + 1
+    return length if length <= MAX_LENGTH else None

@@ -30,9 +30,9 @@ from ..errors import ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from .headers import Headers
 from .http2_frames import DATA, GOAWAY, RESET_LENGTH, RST_STREAM, FrameSplitter, goaway_of, malformed, stream_of
 from .http2_stream import STREAM_WINDOW, Http2Stream
+from .reader import MAX_HEAD
 
 CONNECTION_WINDOW = 8 * 1024 * 1024
-MAX_HEADER_LIST = 65_536
 MAX_STREAMS = 128  # at once, also where the server allows more
 STREAMS_BEFORE_SETTINGS = 100  # until the server has said how many (RFC 9113 6.5.2: it should allow no less)
 LAST_STREAM_ID = (1 << 30) - 1
@@ -78,7 +78,7 @@ class Http2Connection:
             initial_values={
                 SettingCodes.ENABLE_PUSH: 0,
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
             },
         )
         del self._h2.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import MAX_INFORMATIONAL, PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
-from .headers import MAX_HEADERS, Headers
+from .exchange import PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
+from .framing import body_length
+from .headers import Headers
+from .reader import MAX_FIELDS, MAX_INFORMATIONAL
 from .timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -24,8 +26,7 @@ WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which
 # A request that must not be sent twice goes only where the server has been heard of this shortly before.
 FRESH_SECONDS = 4.0
 
-# As browsers read it, and not what would be informational. Of a longer number they keep 16 bits: 65736 becomes 200.
-_STATUS = re.compile(r"[02-9][0-9]{2}|[0-9]{1,2}")
+_STATUS = re.compile(r"[2-9][0-9]{2}")
 
 
 class Http2Stream:
@@ -42,6 +43,7 @@ class Http2Stream:
         self._unprocessed = False  # the server has not acted on it, as it says or because nothing was sent
         self._watchdog = Watchdog(session.clock, self.abort)
         self._timeouts = Timeouts()
+        self._method = ""
         self._head: ResponseHead | None = None
         self._informational = 0
         self._chunks: deque[bytes] = deque()
@@ -59,6 +61,7 @@ class Http2Stream:
 
     async def request(self, request: Outgoing) -> ResponseHead:
         self._timeouts = request.timeouts
+        self._method = request.method
         with over_on_failure(self):
             return await self._exchange(request)
 
@@ -227,10 +230,15 @@ class Http2Stream:
         headers = [(name, value) for name, value in headers if not name.startswith(":")]
         if not _STATUS.fullmatch(status):
             self.abort(HttpError(f"the response has the status {status!r}", code="http_protocol", phase="response"))
-        elif len(headers) > MAX_HEADERS:
+        elif len(headers) > MAX_FIELDS:
             self.abort(too_many_headers())
         else:
-            self._head = ResponseHead(int(status), "", headers, "2")
+            try:
+                length = body_length(self._method, int(status), headers)
+            except HttpError as error:
+                self.abort(error)
+                return
+            self._head = ResponseHead(int(status), "", headers, "2", length)
             self._changed.set()
 
     def received_data(self, data: bytes, padding: int) -> None:

@@ -9,7 +9,7 @@ from ..errors import Cancelled, HttpError, SmolmixError, StateError
 from .connector import TlsInfo
 from .decoding import Decoder, decode_through, decoders
 from .exchange import Exchange, Progress, ResponseHead
-from .headers import Headers, get_all
+from .headers import Headers, content_length, get_all
 from .pool import Pool
 from .timings import Timings
 
@@ -30,7 +30,6 @@ class HttpResponse:
         exchange: Exchange,
         head: ResponseHead,
         *,
-        method: str,
         url: str,
         redirected: bool,
         total_left: float | None,
@@ -53,9 +52,7 @@ class HttpResponse:
         self._exchange: Exchange | None = exchange
         self._error: SmolmixError | None = None
         self._chain: list[Decoder] = []
-        self.bodiless = (
-            method == "HEAD" or head.status in (204, 304) or get_all(head.headers, "content-length") == ["0"]
-        )
+        self.bodiless = head.length == 0
         if decode and not self.bodiless:
             try:
                 self._chain = decoders(get_all(head.headers, "content-encoding")) or []
@@ -66,7 +63,7 @@ class HttpResponse:
         self._decoded_size = 0
         self._on_download = on_download
         self._received = 0
-        self._total = _length(head, self.bodiless)
+        self._total = head.length
         self._decoded: Iterator[bytes] | None = None
         self._reading = False
         self._timer: TimerHandle | None = None
@@ -119,17 +116,24 @@ class HttpResponse:
                 self._decoded = None
             if self._exchange is None:
                 return b""
-            data = await self._exchange.read_body()
+            try:
+                data = await self._exchange.read_body()
+            except HttpError as error:
+                if not self._complete_all_the_same(error):
+                    raise
+                data = b""
             if data:
                 self._received += len(data)
                 if self._on_download is not None:
                     self._on_download(self._received, self._total)
                 self._decoded = decode_through(self._chain, data)
                 continue
-            for decoder in self._chain:
-                decoder.finish()
             self.timings.end = self.timings.since(self._clock.now())
             self._release()
+
+    def _complete_all_the_same(self, error: HttpError) -> bool:
+        """Some servers give the length before coding: browsers take a body that ends exactly there as whole."""
+        return error.code == "truncated_body" and content_length(self.headers) == self._decoded_size
 
     async def read(self, limit: int = MAX_READ) -> bytes:
         """The rest of the body. Raises `HttpError(code="body_too_large")` beyond `limit` bytes."""
@@ -171,11 +175,3 @@ class HttpResponse:
 
 def _too_large(message: str) -> HttpError:
     return HttpError(message, code="body_too_large", phase="body")
-
-
-def _length(head: ResponseHead, bodiless: bool) -> int | None:
-    """The bytes to be transferred, where the header says it; its framing has been checked before."""
-    values = get_all(head.headers, "content-length")
-    if bodiless or not values or get_all(head.headers, "transfer-encoding"):
-        return 0 if bodiless else None
-    return int(values[0])

@@ -223,8 +223,8 @@ def test_taken_all_the_same(what: str) -> None:
     run_virtual(run())
 
 
-@pytest.mark.feature("HTTP", "Statuses from 0 to 99 and from 600 to 999 are read")
-@pytest.mark.parametrize("status", ["0", "7", "99", "000", "099", "200", "599", "600", "999"])
+@pytest.mark.feature("HTTP", "Statuses up to 999 are read")
+@pytest.mark.parametrize("status", ["200", "599", "600", "999"])
 def test_odd_statuses(status: str) -> None:
     async def run() -> None:
         server = BadServer(block((":status", status)))
@@ -237,6 +237,8 @@ def test_odd_statuses(status: str) -> None:
 # One stream is hurt, the connection lives on.
 STREAMS = {
     "a status of four digits": (block((":status", "2000")), "http_protocol"),
+    "a status of two digits": (block((":status", "20")), "http_protocol"),
+    "a status below 100": (block((":status", "099")), "http_protocol"),
     "an empty status": (block((":status", "")), "http_protocol"),
     "a status with a sign": (block((":status", "+20")), "http_protocol"),
     "a status with a space": (block((":status", "20 ")), "http_protocol"),
@@ -246,7 +248,7 @@ STREAMS = {
         b"".join(frame(HEADERS, END_HEADERS, 1, Encoder().encode([(":status", "103")])) for _ in range(100)),
         "http_protocol",
     ),
-    "many fields": (block((":status", "200"), *(("x", "y") for _ in range(1000))), "response_too_large"),
+    "many fields": (block((":status", "200"), *(("x", "y") for _ in range(1001))), "response_too_large"),
     "a reset": (frame(RST_STREAM, 0, 1, number(2)), "connection_reset"),
     "a reset in the body": (OK + frame(DATA, 0, 1, b"x") + frame(RST_STREAM, 0, 1, number(0x1234)), "connection_reset"),
 }
@@ -393,7 +395,7 @@ async def ends_with_a_type(server: BadServer) -> None:
     before = clock.now()
     try:
         response, body = await server.get()
-        assert response.status <= 999 and response.status // 100 != 1 and isinstance(body, bytes) and response.finished
+        assert 200 <= response.status <= 999 and isinstance(body, bytes) and response.finished
     except SmolmixError as error:
         assert error.code != "internal" and error.phase is not None
     assert clock.now() - before <= 600

@@ -1,6 +1,7 @@
 """Servers that answer with something else than HTTP/1.1: a typed error at once, and a connection never used again.
 
-Two tables, what is refused and what is taken all the same, and properties for everything in between.
+Tables of what is refused and how soon, and of what is taken but not trusted with another response; properties for
+everything in between. What browsers read is in tests/beside.
 """
 
 from __future__ import annotations
@@ -93,55 +94,19 @@ MALFORMED = {
     "empty lines": b"\r\n" * 50_000,
     "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x28",
     "HTTP/2 settings": b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64",
-    "HTTP/2.0": b"HTTP/2.0 200 OK\r\n" + TWO,
-    "HTTP/3": b"HTTP/3 200 OK\r\n" + TWO,
-    "HTTP/1": b"HTTP/1 200 OK\r\n" + TWO,
-    "HTTP/1.x": b"HTTP/1.x 200 OK\r\n" + TWO,
-    "small letters": b"http/1.1 200 OK\r\n" + TWO,
-    "a space before": b" " + OK + TWO,
-    "an empty line before": b"\r\n" + OK + TWO,
-    "a tab": b"HTTP/1.1\t200 OK\r\n" + TWO,
-    "two spaces": b"HTTP/1.1  200 OK\r\n" + TWO,
+    "empty lines before": b"\r\n\r\n\r\n" + OK + TWO,
+    "two locations": header(b"Location: /a\r\nLocation: /b"),
     "two digits": b"HTTP/1.1 99 OK\r\n" + TWO,
     "four digits": b"HTTP/1.1 2000 OK\r\n" + TWO,
     "a letter in the status": b"HTTP/1.1 2o0 OK\r\n" + TWO,
-    "a negative status": b"HTTP/1.1 -20 OK\r\n" + TWO,
     "status 000": b"HTTP/1.1 000 OK\r\n" + TWO,
-    "no status": b"HTTP/1.1 OK\r\n" + TWO,
     "a NUL in the reason": b"HTTP/1.1 200 O\0K\r\n" + TWO,
-    "CR in the reason": b"HTTP/1.1 200 O\rK\r\n" + TWO,
     "a request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    # header fields
-    "no colon": header(b"Bad header"),
-    "a space before the colon": header(b"Bad : x"),
-    "no name": header(b": x"),
-    "a space in the name": header(b"B d: x"),
+    # header fields and lengths
     "a NUL in the name": header(b"B\0d: x"),
-    "a byte beyond ASCII in the name": header(b"\xe9: x"),
     "a NUL in the value": header(b"B: x\0y"),
-    "CR in the value": header(b"B: x\ry"),
-    "a folded first line": header(b" B: x"),
-    # lengths
-    "a negative length": OK + b"Content-Length: -1\r\n\r\n",
-    "a signed length": OK + b"Content-Length: +2\r\n\r\nok",
-    "a hexadecimal length": OK + b"Content-Length: 0x2\r\n\r\nok",
-    "an empty length": OK + b"Content-Length: \r\n\r\nok",
-    "a broken length": OK + b"Content-Length: 2.0\r\n\r\nok",
-    "two words of length": OK + b"Content-Length: 2 2\r\n\r\nok",
-    "a length with underscore": OK + b"Content-Length: 1_0\r\n\r\nok",
-    "a length in other digits": OK + "Content-Length: \u0662\r\n\r\nok".encode(),
-    "a huge length": OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nok",
-    "a length of many digits": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nok",
     "two lengths": OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     "a list of two lengths": OK + b"Content-Length: 2, 3\r\n\r\nok",
-    # transfer codings
-    "an unknown coding": OK + b"Transfer-Encoding: xchunked\r\n\r\n" + LAST,
-    "chunked after gzip": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + LAST,
-    "gzip alone": OK + b"Transfer-Encoding: gzip\r\n\r\nok",
-    "identity": OK + b"Transfer-Encoding: identity\r\n\r\nok",
-    "chunked within chunked": OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n" + LAST,
-    "chunked twice": OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + LAST,
-    "an empty coding": OK + b"Transfer-Encoding: \r\n\r\nok",
     # chunk sizes and endings
     "letters as size": CHUNKED + b"zz\r\nok\r\n" + LAST,
     "a negative size": CHUNKED + b"-2\r\nok\r\n" + LAST,
@@ -149,18 +114,17 @@ MALFORMED = {
     "a prefixed size": CHUNKED + b"0x2\r\nok\r\n" + LAST,
     "a space before the size": CHUNKED + b" 2\r\nok\r\n" + LAST,
     "an empty size": CHUNKED + b"\r\nok\r\n" + LAST,
+    "CR after the size": CHUNKED + b"2\rok\r\n" + LAST,
+    "a tab after the size": CHUNKED + b"2\t;x\r\nok\r\n" + LAST,
     "a NUL after the size": CHUNKED + b"2\0\r\nok\r\n" + LAST,
     "a huge size": CHUNKED + b"f" * 30 + b"\r\nok",
-    "a size that ends in LF": CHUNKED + b"2\nok\r\n" + LAST,
     "no end": CHUNKED + b"2\r\nok" + LAST,
     "another end": CHUNKED + b"2\r\nokXX" + LAST,
-    "LF as end": CHUNKED + b"2\r\nok\n" + LAST,
     "CR as end": CHUNKED + b"2\r\nok\r" + LAST,
     "more than the size": CHUNKED + b"2\r\nokay\r\n" + LAST,
-    "a trailer without colon": CHUNKED + b"0\r\nbad trailer\r\n\r\n",
     # what comes before the response
-    "switched protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "1xx without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100,
+    "two lengths of an informational response": b"HTTP/1.1 103 E\r\nContent-Length: 2, 3\r\n\r\n",
 }
 
 
@@ -181,7 +145,7 @@ BEYOND = {
     "a long header": OK + b"X: " + b"y" * 300_000,
     "a long name": OK + b"x" * 300_000,
     "many headers": OK + b"X: y\r\n" * 60_000,
-    "many short headers": OK + b"X: y\r\n" * 257 + b"\r\n",
+    "many short headers": OK + b"X: y\r\n" * 1001 + b"\r\n",
     "a long size": CHUNKED + b"2;" + b"x" * 300_000,
     "many trailers": CHUNKED + b"0\r\n" + b"X: y\r\n" * 60_000,
     "a long header of an informational response": b"HTTP/1.1 103 E\r\nX: " + b"y" * 300_000,
@@ -197,8 +161,9 @@ def test_beyond_the_limits(what: str) -> None:
 TRUNCATED = {
     "in the version": b"HTT",
     "in the status line": b"HTTP/1.1 20",
-    "in a header": OK + b"Content-Le",
     "after the headers": OK + b"Content-Length: 2\r\n",
+    "in a redirect": b"HTTP/1.1 302 Found\r\nLocation: /a",
+    "in a second head": b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 2",
     "after an informational response": b"HTTP/1.1 100 Continue\r\n\r\n",
     "in a body": OK + b"Content-Length: 10\r\n\r\nhalf",
     "before a body": OK + b"Content-Length: 10\r\n\r\n",
@@ -223,7 +188,8 @@ def test_no_answer() -> None:
 @pytest.mark.parametrize("what", TRUNCATED)
 def test_a_server_that_stops_runs_into_a_deadline(what: str) -> None:
     code = fails(TRUNCATED[what], close=False, within=120.0)
-    assert code == ("idle_timeout" if b"\r\n\r\n" in TRUNCATED[what][26:] else "response_timeout")
+    in_head = b"\r\n\r\n" not in TRUNCATED[what][26:] or what == "in a second head"
+    assert code == ("response_timeout" if in_head else "idle_timeout")
 
 
 @pytest.mark.feature("HTTP", "a header that drips runs into the deadline of the response")
@@ -241,26 +207,56 @@ def test_a_header_that_drips() -> None:
 # Taken all the same; where there is doubt about what follows, the connection ends with the response.
 TAKEN = {
     "a later version": (b"HTTP/1.7 200 OK\r\n" + TWO, 200, b"ok", True),
+    "another version": (b"HTTP/2.0 200 OK\r\n" + TWO, 200, b"ok", False),
+    "no version": (b"HTTP 200 OK\r\n" + TWO, 200, b"ok", False),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + TWO, 200, b"ok", False),
+    "HTTP/1.0 that stays": (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n" + TWO, 200, b"ok", True),
+    "HTTP/1.1 that closes": (header(b"Connection: x, Close"), 200, b"ok", False),
+    "an empty line before": (b"\r\n" + OK + TWO, 200, b"ok", False),
     "an unknown status": (b"HTTP/1.1 799 Odd\r\n" + TWO, 799, b"ok", True),
     "no reason": (b"HTTP/1.1 200 \r\n" + TWO, 200, b"ok", True),
     "no reason and no space": (b"HTTP/1.1 200\r\n" + TWO, 200, b"ok", True),
     "LF as end of line": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 200, b"ok", True),
+    "a bare CR": (header(b"B: x\rC: y"), 200, b"ok", False),
     "a folded value": (header(b"B: x\r\n y"), 200, b"ok", True),
+    "a folded length": (OK + b"Content-Length:\r\n 2\r\n\r\nok", 200, b"ok", False),
+    "a line that is skipped": (header(b"Bad header"), 200, b"ok", True),
+    "a skipped line that may be a length": (header(b"Content-Length 5"), 200, b"ok", False),
+    "a skipped name that may be a coding": (header(b"x/Transfer-Encoding: chunked"), 200, b"ok", False),
+    "a space before the colon": (header(b"B : x"), 200, b"ok", True),
+    "a space before the colon of a length": (OK + b"Content-Length : 2\r\n\r\nok", 200, b"ok", False),
     "the same length twice": (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", 200, b"ok", True),
     "the same length in a list": (OK + b"Content-Length: 2, 2\r\n\r\nok", 200, b"ok", True),
+    "identity and a length": (header(b"Transfer-Encoding: identity"), 200, b"ok", False),
     "extensions of chunks": (CHUNKED + b'2;a="b;c"\r\nok\r\n' + LAST, 200, b"ok", True),
+    "spaces around extensions": (CHUNKED + b"2 ; a=b\r\nok\r\n0 ;x\r\n\r\n", 200, b"ok", True),
+    "CR in an extension": (CHUNKED + b"2;a\rb\r\nok\r\n" + LAST, 200, b"ok", False),
     "zeros before a size": (CHUNKED + b"0002\r\nok\r\n" + LAST, 200, b"ok", True),
+    "LF after a size": (CHUNKED + b"2\nok\r\n" + LAST, 200, b"ok", False),
+    "LF after an extension": (CHUNKED + b"2;a\nok\r\n" + LAST, 200, b"ok", False),
+    "LF after a chunk": (CHUNKED + b"2\r\nok\n" + LAST, 200, b"ok", False),
+    "LF as the last line": (CHUNKED + b"2\r\nok\r\n0\r\n\n", 200, b"ok", False),
     "trailers": (CHUNKED + b"2\r\nok\r\n0\r\nContent-Length: 5\r\n\r\n", 200, b"ok", True),
+    "chunked twice": (
+        OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + LAST, 200, b"ok", False,
+    ),
+    "another coding before chunked": (
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n" + LAST, 200, b"ok", False,
+    ),
     "a coding and a length": (
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + LAST,
         200, b"ok", False,
     ),
-    "a coding in HTTP/1.0": (
-        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + LAST, 200, b"ok", False,
+    "a coding and a length in HTTP/1.0": (
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok", 200, b"ok", False,
     ),
+    "101 that nobody asked for": (b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK + TWO, 200, b"ok", False),
     "garbage after the end": (OK + TWO + b"garbage", 200, b"ok", False),
     "a second response": (OK + TWO + OK + TWO, 200, b"ok", False),
     "a body of 204": (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", 204, b"", False),
+    "a length of 204": (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", 204, b"", False),
+    "a coding of 205": (b"HTTP/1.1 205 Reset\r\nTransfer-Encoding: chunked\r\n\r\n", 205, b"", False),
+    "a length of 304": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", 304, b"", True),
     "a body of 304": (b"HTTP/1.1 304 Not Modified\r\n\r\nok", 304, b"", False),
 }  # fmt: skip
 
@@ -288,21 +284,15 @@ def coded(coding: str, body: bytes, length: int | None = None) -> bytes:
 PACKED = gzip.compress(b"text " * 1000)
 CODED = {
     "no gzip": ("gzip", b"this is no gzip"),
-    "a wrong checksum": ("gzip", PACKED[:-8] + b"\0" * 8),
-    "a wrong size": ("gzip", PACKED[:-4] + b"\0" * 4),
-    "a gzip that ends early": ("gzip", PACKED[:-1]),
-    "a gzip of a header alone": ("gzip", PACKED[:10]),
     "a wrong method": ("gzip", PACKED[:2] + b"\x07" + PACKED[3:]),
     "a broken block": ("gzip", PACKED[:10] + b"\xff" * 20),
-    "a broken second member": ("gzip", PACKED + b"\x1f\x8b\x08junk and more of it"),
-    "a second member that ends early": ("gzip", PACKED + PACKED[:-3]),
+    "a broken second member": ("gzip", PACKED + PACKED[:10] + b"\xff" * 20),
     "no deflate": ("deflate", b"\xff\xff this is no deflate"),
-    "a deflate that ends early": ("deflate", zlib.compress(b"text" * 100)[:-1]),
     "a deflate with a wrong checksum": ("deflate", zlib.compress(b"text" * 100)[:-4] + b"\0\0\0\0"),
     "gzip said to be deflate": ("deflate", PACKED),
     "deflate said to be gzip": ("gzip", zlib.compress(b"text")),
     "one coding less than said": ("gzip, gzip", PACKED),
-    "too many codings": ("gzip, gzip, gzip, gzip", PACKED),
+    "too many codings": (", ".join(["gzip"] * 9), PACKED),
     "no zstd": ("zstd", b"this is no zstd at all"),
     "no brotli": ("br", b"\xff\xff\xff this is no brotli"),
 }

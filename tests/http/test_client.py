@@ -189,7 +189,7 @@ async def test_informational_responses_are_skipped() -> None:
     data += b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     client, _ = raw_client(canned(data))
     assert await get(client) == (200, b"ok")
-    client, _ = raw_client(canned(b"HTTP/1.1 100 Continue\r\n\r\n" * 40))
+    client, _ = raw_client(canned(b"HTTP/1.1 100 Continue\r\n\r\n" * 65))
     with pytest.raises(HttpError) as caught:
         await get(client)
     assert caught.value.code == "http_protocol"
