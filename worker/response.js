@@ -1,7 +1,7 @@
 /**
  * The `Response` of the tunnel: a real one, with what a constructed `Response` cannot hold.
  *
- * Servers send statuses from 0 to 999 and reasons with any octet; the constructor takes 200 to 599 and printable reasons.
+ * Servers send statuses up to 999 and reasons with any octet; the constructor takes 200 to 599 and printable reasons.
  * The properties tell what came. What looks past them into the `Response` itself (`Cache.put`, `FetchEvent.respondWith`)
  * finds the nearest that it can hold: never a success where there was none.
  *

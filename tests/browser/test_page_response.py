@@ -56,7 +56,7 @@ async def test_a_response_is_one(scripted: ApiPage) -> None:
     assert got[9:] == [["TypeError"] * 3, pairs, cookies, True, "1, 2", False, "x/y", True]
 
 
-@pytest.mark.feature("Fetch", "Response: statuses from 0 to 999 and reasons with any octet")
+@pytest.mark.feature("Fetch", "Response: statuses up to 999 and reasons with any octet")
 async def test_what_a_constructed_response_cannot_hold(scripted: ApiPage) -> None:
     got = await scripted.run(
         RESPOND
