@@ -130,7 +130,8 @@ def run_file(page: PyodidePage, path: str, *, timeout: float = 300.0) -> list[Pa
     return reports
 
 
-def files_of(folders: list[str]) -> list[Path]:
-    """The test files of these folders of tests/, relative to the checkout."""
-    tests = ROOT / "tests"
-    return [file.relative_to(ROOT) for folder in folders for file in sorted((tests / folder).rglob("test_*.py"))]
+def files_of(names: list[str]) -> list[Path]:
+    """These test files, and all in these folders, of tests/, relative to the checkout."""
+    paths = [ROOT / "tests" / name for name in names]
+    found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))]
+    return [file.relative_to(ROOT) for file in found]

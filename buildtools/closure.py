@@ -21,15 +21,14 @@ START = [
     "pyodide.ffi", "pyodide.webloop", "site", "zipimport",
 ]  # fmt: skip
 
-# Imported by name, by C code, or inside functions of the standard library that we call (time.strptime, socket
-# host names, str codecs, asyncio.to_thread, importlib.resources of certifi, formatting of exceptions ...).
+# Imported by name, by C code, or inside functions of the standard library that we call (time.strptime, str
+# codecs, asyncio.to_thread, importlib.resources of certifi, formatting of exceptions ...).
 LAZY = [
     "_strptime", "calendar", "concurrent.futures.thread", "copy", "datetime", "encodings.ascii",
-    "encodings.cp437", "encodings.idna", "encodings.latin_1", "encodings.punycode",
-    "encodings.raw_unicode_escape", "encodings.unicode_escape", "encodings.utf_16_be", "encodings.utf_16_le",
-    "encodings.utf_32_be", "hashlib", "importlib.readers", "importlib.resources._adapters",
-    "importlib.resources.abc", "importlib.resources.readers", "importlib.resources.simple", "importlib.simple",
-    "queue", "random", "stringprep", "textwrap", "traceback",
+    "encodings.cp437", "encodings.latin_1", "encodings.raw_unicode_escape", "encodings.unicode_escape",
+    "encodings.utf_16_be", "encodings.utf_16_le", "encodings.utf_32_be", "hashlib", "importlib.readers",
+    "importlib.resources._adapters", "importlib.resources.abc", "importlib.resources.readers",
+    "importlib.resources.simple", "importlib.simple", "queue", "random", "textwrap", "traceback",
 ]  # fmt: skip
 
 # Imported under a condition that does not hold here (another platform, no C implementation), or for formats unused.
@@ -40,8 +39,8 @@ CUT = {
 
 # Guarded imports of our code and the libraries for places that are not a page.
 ABSENT = {
-    "_ssl", "aioquic", "anyio", "backports", "blake3", "brotli", "cryptography", "curio", "httpcore", "httpx", "idna",
-    "python_socks", "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima",
+    "_ssl", "ada_url", "aioquic", "anyio", "backports", "blake3", "brotli", "cryptography", "curio", "httpcore",
+    "httpx", "idna", "python_socks", "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima",
     "websockets.speedups", "win32com", "winloop", "winreg", "wmi",
 }  # fmt: skip
 

@@ -13,8 +13,8 @@ from types import TracebackType
 
 from .deadline import Deadline
 from .dns import Resolver
-from .dns.names import parse_address
-from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired
+from .dns.names import parse_host
+from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired, TlsError
 from .netstack import Endpoint
 from .sockets import Address, ByteStream, Net, TcpOptions, TcpStream
 from .tls import TlsOptions, TlsStream
@@ -101,8 +101,8 @@ class Dialer:
 
     async def addresses(self, host: str, timeout: float | None, family: int | None = None) -> list[Address]:
         """Of a name or literal, in the order to try them. `family` 4, 6 or None for what the tunnel has."""
-        literal = parse_address(host)
-        if literal is not None:
+        literal = parse_host(host)
+        if not isinstance(literal, str):
             if family not in (None, literal.version):
                 raise DnsError(f"{host} is not an IPv{family} address", code="dns_no_data", phase="dns")
             return [literal]
@@ -168,11 +168,19 @@ class Dialer:
     async def tls(
         self, stream: TcpStream, host: str, timeout: float | None, options: TlsOptions | None = None
     ) -> Connected:
-        """TLS on an open stream; a failure aborts it. Without `default_roots` the dialer's own roots do not count."""
+        """TLS on an open stream; a failure aborts it. Without `default_roots` the dialer's own roots do not count.
+
+        `host` as for `addresses`, and so is `server_name`: certificates have names in ASCII, without a final dot.
+        """
         options = options or TlsOptions()
+        try:
+            name = str(parse_host(options.server_name or host))
+        except DnsError as error:
+            stream.abort()
+            raise TlsError(error.message, code="bad_name", phase="tls") from None
         secured = await TlsStream.wrap(
             stream,
-            options.server_name or host,
+            name,
             clock=self._net,
             alpn=options.alpn,
             extra_roots=(*(self._extra_roots if options.default_roots else ()), *options.ca_certificates),

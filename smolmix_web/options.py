@@ -7,15 +7,15 @@ same camelCase names are used from JavaScript, from Python dictionaries and in e
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .dns import ServerAddress, parse_server
-from .errors import OptionError
+from .errors import HttpError, OptionError
 from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
+from .http.url import parse_url
 from .mixnet.json_text import load_json
 from .mixnet.traffic import PRESETS
 
@@ -68,10 +68,14 @@ def _resolver(name: str, value: Any) -> ServerAddress:
 def _urls(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not value:
         raise OptionError(name, "expected a list of at least one URL")
-    for url in value:
-        if not isinstance(url, str) or not re.match(r"^https?://[^\s/?#]+(/[^\s?#]*)?$", url):
-            raise OptionError(name, f"expected http or https URLs without query, got {url!r}")
-    return tuple(url if url.endswith("/") else url + "/" for url in value)
+    try:
+        urls = [parse_url(url) for url in value]
+    except HttpError as error:
+        raise OptionError(name, error.message) from None
+    for url in urls:
+        if url.query is not None or url.fragment is not None or url.authorization is not None:
+            raise OptionError(name, f"expected URLs without credentials, query or fragment, got {url}")
+    return tuple(str(url).removesuffix("/") + "/" for url in urls)
 
 
 def _certificates(name: str, value: Any) -> tuple[str, ...]:

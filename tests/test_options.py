@@ -44,13 +44,13 @@ def test_given_values_arrive_and_none_means_not_given() -> None:
             "maxRedirects": 3.0,
             "primaryDns": "[2001:db8::1]:5353",
             "clientId": None,
-            "directoryUrls": ["https://d.test/api"],
+            "directoryUrls": ["https://d.test/api", " HTTP://B\u00fccher.test:080/a/../b/"],
         }
     )
     assert options.max_redirects == 3 and isinstance(options.max_redirects, int)
     assert options.primary_dns == parse_server("primaryDns", "udp://[2001:db8::1]:5353")
     assert options.client_id == "smolmix-wasm"
-    assert options.directory_urls == ("https://d.test/api/",)
+    assert options.directory_urls == ("https://d.test/api/", "http://xn--bcher-kva.test/b/")
 
 
 @pytest.mark.feature("DNS", "A resolver that is asked in secret has a fallback that is, too")
@@ -106,6 +106,13 @@ def test_the_passphrase_is_in_no_repr() -> None:
         ("directoryUrls", "https://d.test/"),
         ("directoryUrls", []),
         ("directoryUrls", ["https://d.test/?q"]),
+        ("directoryUrls", ["https://d.test/?"]),
+        ("directoryUrls", ["https://d.test/#f"]),
+        ("directoryUrls", ["https://u:p@d.test/"]),
+        ("directoryUrls", ["https://d.test:0/"]),
+        ("directoryUrls", ["wss://d.test/"]),
+        ("directoryUrls", ["d.test"]),
+        ("directoryUrls", [5]),
         ("directoryUrls", ["javascript:alert(1)"]),
         ("caCertificates", 5),
         ("caCertificates", ["text"]),

@@ -1,11 +1,20 @@
 /**
  * The `Response` of the tunnel: a real one, with what a constructed `Response` cannot hold.
  *
+ * Servers send statuses up to 999 and reasons with any octet; the constructor takes 200 to 599 and printable reasons.
+ * The properties tell what came. What looks past them into the `Response` itself (`Cache.put`, `FetchEvent.respondWith`)
+ * finds the nearest that it can hold: never a success where there was none.
+ *
  * @module
  */
 
 /** @typedef {import("./messages.js").FetchTimings} FetchTimings */
 /** @typedef {Omit<import("./messages.js").ResponseHead, "timings">} ResponseHead */
+
+/** @param {number} status @returns {number} */
+const representable = (status) => (status >= 200 && status <= 599 ? status : 599);
+/** @param {string} reason one character for each octet @returns {string} */
+const printable = (reason) => reason.replace(/[^\t\x20-\x7e\x80-\xff]/g, "");
 
 /** Headers that were received: as those of every fetched response, they cannot be changed. */
 class ReceivedHeaders extends Headers {
@@ -37,13 +46,16 @@ export class MixResponse extends Response {
    */
   constructor(body, head, timings, failure) {
     // The inherited headers give `blob()` its type and `formData()` its boundary.
-    super(body, { status: head.status, statusText: head.statusText, headers: head.headers });
+    super(body, { status: representable(head.status), statusText: printable(head.statusText), headers: head.headers });
     this.#head = head;
     this.#timings = timings;
     this.#failure = failure;
     this.#headers = new ReceivedHeaders(head.headers);
   }
 
+  get status() { return this.#head.status; }
+  get ok() { return this.#head.status >= 200 && this.#head.status <= 299; }
+  get statusText() { return this.#head.statusText; }
   get headers() { return this.#headers; }
   get url() { return this.#head.url; }
   get redirected() { return this.#head.redirected; }

@@ -1,8 +1,9 @@
 """Names: what may be asked of a resolver, in the one spelling used everywhere (ASCII, lower case, no final dot).
 
-RFC 1035 2.3.4 (lengths) and 5.1 (escapes), RFC 5890 (IDNA), RFC 6303, 6761, 6762, 7686, 8375, 9476 (names that never
-go to the public DNS). Names are checked before anything is sent, so that a local or onion name cannot leak to the
-resolver at the far end.
+Host names are read as the host of a URL is (`url_parser.py`: UTS 46, IPv4 addresses in all their forms); what DNS can
+carry is asked, whatever its letters. RFC 1035 2.3.4 (lengths) and 5.1 (escapes), RFC 6303, 6761, 6762, 7686, 8375, 9476
+(names that never go to the public DNS). Names are checked before anything is sent, so that a local or onion name cannot
+leak to the resolver at the far end.
 """
 
 from __future__ import annotations
@@ -10,16 +11,13 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from ..errors import DnsError
+from ..url_parser import canonical_host
 
 MAX_NAME = 253
 MAX_LABEL = 63
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
-
-# The characters whose meaning differs between IDNA 2003 (what Python has) and what browsers do.
-_DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
-_IDEOGRAPHIC_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
 
 _SPECIAL = {
     "localhost": "is this machine's own name and has no meaning behind the tunnel (RFC 6761)",
@@ -53,18 +51,23 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return None if address.scope_id else address
 
 
+def parse_host(text: str) -> IPv4Address | IPv6Address | str:
+    """A host as one names it: an address in any form that a URL may have, or a name. Raises `DnsError(bad_name)`."""
+    address = parse_address(text)
+    if address is not None:
+        return address
+    name = to_ascii(text)
+    return parse_address(name) or name
+
+
 def to_ascii(name: str) -> str:
     """The ASCII form of a host name: IDNA applied, lower case, without the final dot. Raises `DnsError(bad_name)`."""
-    name = _lower_ascii(name)
-    if name.endswith("."):
-        name = name[:-1]
-    _check_labels(name)
-    for label in name.split("."):
-        if not _LETTERS.issuperset(label):
-            raise bad_name(name, "has a character that host names cannot have")
-        if label[0] == "-" or label[-1] == "-":
-            raise bad_name(name, "has a label that begins or ends with '-'")
-    return name
+    host = canonical_host(name)
+    if host is None:
+        raise bad_name(name, "is no host name")
+    host = host.removesuffix(".")
+    check_labels(host)
+    return host
 
 
 def to_owner(name: str) -> str:
@@ -72,7 +75,7 @@ def to_owner(name: str) -> str:
 
     `.` is the root. Raises `DnsError(bad_name)`.
     """
-    name = _lower_ascii(name)
+    name = name.lower() if name.isascii() else to_ascii(name)
     if name == ".":
         return name
     if not _PRINTABLE.issuperset(name):
@@ -81,15 +84,12 @@ def to_owner(name: str) -> str:
         return _unescaped(name)
     if name.endswith("."):
         name = name[:-1]
-    _check_labels(name)
+    check_labels(name)
     return name
 
 
-def _lower_ascii(name: str) -> str:
-    return (name if name.isascii() else _idna(name.translate(_IDEOGRAPHIC_DOTS))).lower()
-
-
-def _check_labels(name: str) -> None:
+def check_labels(name: str) -> None:
+    """Lengths that DNS can carry; no final dot. Raises `DnsError(bad_name)`."""
     if not name:
         raise bad_name(name, "is empty")
     if len(name) > MAX_NAME:
@@ -110,20 +110,6 @@ def _unescaped(name: str) -> str:
     except (dns.exception.DNSException, ValueError) as error:
         raise bad_name(name, f"is not a name: {error}") from None
     return parsed.to_text(omit_final_dot=True).lower()
-
-
-def _idna(name: str) -> str:
-    if _DEVIATIONS.intersection(name):
-        raise bad_name(name, "reads differently in two versions of IDNA; give its xn-- form")
-    from encodings import idna  # pulls in Unicode tables; only names that need it pay
-
-    labels = []
-    for label in name.split("."):
-        try:
-            labels.append(idna.ToASCII(label).decode("ascii") if label else "")
-        except UnicodeError as error:
-            raise bad_name(name, f"is not a valid international name: {error}") from None
-    return ".".join(labels)
 
 
 def check_public(name: str) -> None:

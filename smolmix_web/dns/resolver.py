@@ -21,7 +21,7 @@ from ..sockets import Address, Net
 from .cache import DnsCache, Entry
 from .datagram import DatagramExchange
 from .message import EdnsRefused, Question, Reply, decode_reply, encode_query
-from .names import bad_name, check_public, parse_address, to_ascii, to_owner
+from .names import bad_name, check_public, parse_address, parse_host, to_owner
 from .records import AAAARecord, ARecord, Record, type_name, type_number
 from .servers import ServerAddress, parse_server
 from .statistics import DnsStatistics
@@ -138,25 +138,25 @@ class Resolver:
         `dns_no_data`, `dns_servfail`, `dns_refused`, `dns_malformed`, `dns_unreachable`, `dns_untrusted`,
         `dns_timeout`.
         """
-        literal = parse_address(name)
-        if literal is not None:
-            if family not in (None, literal.version):
+        host = parse_host(name)
+        if not isinstance(host, str):
+            if family not in (None, host.version):
                 raise DnsError(f"{name} is not an IPv{family} address", code="dns_no_data", phase="dns")
-            return [Answer(literal, 0.0)]
-        ascii_name = to_ascii(name)
-        check_public(ascii_name)
+            return [Answer(host, 0.0)]
+        check_public(host)
+        owner = to_owner(host)
         if family is not None:
-            return await self._addresses(ascii_name, _AAAA if family == 6 else _A)
+            return await self._addresses(owner, _AAAA if family == 6 else _A)
         if {address.version for address in self._net.stack.addresses} == {4, 6}:
-            return await self._both_families(ascii_name)
+            return await self._both_families(owner)
         try:
-            return await self._addresses(ascii_name, _A)
+            return await self._addresses(owner, _A)
         except DnsError as error:
             if error.code not in _LACKS:
                 raise
             lacks = error
         try:
-            return await self._addresses(ascii_name, _AAAA)
+            return await self._addresses(owner, _AAAA)
         except DnsError as error:
             raise _telling([lacks, error]) from None
 
@@ -176,14 +176,14 @@ class Resolver:
         Errors as of `resolve`, and `bad_type`, `OptionError` for `server`, `TimeoutExpired(dns_timeout)`.
         """
         number = type_number(type)
-        literal = parse_address(name)
-        if literal is not None and number in (_A, _AAAA):
-            return _literal_answer(name, literal, number)
-        if literal is not None:
+        host = parse_host(name) if number in (_A, _AAAA) else parse_address(name) or name
+        if not isinstance(host, str):
+            if number in (_A, _AAAA):
+                return _literal_answer(name, host, number)
             if number != _PTR:
                 raise bad_name(name, f"is an address and has no {type.upper()} records")
-            name = literal.reverse_pointer
-        owner = to_ascii(name) if number in (_A, _AAAA) else to_owner(name)
+            host = host.reverse_pointer
+        owner = to_owner(host)
         check_public(owner)
         chosen = parse_server("server", server) if server is not None else None
         async with Deadline(self._net, timeout, "dns"):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..errors import HttpError
 from ..on_demand import load_on_demand
+from ..url_parser import canonical_host
 
 LIBRARY = "publicsuffixlist"
 DATA = "public_suffix_list.dat"
@@ -57,7 +58,9 @@ def ascii_rules(lines: Iterable[str]) -> Iterator[str]:
         if words and not words[0].startswith("//"):
             rule = words[0].lower()
             mark = "!" if rule.startswith("!") else ""
-            yield rule if rule.isascii() else mark + rule.removeprefix("!").encode("idna").decode()
+            host = rule if rule.isascii() else canonical_host(rule.removeprefix("!"))
+            if host is not None:  # else it is a rule for what cannot be a host
+                yield host if rule.isascii() else mark + host
 
 
 def _text() -> str:

@@ -26,8 +26,8 @@ class NextRequest:
 
 
 def is_redirect(head: ResponseHead) -> bool:
-    """A status of redirection with a Location; without one it is an ordinary response."""
-    return head.status in REDIRECT_STATUSES and bool(get_all(head.headers, "location"))
+    """A status of redirection with a Location that is not empty; without one it is an ordinary response."""
+    return head.status in REDIRECT_STATUSES and any(get_all(head.headers, "location"))
 
 
 def next_request(
@@ -38,9 +38,7 @@ def next_request(
     if len(locations) != 1:
         raise _refused("bad_redirect", f"{url}: {len(locations)} different Location headers")
     try:
-        # Header bytes are UTF-8 where a server puts them unescaped.
-        location = locations.pop().encode("latin-1").decode("utf-8", "replace")
-        target = join_url(url, location)
+        target = join_url(url, _ascii(locations.pop()))
     except HttpError as error:
         raise _refused("bad_redirect", f"{url} redirects to {error.message}") from None
     if target.fragment is None and url.fragment is not None:
@@ -59,6 +57,11 @@ def next_request(
     elif target.authorization is None:
         target = replace(target, authorization=url.authorization)
     return NextRequest(method, target, headers, body.rewind() if isinstance(body, Rewindable) else body)
+
+
+def _ascii(location: str) -> str:
+    """The bytes of a Location beyond ASCII, in whatever encoding they are, percent-encoded one by one."""
+    return "".join(c if c < "\x80" else f"%{ord(c):02X}" for c in location)
 
 
 def _refused(code: str, message: str) -> HttpError:

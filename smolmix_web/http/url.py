@@ -1,36 +1,29 @@
-"""URLs as a fetch needs them: http, https, ws and wss only, spelled as browsers spell them (WHATWG URL, special
-schemes).
+"""URLs as a fetch needs them: http, https, ws and wss only, read as browsers read them (`url_parser.py`).
 
-Not a general URL parser: other schemes and hosts that cannot be asked for are refused with
-`HttpError(code="bad_url")` before anything is sent. Credentials in a URL become the value of an Authorization header
-at once (RFC 7617), and no text made of a URL shows them again.
+Other schemes, and hosts and ports that cannot be asked for, are refused with `HttpError(code="bad_url")` before
+anything is sent. Credentials in a URL become the value of an Authorization header at once (RFC 7617), and no text made
+of a URL shows them again.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from ..dns.names import parse_address, to_ascii
+from ..dns.names import check_labels, parse_address
 from ..errors import DnsError, HttpError
+from ..url_parser import UrlParts, split_url
 
-MAX_URL = 65_536
+MAX_URL = 2 << 20  # characters, as in Chromium
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_AUTHORITY = re.compile(r"[/\\]*([^/\\?#]*)(.*)\Z", re.DOTALL)
-_FORBIDDEN_HOST = re.compile(r"[\x00-\x20#/:<>?@\[\\\]^|%\x7f]")
-_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 # Whatever may have been meant as credentials: a text that is refused shows rather too little.
 _CREDENTIALS = re.compile(r"\A([A-Za-z][A-Za-z0-9+.\-]*:)?([/\\]*).*@", re.DOTALL)
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LEADING = "".join(map(chr, range(0x21)))
-
-# Bytes that stay as they are; the rest is percent-encoded (WHATWG path and special-query percent-encode sets).
-_PATH_SAFE = frozenset(range(0x21, 0x7F)) - frozenset(b'"#<>?^`{}')
-_QUERY_SAFE = frozenset(range(0x21, 0x7F)) - frozenset(b"\"#<>'")
-_FRAGMENT_SAFE = frozenset(range(0x21, 0x7F)) - frozenset(b'"<>`')
 
 
 def _bad(text: str, why: str) -> HttpError:
@@ -41,7 +34,8 @@ def _bad(text: str, why: str) -> HttpError:
 
 @dataclass(frozen=True)
 class Url:
-    """A parsed URL. `host` is ASCII, no brackets; `path` begins with `/`; `query`, `fragment` without their sign.
+    """A parsed URL. `host` is ASCII, without brackets, with the final dot that was given; `path` begins with `/`;
+    `query` and `fragment` are without their sign.
 
     `authorization`: of the credentials in it, for the header of that name.
     """
@@ -85,177 +79,52 @@ class Url:
 
 def parse_url(text: str, schemes: tuple[str, ...] = ("http", "https")) -> Url:
     """An absolute URL. Raises `HttpError(bad_url)` naming what is wrong."""
-    cleaned = _clean(text)
-    match = _SCHEME.match(cleaned)
-    if match is None:
-        raise _bad(text, "is not an absolute URL")
-    scheme = match[1].lower()
-    if scheme not in schemes:
-        raise _bad(text, f"the scheme must be {' or '.join(schemes)}")
-    return _with_authority(text, scheme, cleaned[match.end() :])
+    return _checked(text, None, schemes)
 
 
 def join_url(base: Url, reference: str) -> Url:
-    """Resolve a reference (a Location) against `base`, same family of schemes. Raises `HttpError(bad_url)`."""
-    cleaned = _clean(reference)
-    match = _SCHEME.match(cleaned)
-    schemes = ("http", "https") if base.scheme in ("http", "https") else ("ws", "wss")
-    if match is not None:
-        scheme = match[1].lower()
-        rest = cleaned[match.end() :]
-        if scheme != base.scheme or rest[:1] in ("/", "\\") or scheme not in schemes:
-            return parse_url(reference, schemes)
-        cleaned = rest  # "https:path" is relative when the scheme is the base's
-    if re.match(r"[/\\]{2}", cleaned):
-        return _with_authority(reference, base.scheme, cleaned)
-    path, query, fragment = _split(cleaned)
-    if not path:
-        kept = base.query if query is None else query
-        return replace(base, query=kept, fragment=fragment)
-    path = path.replace("\\", "/")
-    if not path.startswith("/"):
-        path = base.path.rpartition("/")[0] + "/" + path
-    return replace(base, path=_normal_path(path), query=query, fragment=fragment)
+    """Resolve a reference (a Location) against `base`, same family of schemes. Raises `HttpError(bad_url)`.
+
+    Only credentials of the reference itself are in the result.
+    """
+    return _checked(reference, str(base), ("http", "https") if base.scheme in ("http", "https") else ("ws", "wss"))
 
 
-def _clean(text: str) -> str:
+def _checked(text: str, base: str | None, schemes: tuple[str, ...]) -> Url:
     if not isinstance(text, str):
         raise HttpError(f"a URL must be a string, not {type(text).__name__}", code="bad_url", phase="request")
     if len(text) > MAX_URL:
         raise _bad(text, f"is longer than {MAX_URL} characters")
-    return _stripped(text)
+    parts = split_url(text, base)
+    if parts is None or parts.scheme not in schemes:
+        raise _bad(text, _why(text, schemes))
+    if parts.port == 0:
+        raise _bad(text, "port 0 cannot be connected to")
+    try:
+        if parse_address(parts.host) is None:
+            check_labels(parts.host.removesuffix("."))
+    except DnsError as error:
+        raise _bad(text, error.message) from None
+    port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+    return Url(parts.scheme, parts.host, port, parts.path, parts.query, parts.fragment, _authorization(parts))
+
+
+def _why(text: str, schemes: tuple[str, ...]) -> str:
+    """What the parser does not tell."""
+    scheme = _SCHEME.match(_stripped(text))
+    if scheme is None:
+        return "is not a URL"
+    return "has no valid host or port" if scheme[1].lower() in schemes else f"the scheme must be {' or '.join(schemes)}"
 
 
 def _stripped(text: str) -> str:
     return text.strip(_LEADING).translate({9: None, 10: None, 13: None})
 
 
-def _with_authority(text: str, scheme: str, rest: str) -> Url:
-    match = _AUTHORITY.match(rest)
-    assert match is not None
-    authority, tail = match[1], match[2]
-    credentials, _, authority = authority.rpartition("@")
-    host, port = _host_port(text, scheme, authority)
-    path, query, fragment = _split(tail)
-    return Url(scheme, host, port, _normal_path(path.replace("\\", "/")), query, fragment, _authorization(credentials))
-
-
-def _authorization(credentials: str) -> str | None:
-    """`user:password` of a URL as the value of an Authorization header; None when both are empty."""
-    user, _, password = credentials.partition(":")
+def _authorization(parts: UrlParts) -> str | None:
+    """The credentials as the value of an Authorization header; None when both are empty."""
+    user, _, password = parts.credentials.partition(":")
     if not user and not password:
         return None
-    data = _percent_decode(f"{user}:{password}".encode("utf-8", "replace"))
-    return f"Basic {b64encode(data).decode()}"
-
-
-def _percent_decode(data: bytes) -> bytes:
-    return _PERCENT.sub(lambda match: bytes([int(match[1], 16)]), data)
-
-
-def _host_port(text: str, scheme: str, authority: str) -> tuple[str, int]:
-    host, port_text = authority, ""
-    if authority.startswith("["):
-        host, bracket, rest = authority.partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise _bad(text, "has a malformed IPv6 host")
-        host, port_text = host + "]", rest[1:]
-    elif ":" in authority:
-        host, _, port_text = authority.rpartition(":")
-    port = DEFAULT_PORTS[scheme]
-    if port_text:
-        if not (port_text.isascii() and port_text.isdigit()) or not 0 < int(port_text[:9]) < 65536:
-            raise _bad(text, "the port is not in 1..65535")
-        port = int(port_text[:9])
-    return _host(text, host), port
-
-
-def _host(text: str, host: str) -> str:
-    if host.startswith("["):
-        address = parse_address(host)
-        if address is None:
-            raise _bad(text, f"{host} is not an IPv6 address")
-        return address.compressed
-    if "%" in host:
-        try:
-            host = _percent_decode(host.encode()).decode()
-        except UnicodeError:
-            raise _bad(text, "has a host that is not UTF-8") from None
-    if not host:
-        raise _bad(text, "has no host")
-    if _FORBIDDEN_HOST.search(host):
-        raise _bad(text, "has a character that hosts cannot have")
-    try:
-        name = to_ascii(host)
-    except DnsError as error:
-        raise _bad(text, error.message) from None
-    last = name.rpartition(".")[2]
-    if last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
-        return str(_ipv4(text, name))
-    return name
-
-
-def _ipv4(text: str, name: str) -> IPv4Address:
-    """WHATWG IPv4 parser: one to four parts, decimal, octal or hexadecimal; the last part fills the rest."""
-    parts = name.split(".")
-    numbers = []
-    for part in parts:
-        try:
-            if part.startswith("0x"):
-                numbers.append(int(part[2:] or "0", 16))
-            elif len(part) > 1 and part.startswith("0"):
-                numbers.append(int(part, 8))
-            elif part.isdigit():
-                numbers.append(int(part))
-            else:
-                raise ValueError
-        except ValueError:
-            raise _bad(text, f"{name} is not an IPv4 address") from None
-    if len(numbers) > 4 or any(n > 255 for n in numbers[:-1]) or numbers[-1] >= 256 ** (5 - len(numbers)):
-        raise _bad(text, f"{name} is not an IPv4 address")
-    value = numbers[-1]
-    for index, number in enumerate(numbers[:-1]):
-        value += number << (8 * (3 - index))
-    return IPv4Address(value)
-
-
-def _split(rest: str) -> tuple[str, str | None, str | None]:
-    rest, hash_sign, fragment = rest.partition("#")
-    path, question, query = rest.partition("?")
-    return (
-        _encode(path, _PATH_SAFE),
-        _encode(query, _QUERY_SAFE) if question else None,
-        _encode(fragment, _FRAGMENT_SAFE) if hash_sign else None,
-    )
-
-
-def _encode(text: str, safe: frozenset[int]) -> str:
-    try:
-        data = text.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate from JavaScript
-        data = text.encode("utf-8", "replace")
-    if safe.issuperset(data):
-        return text
-    return "".join(chr(b) if b in safe else f"%{b:02X}" for b in data)
-
-
-def _normal_path(path: str) -> str:
-    """Remove dot segments (also `%2e`), with a leading slash."""
-    out: list[str] = []
-    segments = path.split("/")
-    if segments and not segments[0]:
-        segments = segments[1:]
-    for index, segment in enumerate(segments):
-        dots = segment.lower().replace("%2e", ".")
-        last = index == len(segments) - 1
-        if dots == "..":
-            if out:
-                out.pop()
-            if last:
-                out.append("")
-        elif dots == ".":
-            if last:
-                out.append("")
-        else:
-            out.append(segment)
-    return "/" + "/".join(out)
+    octets = _PERCENT.sub(lambda match: bytes([int(match[1], 16)]), f"{user}:{password}".encode())
+    return f"Basic {b64encode(octets).decode()}"

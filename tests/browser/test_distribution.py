@@ -188,7 +188,6 @@ def test_every_shipped_module_imports(pyodide_page: PyodidePage, package: str) -
     [
         "import time; time.strptime('Sat, 01 Jan 2000', '%a, %d %b %Y').tm_year == 2000",
         "import datetime; datetime.datetime.fromtimestamp(0, datetime.timezone.utc).isoformat().startswith('1970')",
-        "'bücher.test'.encode('idna') == b'xn--bcher-kva.test'",
         "b'x'.decode('latin-1') + b'y'.decode('ascii') + b'z'.decode('utf-16-le', 'replace') is not None",
         "import zlib; zlib.decompress(zlib.compress(b'x' * 100, wbits=31), wbits=47) == b'x' * 100",
         "import zlib; zlib.decompressobj(-15) is not None",

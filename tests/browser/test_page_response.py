@@ -16,10 +16,10 @@ RESPOND = (
   const broken = {name: "HttpError", code: "truncated_body", phase: "body", message: "cut off", reason: null,
     retryable: true, cause: {name: "NetworkError", code: "connection_reset", phase: null, message: "reset"}};
   const respond = async (chunks, how = {}) => {
-    const { status = 200, headers = [], error = false, method = "GET", url = "http://o/" } = how;
+    const { status = 200, statusText = "OK", headers = [], error = false, method = "GET", url = "http://o/" } = how;
     const fetching = api.mixFetch(url, {method});
     const { id } = await heard("fetch");
-    say({type: "response", id, head: {...head(status), headers}});
+    say({type: "response", id, head: {...head(status), statusText, headers}});
     void (async () => {
       for (const bytes of chunks) { await heard("pull"); chunk(id, ...bytes); }
       if (error) { await heard("pull"); say({type: "error", id, error: broken}); } else ended(id);
@@ -54,6 +54,28 @@ async def test_a_response_is_one(scripted: ApiPage) -> None:
     pairs = [["a", "1, 2"], ["content-type", "x/y"], *(["set-cookie", cookie] for cookie in cookies)]
     assert got[:9] == [True, True, "[object Response]", "http://o/", "basic", True, 206, "OK", False]
     assert got[9:] == [["TypeError"] * 3, pairs, cookies, True, "1, 2", False, "x/y", True]
+
+
+@pytest.mark.feature("Fetch", "Response: statuses up to 999 and reasons with any octet")
+async def test_what_a_constructed_response_cannot_hold(scripted: ApiPage) -> None:
+    got = await scripted.run(
+        RESPOND
+        + """const all = [];
+        const told = (response) => [response.status, response.ok, response.statusText];
+        for (const status of [0, 99, 200, 299, 300, 599, 600, 999]) {
+          const response = await respond([text("body")], {status, statusText: "a\x00\x01\t\x7f\xe4\xff"});
+          const clone = response.clone();
+          const twice = clone.clone();
+          const held = Object.getOwnPropertyDescriptor(Response.prototype, "status").get.call(response);
+          all.push([told(response), told(clone), told(twice), held, await response.text(), await twice.text()]);
+        }
+        return all;"""
+    )
+    odd = "a\0\x01\t\x7f\xe4\xff"
+    for status, (*told, held, body, again) in zip([0, 99, 200, 299, 300, 599, 600, 999], got, strict=True):
+        assert told == [[status, status in (200, 299), odd]] * 3
+        assert held == (status if 200 <= status <= 599 else 599)
+        assert body == again == "body"
 
 
 @pytest.mark.feature("Fetch", "arrayBuffer, blob, bytes, formData, json, text; a body is used once")

@@ -10,8 +10,10 @@ import pytest
 from browserkit.pyodide_page import PyodidePage
 from browserkit.pytest_in_page import files_of, install_pytest, run_file
 
-# Rooms whose tests need neither sockets, threads nor processes. Single tests that do are marked `cpython`.
-FOLDERS = ["crypto", "sphinx", "mixnet", "exit", "netstack", "packetscript"]
+# Rooms whose tests need neither sockets, threads nor processes, single tests marked `cpython` aside; and what meets the
+# browser's own URL parser.
+ROOMS = ["crypto", "sphinx", "mixnet", "exit", "netstack", "packetscript"]
+URLS = ["http/test_url.py", "http/test_redirects.py", "dns/test_names.py"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def pytest_page(request: pytest.FixtureRequest) -> Iterator[Callable[[], Pyodide
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", files_of(FOLDERS), ids=str)
+@pytest.mark.parametrize("path", files_of([*ROOMS, *URLS]), ids=str)
 def test_file(pytest_page: Callable[[], PyodidePage], path: Path, subtests: pytest.Subtests) -> None:
     reports = run_file(pytest_page(), path.as_posix(), timeout=300)
     for report in reports:

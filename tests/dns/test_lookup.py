@@ -13,6 +13,7 @@ import dns.rrset
 import pytest
 
 from smolmix_web.dns import DnsAnswer, Resolver
+from smolmix_web.dns.names import to_owner
 from smolmix_web.dns.records import ARecord, CNAMERecord, MXRecord, TXTRecord
 from smolmix_web.dns.resolver import MAX_CHAIN, MAX_WAYS, OTHER_FAMILY
 from smolmix_web.errors import ConnectionAborted, DnsError, OptionError, SmolmixError, TimeoutExpired
@@ -69,10 +70,32 @@ async def test_labels_as_dns_allows() -> None:
     assert len(server.seen) == 4
     for bad in ("", "a b.test", "a..test", f"{'a' * 64}.test", "a\\999.test", "a\\", "é\u200d.test", "1.2.3.4"):
         assert (await failure(resolver, bad, "TXT")).code == "bad_name", bad
-    for bad in ("a/b.test", "-a.test"):
+    for bad in ("a/b.test", "a@b.test", "a\\.b.test"):
         assert (await failure(resolver, bad, "A")).code == "bad_name", bad
     assert (await failure(resolver, "a.test", "ANY")).code == "bad_type"
     assert len(server.seen) == 4
+
+
+@virtual
+@pytest.mark.feature("DNS", "Host names with whatever labels a URL may have are asked for")
+@pytest.mark.parametrize(
+    "name", ["-a-.test", "_a.test", "a--b.test", "xn--a.test", "*.test", "a!\"$&'()+,;=`{}~b.test"]
+)
+async def test_odd_host_names_are_asked(name: str) -> None:
+    _, server, resolver = set_up()
+    server.records[to_owner(name) + ".", "A"] = ["192.0.2.7"]
+    assert [str(answer.address) for answer in await resolver.resolve(name.upper() + ".")] == ["192.0.2.7"]
+    assert (await resolver.lookup(name, "A")).name == to_owner(name)
+    assert len(server.seen) == 1
+
+
+@virtual
+async def test_addresses_in_any_form_are_not_asked() -> None:
+    _, server, resolver = set_up()
+    for name in ("127.1", "0x7f.1", "017700000001", "2130706433", "\uff11\uff12\uff17.1", "127.0.0.1."):
+        assert [str(answer.address) for answer in await resolver.resolve(name)] == ["127.0.0.1"]
+        assert (await resolver.lookup(name, "A")).name == "127.0.0.1"
+    assert not server.seen
 
 
 @virtual

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.dns.names import check_public, parse_address, to_ascii, to_owner
+from smolmix_web.dns.names import check_public, parse_address, parse_host, to_ascii, to_owner
 from smolmix_web.errors import DnsError
 
 
@@ -21,6 +21,12 @@ from smolmix_web.errors import DnsError
         ("M\u00dcNCHEN.de", "xn--mnchen-3ya.de"),
         ("\u4f8b\u3048\u3002\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"),
         ("a" * 63 + ".test", "a" * 63 + ".test"),
+        ("-a-.test", "-a-.test"),
+        ("_a!b*(c).test", "_a!b*(c).test"),
+        ("fa\u00df.de", "xn--fa-hia.de"),
+        ("\uff2c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54", "localhost"),
+        ("a\u00adb.test", "ab.test"),
+        ("xn--a.test", "xn--a.test"),
     ],
 )
 def test_ascii_form(name: str, expected: str) -> None:
@@ -29,8 +35,10 @@ def test_ascii_form(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "a..b", ".a", "a b", "a/b", "a\0b", "-a.test", "a-.test", "a" * 64 + ".test", "a.%", "fa\u00df.de",
-     ".".join(["a" * 63] * 4), "\u00e4" * 64, "a\u200db.test", "x@y", "\ud800.test"],
+    ["", ".", "..", "a..b", ".a", "a b", " a", "a ", "a/b", "a\\b", "a?b", "a#b", "a\0b", "a\tb", "a\nb",
+    "a" * 64 + ".test",
+     "a.%", "%61", "a%2Ab", "a:80", "a:", "user@a", ".".join(["a" * 63] * 4), "\u00e4" * 64, "a\u200db.test", "x@y",
+     "\ud800.test", "a\xa0b", "a.test..", "1.2.3.256", "a.0x1", "[a]", "[::1", "\u2488.test\u2100"],
 )  # fmt: skip
 def test_bad_names(name: str) -> None:
     with pytest.raises(DnsError) as caught:
@@ -74,6 +82,18 @@ def test_literals(text: str) -> None:
 )
 def test_not_literals(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.1", "127.0.0.1"), ("0x7f.0.0.1", "127.0.0.1"), ("017700000001", "127.0.0.1"), ("1.2.3", "1.2.0.3"),
+        ("\uff11.2.3.4", "1.2.3.4"), ("1.2.3.4.", "1.2.3.4"), ("::1", "::1"), ("[2001:DB8::1]", "2001:db8::1"),
+        ("A.test.", "a.test"), ("-a.test", "-a.test"),
+    ],
+)  # fmt: skip
+def test_hosts(text: str, expected: str) -> None:
+    assert str(parse_host(text)) == expected
 
 
 @given(st.text(max_size=70))

@@ -65,7 +65,7 @@ async def test_literals_and_refused_names_send_nothing() -> None:
     assert await code_of(resolver, "192.0.2.9", 6) == "dns_no_data"
     for name in ("localhost", "printer.local", "a.onion"):
         assert await code_of(resolver, name) == "special_name"
-    for name in ("", "a b", "a..b", "1.2.3"):
+    for name in ("", "a b", "a..b", "1.2.3.4.5", "fe80::1%eth0"):
         assert await code_of(resolver, name) == "bad_name"
     assert await code_of(resolver, "x.invalid") == "dns_not_found"
     assert wire.client.sent == 0

@@ -223,9 +223,26 @@ def test_taken_all_the_same(what: str) -> None:
     run_virtual(run())
 
 
+@pytest.mark.feature("HTTP", "Statuses up to 999 are read")
+@pytest.mark.parametrize("status", ["200", "599", "600", "999"])
+def test_odd_statuses(status: str) -> None:
+    async def run() -> None:
+        server = BadServer(block((":status", status)))
+        response, body = await server.get()
+        assert (response.status, response.reason, body) == (int(status), "", b"")
+
+    run_virtual(run())
+
+
 # One stream is hurt, the connection lives on.
 STREAMS = {
+    "a status of four digits": (block((":status", "2000")), "http_protocol"),
     "a status of two digits": (block((":status", "20")), "http_protocol"),
+    "a status below 100": (block((":status", "099")), "http_protocol"),
+    "an empty status": (block((":status", "")), "http_protocol"),
+    "a status with a sign": (block((":status", "+20")), "http_protocol"),
+    "a status with a space": (block((":status", "20 ")), "http_protocol"),
+    "a status with a reason": (block((":status", "200 OK")), "http_protocol"),
     "a status of letters": (block((":status", "abc")), "http_protocol"),
     "informational responses without end": (
         b"".join(frame(HEADERS, END_HEADERS, 1, Encoder().encode([(":status", "103")])) for _ in range(100)),

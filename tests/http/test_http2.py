@@ -57,6 +57,30 @@ async def settle(times: int = 50) -> None:
 
 
 @HTTP2
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [("/\xe4?\xff", "/%E4?%FF"), ("https:/to", "/to"), ("https:to", "/x/to"), ("/" + "a" * 20_000, "/" + "a" * 20_000)],
+)
+@virtual
+async def test_a_location(location: str, target: str) -> None:
+    server = Http2Server(lambda request: Answer(302 if request.target == "/x/" else 200, [("Location", location)]))
+    client, _ = world(server)
+    response = await client.fetch(HttpRequest("https://a.test/x/"))
+    assert (response.status, response.redirected, response.url) == (200, True, f"https://a.test{target}")
+    response.abort()
+    client.close()
+
+
+@HTTP2
+@virtual
+async def test_an_empty_location_leads_nowhere() -> None:
+    server = Http2Server(lambda _: Answer(302, [("Location", "")], b"here"))
+    client, _ = world(server)
+    assert await get(client) == (302, b"here")
+    client.close()
+
+
+@HTTP2
 @virtual
 async def test_get() -> None:
     server = Http2Server(hello)

@@ -137,6 +137,16 @@ async def test_from_http_to_https(authority: trustme.CA) -> None:
     assert await response.read() == PAGE
 
 
+@virtual
+async def test_a_final_dot_is_the_hosts_and_of_no_concern_to_dns_and_certificates(authority: trustme.CA) -> None:
+    world = World(authority, pages)
+    response = await world.client.fetch(HttpRequest("https://ORIGIN.test./page"))
+    assert (response.url, await response.read()) == ("https://origin.test./page", PAGE)
+    assert world.http.requests[-1].headers["host"] == "origin.test."
+    assert await world.get("https://origin.test/page") == (200, PAGE)
+    assert world.http.connections == 2  # another origin
+
+
 @pytest.mark.parametrize(
     ("host", "reason"),
     [

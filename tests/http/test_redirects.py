@@ -81,13 +81,52 @@ def test_fragment_is_inherited() -> None:
     assert str(next_request(head(301, "/b#own"), "GET", url, [], None).url) == "https://a.test/b#own"
 
 
-def test_bytes_beyond_ascii_in_the_location_are_utf8() -> None:
-    location = "/\u00e4".encode().decode("latin-1")
-    assert str(next_request(head(301, location), "GET", parse_url("https://a.test/"), [], None).url).endswith("/%C3%A4")
+@pytest.mark.feature("Fetch", "redirects: bytes beyond ASCII in a Location are percent-encoded one by one")
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (b"/\xe4?\xfc#\xf6", "https://a.test/%E4?%FC#%F6"),
+        ("/\u00e4?\u20ac".encode(), "https://a.test/%C3%A4?%E2%82%AC"),
+        (b"/\xff\xfe\x80%e4%", "https://a.test/%FF%FE%80%e4%"),
+        ("https://m\u00fcnchen.test/x".encode(), "https://xn--mnchen-3ya.test/x"),
+        ("//\uff11.\uff12/".encode(), "https://1.0.0.2/"),
+    ],
+)
+def test_bytes_beyond_ascii_in_a_location(location: bytes, expected: str) -> None:
+    following = next_request(head(301, location.decode("latin-1")), "GET", parse_url("https://a.test/"), [], None)
+    assert str(following.url) == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("https:/path", "https://a.test/path"),
+        ("https:path", "https://a.test/x/path"),
+        ("HTTPS:", "https://a.test/x/y?q"),
+        ("https:?r", "https://a.test/x/y?r"),
+        ("#part", "https://a.test/x/y?q#part"),
+        ("?", "https://a.test/x/y?"),
+        ("\\\\b.test\\x", "https://b.test/x"),
+        ("/a b\tc", "https://a.test/a%20bc"),
+        ("\x01/x\x02", "https://a.test/x"),
+        ("//-b_.test.:443/", "https://-b_.test./"),
+        ("https://0x7f.1:8443", "https://127.0.0.1:8443/"),
+        ("<https://b.test/>", "https://a.test/x/%3Chttps://b.test/%3E"),
+    ],
+)
+def test_references(location: str, expected: str) -> None:
+    assert str(next_request(head(302, location), "GET", parse_url("https://a.test/x/y?q"), [], None).url) == expected
 
 
 @pytest.mark.feature("Fetch", "redirects: other schemes refused")
-@pytest.mark.parametrize("location", ["ftp://a.test/", "https://u:p@b.test/", "https://", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ftp://a.test/", "https://u:p@b.test/", "https://", "javascript:alert(1)", "data:,x", "blob:https://a.test/x",
+        "about:blank", "file:///x", "wss://a.test/", "mailto:x@y", "foo:bar", "//", "https://a.test:0/", "//a..b/",
+        "https://a.test:65536/", "//[::1%25eth0]/", "//m\xfcnchen.test/", "//" + "a" * 64 + "/", "//a%00b/",
+    ],
+)  # fmt: skip
 def test_bad_locations(location: str) -> None:
     with pytest.raises(HttpError) as caught:
         next_request(head(302, location), "GET", parse_url("https://a.test/"), [], None)
@@ -97,6 +136,9 @@ def test_bad_locations(location: str) -> None:
 def test_two_different_locations() -> None:
     with pytest.raises(HttpError):
         next_request(head(302, "/a", "/b"), "GET", parse_url("https://a.test/"), [], None)
+    assert is_redirect(head(302, "", "/a"))
+    with pytest.raises(HttpError):
+        next_request(head(302, "", "/a"), "GET", parse_url("https://a.test/"), [], None)
     assert next_request(head(302, "/a", "/a"), "GET", parse_url("https://a.test/"), [], None).url.path == "/a"
 
 
@@ -125,6 +167,8 @@ def test_a_stream_cannot_be_sent_twice() -> None:
 def test_what_is_a_redirect() -> None:
     assert is_redirect(head(302, "/a"))
     assert not is_redirect(head(302))
+    assert not is_redirect(head(302, ""))
+    assert not is_redirect(head(302, "", ""))
     assert not is_redirect(head(300, "/a"))
     assert not is_redirect(head(304, "/a"))
     assert not is_redirect(head(200, "/a"))

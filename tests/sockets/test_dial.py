@@ -47,6 +47,8 @@ async def test_literals_need_no_resolver() -> None:
     assert await dialer.addresses("192.0.2.1", 5) == [IPv4Address("192.0.2.1")]
     assert await dialer.addresses("[2001:db8::1]", 5) == [IPv6Address("2001:db8::1")]
     assert await dialer.addresses("2001:db8::1", 5, family=6) == [IPv6Address("2001:db8::1")]
+    for host in ("192.0.513", "0xc0.0.2.1", "0300.0.2.1", "3221225985", "192.0.2.1.", "\uff11\uff19\uff12.0.2.1"):
+        assert await dialer.addresses(host, 5) == [IPv4Address("192.0.2.1")]
     for host, family, code in (
         ("192.0.2.1", 6, "dns_no_data"),
         ("::1", 4, "dns_no_data"),
@@ -157,6 +159,41 @@ async def test_roots_and_alpn(server: ssl.SSLContext, root: str, own: str) -> No
     assert await connected.stream.read() == b"through"
     plain = await dialer.tls(await dialer.tcp([SERVER], 443, 30), "origin.test", 30, replace(options, alpn=("none",)))
     assert plain.tls is not None and plain.tls.alpn is None
+
+
+@pytest.mark.feature(
+    "Sockets", "TCP over TLS: names as in URLs: international, with a final dot, addresses in any form"
+)
+@pytest.mark.parametrize(
+    "spelled",
+    ["origin.test", "ORIGIN.test.", "\uff4frigin\u3002test", "192.0.513", "B\u00fccher.test", "xn--bcher-kva.test."],
+)
+@virtual
+async def test_spellings_of_a_server_name(authority: trustme.CA, root: str, spelled: str) -> None:
+    wire = Wire()
+    context = server_context(authority.issue_cert("origin.test", "192.0.2.1", "xn--bcher-kva.test"))
+
+    async def serve(stream: TcpStream) -> None:
+        await TlsServer(stream, context).handshake()
+
+    wire.listen(443, serve)
+    dialer = Dialer(wire.client, None, extra_roots=(root,))
+    await dialer.tls(await dialer.tcp([SERVER], 443, 30), spelled, 30)
+    options = TlsOptions(server_name=spelled)
+    await dialer.tls(await dialer.tcp([SERVER], 443, 30), "wrong.test", 30, options)
+
+
+@pytest.mark.parametrize("name", ["-a.test", "a-.test", "a!b.test", "a b", "a..b", "%61.test", "a" * 64])
+@virtual
+async def test_names_that_no_certificate_is_checked_for(root: str, name: str) -> None:
+    wire = Wire()
+    wire.listen(443, hold)
+    dialer = Dialer(wire.client, None, extra_roots=(root,))
+    with pytest.raises(TlsError) as caught:
+        await dialer.tls(await dialer.tcp([SERVER], 443, 30), "origin.test", 30, TlsOptions(server_name=name))
+    assert (caught.value.code, caught.value.phase) == ("bad_name", "tls")
+    await asyncio.sleep(300)
+    assert wire.client.open_connections() == 0
 
 
 @pytest.mark.feature("Sockets", "TCP over TLS: an end that was cut off is told")

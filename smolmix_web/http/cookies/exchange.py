@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from ...dns.names import parse_address, to_ascii
+from ...dns.names import parse_address, parse_host
 from ...errors import DnsError, UsageError
 from .cookie import MAX_AGE, MAX_ATTRIBUTE, Cookie, SameSite, bad_flags, bad_pair
 
@@ -119,10 +119,7 @@ def from_dict(item: Any, index: int, now: float) -> Cookie:
 
 
 def _domain(text: str, index: int) -> str:
-    address = parse_address(text)
-    if address is not None:
-        return address.compressed
     try:
-        return to_ascii(text)
+        return str(parse_host(text))
     except DnsError as error:
         raise bad(index, "domain", error.message) from None

@@ -80,6 +80,26 @@ def test_foreign_domains(world: World, url: str, value: str) -> None:
     assert len(world.jar) == 0
 
 
+def test_a_final_dot_is_another_host(world: World) -> None:
+    world.set("https://a.test./", "own=1", "wide=2; Domain=a.test.", "other=3; Domain=a.test", "all=4; Domain=test.")
+    assert world.sent("https://a.test./") == "own=1; wide=2"
+    assert world.sent("https://b.a.test./") == "wide=2"
+    assert world.sent() is None and world.sent("https://b.test./") is None
+
+
+def test_hosts_of_imported_cookies_are_read_as_those_of_urls(world: World) -> None:
+    spelled = {
+        "B\u00fccher.TEST.": "xn--bcher-kva.test",
+        "0x7f.1": "127.0.0.1",
+        "[::0001]": "::1",
+        "-a_.test": "-a_.test",
+    }
+    for number, (domain, host) in enumerate(spelled.items()):
+        assert world.load([{"name": f"c{number}", "value": "v", "domain": domain}]) == 1
+        assert world.jar.export()[-1]["domain"] == host
+    assert world.sent("https://b\u00fccher.test/") == "c0=v" and world.sent("http://127.1/") == "c1=v"
+
+
 @pytest.mark.feature("Fetch", "cookies: refused for public suffixes")
 def test_public_suffixes(world: World) -> None:
     world.set(HOME, "a=b; Domain=test")
