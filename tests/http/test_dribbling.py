@@ -16,9 +16,9 @@ from smolmix_web.errors import SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
 from smolmix_web.sockets import ByteStream
 from smolmix_web.tls import LAST_WORDS, TlsStream
-from tests.http2_server import Http2Connector
 from tests.http.test_bad_http2_servers import ACK, DATA, HELLO, OK, PING, SETTINGS, WINDOW_UPDATE, frame, number
 from tests.http.test_client import PipeConnector
+from tests.http2_server import Http2Connector
 from tests.pipe import BUFFER, Pipe
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import run_virtual, virtual
