@@ -253,3 +253,23 @@ async def test_timings(scripted: ApiPage) -> None:
         event("http://o/failed", 0, "truncated_body", {**known, "ttfb": None}, None),
         event("ftp://o/", 0, "bad_url", unknown, None),
     ]
+
+
+@pytest.mark.feature("Fetch", "response.mix tells of a body that TLS did not end")
+async def test_a_body_that_was_cut_off(scripted: ApiPage) -> None:
+    got = await scripted.run(
+        HEAD
+        + """const seen = [];
+        for (const truncated of [false, true, undefined]) {
+          const fetching = api.mixFetch("http://o/");
+          const { id } = await heard("fetch");
+          answer(id);
+          const response = await fetching;
+          const before = response.mix.truncated;
+          say({type: "end", id, timings, truncated});
+          await response.text();
+          seen.push([before, response.mix.truncated]);
+        }
+        return seen;"""
+    )
+    assert got == [[False, False], [False, True], [False, False]]
