@@ -98,13 +98,9 @@ function recorded(init, read) {
  */
 function pairsOf(given) {
   if (!isObject(given)) return given;
-  /** @type {unknown[]} */
-  const pairs = [];
   const iterate = given[Symbol.iterator];
-  if (iterate != null) {
-    for (const pair of { [Symbol.iterator]: () => iterate.call(given) }) pairs.push(isObject(pair) ? textsOf(pair) : pair);
-    return pairs;
-  }
+  if (iterate != null) return sequenceOf(given, iterate, (pair) => sequenceOf(pair, pair?.[Symbol.iterator], (part) => `${part}`));
+  const pairs = [];
   for (const name of Reflect.ownKeys(given)) {
     const own = Reflect.getOwnPropertyDescriptor(given, name);
     if (own?.enumerable) pairs.push([`${/** @type {string} */ (name)}`, `${given[name]}`]);
@@ -112,11 +108,25 @@ function pairsOf(given) {
   return pairs;
 }
 
-/** @param {any} parts @returns {string[]} each converted when its turn comes */
-function textsOf(parts) {
-  const texts = [];
-  for (const part of parts) texts.push(`${part}`);
-  return texts;
+/**
+ * Each item is converted when its turn comes, and an iterator is not closed where that fails: `for` would do so.
+ * @template T
+ * @param {any} given
+ * @param {any} iterate its method
+ * @param {(item: any) => T} convert
+ * @returns {T[]}
+ */
+function sequenceOf(given, iterate, convert) {
+  const iterator = isObject(given) && typeof iterate === "function" ? iterate.call(given) : null;
+  if (!isObject(iterator)) throw refused("headers are pairs of texts");
+  const { next } = iterator;
+  const items = [];
+  for (;;) {
+    const step = next.call(iterator);
+    if (!isObject(step)) throw refused("an iterator of headers gives objects");
+    if (step.done) return items;
+    items.push(convert(step.value));
+  }
 }
 
 /**

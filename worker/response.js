@@ -77,12 +77,9 @@ export class MixResponse extends Response {
    */
   #whole(read) {
     const usable = this.body !== null && !this.body.locked && !this.bodyUsed;
-    const failure = usable ? this.#failure() : null;
-    const reading = read.call(this);
-    if (!usable) return reading;
-    return new Promise((resolve, reject) => {
-      if (failure) reject(failure.error);
-      reading.then(resolve, (error) => reject((this.#failure() ?? { error }).error));
-    });
+    if (!usable) return read.call(this);
+    const broken = this.#failure();
+    if (broken) return Promise.reject(broken.error);
+    return read.call(this).catch((error) => { throw (this.#failure() ?? { error }).error; });
   }
 }

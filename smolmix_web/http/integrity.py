@@ -24,8 +24,8 @@ def parse_integrity(text: str) -> tuple[str, frozenset[bytes]] | None:
     """The strongest algorithm named, and the digests given for it; None where nothing has to be checked.
 
     As browsers read it: padding may be missing, the alphabet is either; what follows `?`, and tokens that are none, are
-    passed over. A digest that is base64 of something else never fits, nor does any body where a key (`ed25519-`) is named,
-    because signatures are not checked here.
+    passed over. A digest that is base64 of something else never fits, nor does any body where a key (`ed25519-`) is
+    named, because signatures are not checked here.
     """
     found: dict[str, set[bytes]] = {}
     for token in filter(None, map(_TOKEN.fullmatch, _SPACE.split(text))):

@@ -270,7 +270,7 @@ async def test_abort_before_during_and_after_the_head(shared: ApiPage, session: 
 async def test_failures_have_a_code_and_a_phase(shared: ApiPage, url: str, code: str, phase: str) -> None:
     with pytest.raises(PageFailure) as failure:
         await shared.run("await api.mixFetch(args.url)", url=url)
-    assert (failure.value.name, failure.value.code, failure.value.phase) == ("MixError", code, phase)
+    assert (failure.value.name, failure.value.code, failure.value.phase) == ("TypeError", code, phase)
     assert failure.value.kind and failure.value.message
 
 
@@ -278,7 +278,7 @@ async def test_failures_have_a_code_and_a_phase(shared: ApiPage, url: str, code:
 async def test_a_truncated_body_is_an_error(shared: ApiPage) -> None:
     with pytest.raises(PageFailure) as failure:
         await shared.run("""await (await api.mixFetch("http://origin.test/truncated/4000")).text()""")
-    assert failure.value.name == "MixError" and failure.value.phase == "body"
+    assert failure.value.name == "TypeError" and failure.value.phase == "body"
 
 
 @pytest.mark.feature("Fetch", "many requests at once, each with its own body")
@@ -309,7 +309,7 @@ async def test_time_outs_of_a_call(shared: ApiPage) -> None:
         return [all, unknown.code, unknown.name, await idle(await api.getMixTunnel())];"""
     )
     phases = ("response", "total", "idle", "total")
-    assert got == [[[f"{phase}_timeout", phase, True, True] for phase in phases], "bad_option", "MixError", 0]
+    assert got == [[[f"{phase}_timeout", phase, True, True] for phase in phases], "bad_option", "TypeError", 0]
 
 
 @pytest.mark.feature(

@@ -553,5 +553,5 @@ async def test_a_blob_that_is_gone(scripted: ApiPage) -> None:
         say({type: "written", id, bytes: 65536});
         return [first, before, await second, (await heard("abort")).id === id];"""
     )
-    bad = ["MixError", "bad_body", "request"]
+    bad = ["TypeError", "bad_body", "request"]
     assert got == [bad, 0, bad, True]

@@ -151,8 +151,8 @@ async def test_errors(scripted: ApiPage) -> None:
         say({type: "error", id, error: {...broken, ...expired}});
         return [all, await fetching];"""
     )
-    broken = [True, True, "MixError", "truncated_body", "body", None, True, "HttpError", "connection_reset", "cut off"]
-    expired = [True, True, "MixError", "tls_certificate", "tls", "expired", False, "HttpError", None, "cut off"]
+    broken = [True, True, "TypeError", "truncated_body", "body", None, True, "HttpError", "connection_reset", "cut off"]
+    expired = [True, True, "TypeError", "tls_certificate", "tls", "expired", False, "HttpError", None, "cut off"]
     assert got == [[broken] * 6, expired]
 
 
