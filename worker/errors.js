@@ -10,8 +10,8 @@
 const RETRYABLE = new Set(["boot_timeout", "close_timeout", "worker_crashed"]);
 
 /**
- * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one, also by name. `code` is stable
- * (docs/errors.md); `phase` says where (dns, connect, tls, request, ...).
+ * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one, also by `name` and `constructor`.
+ * `code` is stable (docs/errors.md); `phase` says where (dns, connect, tls, request, ...).
  */
 export class MixError extends TypeError {
   /** @param {ErrorDetail} detail */
@@ -31,6 +31,9 @@ export class MixError extends TypeError {
     this.retryable = detail.retryable ?? RETRYABLE.has(detail.code);
   }
 }
+
+// Scripts that were written for `fetch` compare it.
+Object.defineProperty(MixError.prototype, "constructor", { value: TypeError });
 
 /**
  * @param {string} code
