@@ -18,6 +18,9 @@ import { isRequest, isStream } from "./brands.js";
 /** @typedef {import("./messages.js").FetchRequest} FetchRequest */
 /** @typedef {import("./messages.js").HeaderPair} HeaderPair */
 
+/** Engines that cannot send a stream make text of it. */
+const SENDS_STREAMS = !new Request("data:,", /** @type {RequestInit} */ ({ method: "POST", body: new ReadableStream(), duplex: "half" }))
+  .headers.has("content-type");
 /** Of a member that only we have. */
 const COOKIES = ["omit", "jar"];
 
@@ -50,7 +53,7 @@ export function describe(input, init) {
   const asked = new Request(/** @type {RequestInfo} */ (address instanceof URL ? withoutCredentials(address) : address), recorded(init, read));
   const url = address instanceof URL ? address : new URL(asked.url);
   const extras = extrasOf(init ?? {}, asked.credentials);
-  const headers = headersOf(asked, read.headers, isStream(read.body));
+  const headers = headersOf(asked, read.headers);
   // The last step: a body that is a stream is locked by it.
   const body = bodyOf(read.body ?? null, asked);
   url.hash = "";
@@ -86,7 +89,8 @@ function recorded(init, read) {
       let value = Reflect.get(init, name);
       if (name === "headers") value = pairsOf(value);
       if (name === "duplex" && value === undefined && isStream(read.body)) value = "half";
-      return (read[String(name)] = value);
+      read[String(name)] = value;
+      return name === "body" && isStream(value) && !SENDS_STREAMS ? null : value;
     },
   });
 }
@@ -134,14 +138,12 @@ function sequenceOf(given, iterate, convert) {
  * `Request` was given nobody can know that. Which ones a caller may not set, the worker knows.
  * @param {Request} asked
  * @param {[string, string][] | undefined} pairs of `init`
- * @param {boolean} streaming a stream brings no type, whatever an engine makes of it that cannot send one
  * @returns {HeaderPair[]}
  */
-function headersOf(asked, pairs, streaming) {
+function headersOf(asked, pairs) {
   const headers = new Headers(pairs ?? asked.headers);
   const type = asked.headers.get("content-type");
-  if (streaming && !pairs?.some(([name]) => name.toLowerCase() === "content-type")) headers.delete("content-type");
-  else if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
+  if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
   const names = new Map([["content-type", "Content-Type"]]);
   for (const [name] of [...(pairs ?? [])].reverse()) names.set(name.toLowerCase(), name);
   return Array.from(headers, ([name, value]) => [names.get(name) ?? name, value]);

@@ -92,12 +92,14 @@ async def test_headers(scripted: ApiPage) -> None:
         SENT
         + """const headers = async (input, init) => (await sent(input, init)).headers;
         const request = new Request("http://o/", {method: "POST", body: "x", headers: {"x-of": "request"}});
+        const typed = new Request("http://o/", {method: "POST", body: "x", headers: {"content-type": "x/y"}});
         return [await headers("http://o/", {headers: new Headers({"X-A": "1"})}),
           await headers("http://o/", {headers: [["x-a", "1"], ["X-A", "2"], ["cookie", "c=d"]]}),
           await headers("http://o/", {headers: {"X-A": " 1\\t", "User-Agent": "mine", Origin: "null", Referer: "http://r/"}}),
           await headers(request.clone()), await headers(request, {headers: {"x-of": "init"}}),
           await headers("http://o/", {method: "POST", body: "x", headers: {"content-type": "x/y"}}),
-          await headers("http://o/", {headers: {DNT: "1", HOST: "b"}})];"""
+          await headers("http://o/", {headers: {DNT: "1", HOST: "b"}}),
+          await headers(typed, {body: new Response("s").body})];"""
     )
     text = "text/plain;charset=UTF-8"
     assert got == [
@@ -108,6 +110,7 @@ async def test_headers(scripted: ApiPage) -> None:
         {"x-of": "init"},
         {"content-type": "x/y"},
         {"DNT": "1", "HOST": "b"},  # what may not be set, the worker knows
+        {"Content-Type": "x/y"},
     ]
 
 
