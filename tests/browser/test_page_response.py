@@ -138,8 +138,8 @@ async def test_clones(scripted: ApiPage) -> None:
 async def test_errors(scripted: ApiPage) -> None:
     got = await scripted.run(
         RESPOND
-        + """const facts = (e) => [e.constructor === TypeError, e instanceof api.MixError, e.name, e.code, e.phase, e.reason,
-          e.retryable, e.kind, e.cause?.code ?? null, e.message];
+        + """const facts = (e) => [e.constructor === TypeError, e instanceof api.MixError, e.name, e.code, e.phase,
+          e.reason, e.retryable, e.kind, e.cause?.code ?? null, e.message];
         const all = [];
         for (const way of ["text", "arrayBuffer", "blob", "bytes", "json", "formData"]) {
           const headers = [["content-type", "application/x-www-form-urlencoded"]];
