@@ -179,7 +179,7 @@ class TunnelOptions:
         "",
         "paired: servers send half segments, two in a packet; fewest packets, slower start",
     )
-    max_redirects: int = _option("maxRedirects", _integer(0, 50), 5, "", "HTTP redirects followed")
+    max_redirects: int = _option("maxRedirects", _integer(0, 50), 20, "", "HTTP redirects followed")
     debug: bool = _option("debug", _flag, False, "", "log progress to the console")
     # -- ours ---------------------------------------------------------------------------------------
     directory_urls: tuple[str, ...] = _option(

@@ -28,7 +28,7 @@ OFFICIAL: dict[str, Any] = {
     "dnsTimeoutMs": 30_000,
     "tcpKeepaliveMs": 10_000,
     "tcpBufferSize": 65_535,
-    "maxRedirects": 5,
+    "maxRedirects": 20,
     "debug": False,
 }
 

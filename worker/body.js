@@ -8,6 +8,7 @@
  * @module
  */
 
+import { isBlob, isStream } from "./brands.js";
 import { WRITE_PIECE } from "./channel.js";
 import { mixError } from "./errors.js";
 
@@ -32,7 +33,6 @@ const COLLECT_MS = 20;
 
 /**
  * @typedef {object} RequestBody
- * @property {string | null} type the content type that belongs to it
  * @property {() => Promise<ReadyBody>} ready once
  * @property {(reason: unknown) => void} cancel it will not be sent
  */
@@ -49,7 +49,7 @@ export function bytesOnly(chunk) {
 }
 
 /** @type {RequestBody} */
-export const NO_BODY = { type: null, ready: async () => ({ data: null, source: null, length: null }), cancel: ignore };
+const NO_BODY = { ready: async () => ({ data: null, source: null, length: null }), cancel: ignore };
 
 /**
  * @param {Blob} blob
@@ -164,62 +164,27 @@ async function collected(reader) {
 }
 
 /**
- * @param {BodyInit} source of `init.body`
+ * @param {ReadableStreamDefaultReader<any>} reader
+ * @param {() => Promise<ReadyBody>} ready
  * @returns {RequestBody}
  */
-export function bodyOf(source) {
-  if (source instanceof ReadableStream) {
-    new Response(source); // throws when the stream is locked or was read from
-    const reader = source.getReader();
-    return {
-      type: null,
-      ready: async () => ({ data: null, source: reader, length: null }),
-      cancel: (reason) => void reader.cancel(reason).catch(ignore),
-    };
-  }
-  if (source instanceof Blob) return { type: source.type || null, ready: () => blobReady(source), cancel: ignore };
-  if (source instanceof FormData) {
-    const carrier = new Response(source);
-    return {
-      type: carrier.headers.get("content-type"),
-      ready: async () => blobReady(await carrier.blob()),
-      cancel: ignore,
-    };
-  }
-  let type = null;
-  /** @type {Uint8Array<ArrayBuffer>} */
-  let bytes;
-  if (source instanceof ArrayBuffer) {
-    bytes = new Uint8Array(source);
-  } else if (ArrayBuffer.isView(source)) {
-    bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  } else {
-    type = source instanceof URLSearchParams ? "application/x-www-form-urlencoded;charset=UTF-8" : "text/plain;charset=UTF-8";
-    const data = new TextEncoder().encode(String(source));
-    return { type, ready: () => (data.length <= WHOLE_BYTES ? Promise.resolve(whole(data)) : blobReady(new Blob([data]))), cancel: ignore };
-  }
-  // The bytes as they are now, whatever the caller does with its buffer meanwhile.
-  if (bytes.length > WHOLE_BYTES) {
-    const blob = new Blob([bytes]);
-    return { type, ready: () => blobReady(blob), cancel: ignore };
-  }
-  const copy = bytes.slice();
-  return { type, ready: async () => whole(copy), cancel: ignore };
-}
+const streamed = (reader, ready) => ({ ready, cancel: (reason) => void reader.cancel(reason).catch(ignore) });
 
 /**
- * @param {Request} request
- * @returns {RequestBody} its headers have the content type
+ * @param {BodyInit | null} given as `init` had it
+ * @param {Request} request made with it, which has the bytes as they were then
+ * @returns {RequestBody}
  */
-export function bodyOfRequest(request) {
-  if (request.bodyUsed) throw new TypeError("mixFetch: the body of the request was used before");
+export function bodyOf(given, request) {
+  if (isStream(given)) {
+    new Response(given); // throws when the stream is locked or was read from
+    const reader = given.getReader();
+    return streamed(reader, async () => ({ data: null, source: reader, length: null }));
+  }
+  if (isBlob(given)) return { ready: () => blobReady(given), cancel: ignore };
   // Not every browser shows the body of a request as a stream.
-  if (!("body" in request)) return { type: null, ready: async () => blobReady(await /** @type {Request} */ (request).blob()), cancel: ignore };
+  if (given !== null || !("body" in request)) return { ready: async () => blobReady(await /** @type {Request} */ (request).blob()), cancel: ignore };
   if (request.body === null) return NO_BODY;
   const reader = request.body.getReader();
-  return {
-    type: null,
-    ready: () => collected(reader),
-    cancel: (reason) => void reader.cancel(reason).catch(ignore),
-  };
+  return streamed(reader, () => collected(reader));
 }

@@ -11,6 +11,8 @@ import { mixError } from "./errors.js";
 /** @typedef {import("./connection.js").Opening} Opening */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
 
+/** What broke something; any value can be the reason of an abort, null too. @typedef {{error: unknown}} Failure */
+
 /** Bytes of one `write` at most. */
 export const WRITE_PIECE = 64 * 1024;
 
@@ -24,8 +26,11 @@ const ignore = () => {};
  * @returns {ReadableStream<Uint8Array>}
  */
 function byteStream(source) {
-  if (typeof ReadableByteStreamController === "undefined") return new ReadableStream(source, { highWaterMark: 0 });
-  return new ReadableStream({ type: "bytes", ...source }, { highWaterMark: 0 });
+  // What a page has put into `Object.prototype` is none of their members.
+  const bare = (/** @type {object} */ members) => Object.assign(Object.create(null), members);
+  const strategy = bare({ highWaterMark: 0 });
+  if (typeof ReadableByteStreamController === "undefined") return new ReadableStream(bare(source), strategy);
+  return new ReadableStream(bare({ type: "bytes", ...source }), strategy);
 }
 
 export class Channel {
@@ -37,13 +42,14 @@ export class Channel {
   /** @type {(message: WorkerMessage) => void} */ #notice;
   /** @type {(message: WorkerMessage) => void} */ #resolveOpened = ignore;
   /** @type {(error: unknown) => void} */ #rejectOpened = ignore;
-  /** @type {(error: unknown) => void} */ #markClosed = ignore;
-  /** @type {{error: unknown} | null} */ #ended = null;
+  /** @type {(failure: Failure | null) => void} */ #markClosed = ignore;
+  /** What writers are told after the end. @type {Failure | null} */ #told = null;
+  /** @type {Failure | null} */ #failure = null;
   /** Cancelling `readable` ends reading only; the owner of a channel whose halves end on their own sets it. */
   halves = false;
   /** First message of the channel: `response` or `opened`. @type {Promise<WorkerMessage>} */ opened;
   /** @type {ReadableStream<Uint8Array>} */ readable;
-  /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<unknown>} */ closed;
+  /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<Failure | null>} */ closed;
 
   /**
    * @param {WorkerConnection} connection
@@ -66,7 +72,7 @@ export class Channel {
       pull: () => this.#pull(),
       cancel: () => (this.halves ? this.#discard() : this.abort()),
     });
-    this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (e) => this.#end(e) }, transfer);
+    this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (error) => this.#end({ error }) }, transfer);
     if (signal) {
       const onAbort = () => this.abort(signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
@@ -74,9 +80,9 @@ export class Channel {
     }
   }
 
-  /** What ended the channel early, null when nothing did. */
+  /** What `readable` was broken with, null when nothing broke it. @returns {Failure | null} */
   get failure() {
-    return this.#ended?.error ?? null;
+    return this.#failure;
   }
 
   /** @returns {Promise<void>} */
@@ -100,14 +106,14 @@ export class Channel {
         this.#finishPull();
         break;
       case "eof":
-        this.#finishReading();
+        this.endReading();
         break;
       case "written":
         this.#writing?.resolve();
         this.#writing = null;
         break;
       case "end":
-        this.#finishReading();
+        this.endReading();
         this.#end(null);
         break;
     }
@@ -118,7 +124,8 @@ export class Channel {
     this.#pulled = null;
   }
 
-  #finishReading() {
+  /** Nothing more comes to `readable`. */
+  endReading() {
     const reader = this.#reader;
     this.#reader = null;
     try {
@@ -136,18 +143,21 @@ export class Channel {
     this.#connection.send({ type: "discard", id: this.#id });
   }
 
-  /** @param {unknown} error null for an orderly end */
-  #end(error) {
-    if (this.#ended) return;
-    this.#ended = { error };
-    const told = error ?? mixError("connection_closed", "the connection is closed", "write");
-    this.#rejectOpened(told);
-    this.#reader?.error(told);
+  /** @param {Failure | null} failure null for an orderly end */
+  #end(failure) {
+    if (this.#told) return;
+    this.#told = failure ?? { error: mixError("connection_closed", "the connection is closed", "write") };
+    const { error } = this.#told;
+    this.#rejectOpened(error);
+    if (this.#reader) {
+      this.#failure = this.#told;
+      this.#reader.error(error);
+    }
     this.#reader = null;
     this.#finishPull();
-    this.#writing?.reject(told);
+    this.#writing?.reject(error);
     this.#writing = null;
-    this.#markClosed(error);
+    this.#markClosed(failure);
   }
 
   /**
@@ -166,8 +176,7 @@ export class Channel {
    * @returns {Promise<void>}
    */
   #writePiece(data) {
-    const ended = this.#ended;
-    if (ended) return Promise.reject(ended.error ?? mixError("connection_closed", "the connection is closed", "write"));
+    if (this.#told) return Promise.reject(this.#told.error);
     return new Promise((resolve, reject) => {
       this.#writing = { resolve, reject };
       this.#connection.send({ type: "write", id: this.#id, data }, [data.buffer]);
@@ -193,8 +202,8 @@ export class Channel {
    * Drop everything at once.
    * @param {unknown} [reason] what readers and writers are told
    */
-  abort(reason) {
+  abort(reason = mixError("aborted", "aborted by the page")) {
     this.#connection.abort(this.#id);
-    this.#end(reason ?? mixError("aborted", "aborted by the page"));
+    this.#end({ error: reason });
   }
 }

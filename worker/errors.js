@@ -10,14 +10,13 @@
 const RETRYABLE = new Set(["boot_timeout", "close_timeout", "worker_crashed"]);
 
 /**
- * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one. `code` is stable (docs/errors.md);
- * `phase` says where (dns, connect, tls, request, ...).
+ * An operation of the tunnel failed: a `TypeError`, as `fetch` rejects with one, also by `name` and `constructor`.
+ * `code` is stable (docs/errors.md); `phase` says where (dns, connect, tls, request, ...).
  */
 export class MixError extends TypeError {
   /** @param {ErrorDetail} detail */
   constructor(detail) {
     super(detail.message, detail.cause ? { cause: new MixError(detail.cause) } : undefined);
-    this.name = "MixError";
     /** @type {string} */
     this.code = detail.code;
     /** @type {string | null} */
@@ -32,6 +31,9 @@ export class MixError extends TypeError {
     this.retryable = detail.retryable ?? RETRYABLE.has(detail.code);
   }
 }
+
+// Scripts that were written for `fetch` compare it.
+Object.defineProperty(MixError.prototype, "constructor", { value: TypeError });
 
 /**
  * @param {string} code

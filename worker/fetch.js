@@ -1,25 +1,23 @@
 /**
- * `fetch` semantics on the page's side: from (input, init) to one message, from the response head to a `Response`.
+ * `fetch` semantics on the page's side: one message to the worker, from the response head to a `Response`, and aborts.
  *
- * Everything about HTTP itself (redirects, decoding, connections) happens in the worker. Checked as `fetch` checks it
- * and without meaning in a tunnel: `cache`, `keepalive`, `mode`, `priority`, `referrer`, `referrerPolicy`, `window`.
+ * Everything about HTTP itself (redirects, decoding, connections) happens in the worker.
  *
  * @module
  */
 
-import { NO_BODY, bodyOf, bodyOfRequest, bytesOnly } from "./body.js";
+import { bytesOnly } from "./body.js";
 import { Channel } from "./channel.js";
 import { mixError } from "./errors.js";
+import { describe, withoutCredentials } from "./request.js";
 import { MixResponse } from "./response.js";
 import { unlessAborted } from "./signals.js";
 import { FetchRecord } from "./timing.js";
 
-/** @typedef {import("./body.js").RequestBody} RequestBody */
 /** @typedef {import("./body.js").Source} Source */
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").FetchRequest} FetchRequest */
 /** @typedef {import("./messages.js").ResponseHead} ResponseHead */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("./request.js").Described} Described */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 
 /**
@@ -49,118 +47,9 @@ import { FetchRecord } from "./timing.js";
  */
 /** @typedef {RequestInit & MixFetchExtras} MixFetchInit */
 
-/** The choices of Fetch, and ours. @type {Record<string, string[]>} */
-const CHOICES = {
-  redirect: ["follow", "error", "manual"],
-  cookies: ["omit", "jar"],
-  credentials: ["omit", "same-origin", "include"],
-  duplex: ["half"],
-  mode: ["same-origin", "no-cors", "cors"],
-  cache: ["default", "no-store", "reload", "no-cache", "force-cache", "only-if-cached"],
-  priority: ["high", "low", "auto"],
-  referrerPolicy: [
-    "", "no-referrer", "no-referrer-when-downgrade", "same-origin", "origin", "strict-origin",
-    "origin-when-cross-origin", "strict-origin-when-cross-origin", "unsafe-url",
-  ],
-};
-const UPPER_CASE = /^(DELETE|GET|HEAD|OPTIONS|POST|PUT)$/i;
-const FORBIDDEN_METHOD = /^(CONNECT|TRACE|TRACK)$/i;
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const LOCAL = ["data:", "blob:"];
-/** Headers that belong to the client: left out without a word, as `fetch` does. */
-const LEFT_OUT = [
-  "connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-authenticate",
-  "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-];
-
 // What these name never leaves the browser. A page may put `mixFetch` in the place of its own `fetch` later.
 const localFetch = globalThis.fetch.bind(globalThis);
-
-/** @param {string} text @returns {TypeError} */
-const refused = (text) => new TypeError(`mixFetch: ${text}`);
-
-/**
- * What the caller asked for, read from `input` and `init` at once; only the bytes of the body may take a while.
- * @typedef {object} Described
- * @property {URL} url
- * @property {Omit<FetchRequest, "streaming" | "length">} request
- * @property {AbortSignal | null} signal
- * @property {RequestBody} body
- * @property {((progress: MixProgress) => void) | null} onProgress
- */
-
-/**
- * @param {RequestInfo | URL} input
- * @param {MixFetchInit} init
- * @returns {Described}
- */
-function describe(input, init) {
-  const given = input instanceof Request ? input : null;
-  const url = new URL(given ? given.url : String(input), globalThis.document?.baseURI ?? globalThis.location?.href);
-  const method = methodOf(init.method ?? given?.method ?? "GET");
-  for (const [name, choices] of Object.entries(CHOICES)) {
-    const value = /** @type {Record<string, unknown>} */ (init)[name];
-    if (value !== undefined && !choices.includes(String(value))) throw refused(`${name} cannot be ${JSON.stringify(value)}`);
-  }
-  if (init.window !== undefined && init.window !== null) throw refused("window can only be null");
-  const signal = init.signal !== undefined ? init.signal : given?.signal ?? null;
-  if (signal !== null && !(signal instanceof AbortSignal)) throw refused("signal must be an AbortSignal");
-  const onProgress = init.onProgress ?? null;
-  if (onProgress !== null && typeof onProgress !== "function") throw refused("onProgress must be a function");
-  const headers = new Headers(init.headers ?? given?.headers);
-  for (const name of LEFT_OUT) headers.delete(name);
-  const bodiless = method === "GET" || method === "HEAD";
-  const source = init.body ?? null;
-  if (bodiless && (source !== null || (given && given.body))) throw refused(`a ${method} request cannot have a body`);
-  const request = {
-    method,
-    redirect: init.redirect ?? given?.redirect ?? "follow",
-    maxRedirects: countOf(init.maxRedirects, "maxRedirects"),
-    allowInsecureRedirects: Boolean(init.allowInsecureRedirects),
-    cookies: init.cookies ?? cookiesOf(init.credentials ?? given?.credentials),
-    integrity: String(init.integrity ?? given?.integrity ?? ""),
-    timeouts: timeoutsOf(init.timeouts),
-    progress: onProgress !== null,
-  };
-  // The last step: a body that is a stream is locked by it.
-  const body = source !== null ? bodyOf(source) : given && !bodiless ? bodyOfRequest(given) : NO_BODY;
-  if (body.type && !headers.has("content-type")) headers.set("content-type", body.type);
-  url.hash = "";
-  return { url, request: { ...request, url: url.href, headers: [...headers] }, signal, body, onProgress };
-}
-
-/** @param {unknown} given @returns {string} */
-function methodOf(given) {
-  const method = String(given);
-  if (!TOKEN.test(method)) throw refused(`${JSON.stringify(method)} is not an HTTP method`);
-  if (FORBIDDEN_METHOD.test(method)) throw refused(`the method ${method} is not allowed`);
-  return UPPER_CASE.test(method) ? method.toUpperCase() : method;
-}
-
-/** @param {RequestCredentials | undefined} credentials @returns {"omit" | "jar" | null} */
-function cookiesOf(credentials) {
-  // "same-origin" is the default of every Request, and behind the tunnel no origin is the page's.
-  if (credentials === "include") return "jar";
-  return credentials === "omit" ? "omit" : null;
-}
-
-/** @param {unknown} value @param {string} name @returns {number | null} */
-function countOf(value, name) {
-  if (value === undefined || value === null) return null;
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return value;
-  throw refused(`${name} must be a whole number`);
-}
-
-/** @param {unknown} given @returns {Record<string, number> | null} */
-function timeoutsOf(given) {
-  if (given === undefined || given === null) return null;
-  if (typeof given !== "object") throw refused("timeouts is an object of milliseconds by phase");
-  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
-  for (const [name, value] of entries) {
-    if (typeof value !== "number" || !(value > 0)) throw refused(`timeouts.${name} must be a number of milliseconds`);
-  }
-  return Object.fromEntries(entries);
-}
 
 /**
  * `data:` and `blob:` are read by the browser itself, without any network.
@@ -173,7 +62,7 @@ async function fetchLocal({ url, request: { method, headers, integrity }, signal
   try {
     local = await localFetch(url.href, { method, headers, integrity, signal });
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     throw mixError("bad_url", `${url.protocol} URL: ${error instanceof Error ? error.message : error}`, "request");
   }
   const { status, statusText } = local;
@@ -190,6 +79,7 @@ async function fetchLocal({ url, request: { method, headers, integrity }, signal
  */
 function toResponse(head, channel, method, record) {
   const empty = [101, 204, 205, 304].includes(head.status) || method === "HEAD";
+  if (saysEmpty(head)) channel.endReading();
   let response;
   try {
     response = new MixResponse(empty ? null : channel.readable, head, record.timings, () => channel.failure);
@@ -206,6 +96,12 @@ function toResponse(head, channel, method, record) {
   return response;
 }
 
+/** @param {ResponseHead} head @returns {boolean} its body has ended, though the worker's word for that is still to come */
+function saysEmpty({ headers }) {
+  const given = new Headers(headers);
+  return given.get("content-length") === "0" && !given.has("transfer-encoding");
+}
+
 /**
  * Sends a body piece by piece.
  * @param {Channel} channel
@@ -214,7 +110,7 @@ function toResponse(head, channel, method, record) {
  */
 function upload(channel, source) {
   // A response that ends early, an abort or a failure lets the source stop too.
-  void channel.closed.then((error) => source.cancel(error ?? undefined)).catch(() => {});
+  void channel.closed.then((failure) => source.cancel(failure?.error)).catch(() => {});
   let latest = 0;
   const send = async (turn = 0) => {
     try {
@@ -227,7 +123,7 @@ function upload(channel, source) {
       }
       channel.finish();
     } catch (error) {
-      if (turn === latest) channel.abort(error ?? undefined);
+      if (turn === latest) channel.abort(error);
     }
   };
   void send();
@@ -253,19 +149,33 @@ function tellProgress(onProgress, { phase, loaded, total }) {
 
 /**
  * @param {Promise<WorkerConnection>} connected
- * @param {RequestInfo | URL} input
- * @param {MixFetchInit | null | undefined} init
+ * @param {ArrayLike<any>} given what the caller gave: `input` and `init`
  * @param {(entry: MixFetchEntry) => void} report told of every fetch that ended
+ * @returns {Promise<MixResponse>} rejected in the turn of the abort, as that of `fetch`
+ */
+export function fetchThrough(connected, given, report) {
+  connected.catch(() => {}); // a bad request is reported before a tunnel that is down
+  let asked;
+  try {
+    if (given.length === 0) throw new TypeError("mixFetch: an argument is needed, and there is none");
+    asked = describe(given[0], given[1]);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const fetching = LOCAL.includes(asked.url.protocol) ? fetchLocal(asked) : fetchRemote(asked, connected, report);
+  return unlessAborted(fetching, asked.signal);
+}
+
+/**
+ * @param {Described} asked
+ * @param {Promise<WorkerConnection>} connected
+ * @param {(entry: MixFetchEntry) => void} report
  * @returns {Promise<MixResponse>}
  */
-export async function fetchThrough(connected, input, init, report) {
-  connected.catch(() => {}); // a bad request is reported before a tunnel that is down
-  const asked = describe(input, init ?? {});
-  const { url, request, signal, body, onProgress } = asked;
-  if (LOCAL.includes(url.protocol)) return fetchLocal(asked);
-  const record = new FetchRecord(nameOf(url), report);
+async function fetchRemote({ url, request, signal, body, onProgress }, connected, report) {
+  const record = new FetchRecord(withoutCredentials(url), report);
   try {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (url.protocol !== "http:" && url.protocol !== "https:") {
       throw mixError("bad_url", `${url.protocol} URLs cannot be fetched`, "request");
     }
@@ -288,21 +198,14 @@ export async function fetchThrough(connected, input, init, report) {
         },
       },
     );
-    void channel.closed.then((error) => record.finish(error));
+    void channel.closed.then((failure) => record.finish(failure));
     if (source) rewind = upload(channel, source);
     const message = await channel.opened;
     if (message.type !== "response") throw mixError("internal", "the worker answered a fetch with something else");
     return toResponse(message.head, channel, request.method, record);
   } catch (error) {
     body.cancel(error);
-    record.finish(error);
+    record.finish({ error });
     throw error;
   }
-}
-
-/** @param {URL} url @returns {string} without what only its server may know */
-function nameOf(url) {
-  const name = new URL(url);
-  name.username = name.password = "";
-  return name.href;
 }

@@ -94,8 +94,8 @@ export async function getMixTunnel() {
  * @param {MixFetchInit} [init]
  * @returns {Promise<import("./response.js").MixResponse>}
  */
-export async function mixFetch(input, init) {
-  return tunnel().fetch(input, init);
+export function mixFetch(input, init = undefined) {
+  return (shared ?? new MixTunnel()).fetch(.../** @type {[RequestInfo | URL]} */ (/** @type {unknown} */ (arguments)));
 }
 
 /**

@@ -8,6 +8,7 @@
  * @module
  */
 
+/** @typedef {import("./channel.js").Failure} Failure */
 /** @typedef {import("./messages.js").FetchTimings} FetchTimings */
 /** @typedef {Omit<import("./messages.js").ResponseHead, "timings">} ResponseHead */
 
@@ -36,13 +37,13 @@ export class MixResponse extends Response {
   /** @type {ResponseHead} */ #head;
   /** @type {Headers} */ #headers;
   /** @type {FetchTimings} */ #timings;
-  /** @type {() => unknown} */ #failure;
+  /** @type {() => Failure | null} */ #failure;
 
   /**
    * @param {ReadableStream<Uint8Array> | null} body
    * @param {ResponseHead} head
    * @param {FetchTimings} timings shared with whoever fills it in
-   * @param {() => unknown} failure what broke the body, null when nothing did
+   * @param {() => Failure | null} failure what broke the body, null when nothing did
    */
   constructor(body, head, timings, failure) {
     // The inherited headers give `blob()` its type and `formData()` its boundary.
@@ -78,24 +79,25 @@ export class MixResponse extends Response {
     return new MixResponse(super.clone().body, this.#head, this.#timings, this.#failure);
   }
 
-  arrayBuffer() { return this.#whole(super.arrayBuffer()); }
-  blob() { return this.#whole(super.blob()); }
-  bytes() { return this.#whole(super.bytes()); }
-  formData() { return this.#whole(super.formData()); }
-  json() { return this.#whole(super.json()); }
-  text() { return this.#whole(super.text()); }
+  arrayBuffer() { return this.#whole(super.arrayBuffer); }
+  blob() { return this.#whole(super.blob); }
+  bytes() { return this.#whole(super.bytes); }
+  formData() { return this.#whole(super.formData); }
+  json() { return this.#whole(super.json); }
+  text() { return this.#whole(super.text); }
 
   /**
-   * Engines turn the error of a body's stream into a bare TypeError; the caller wants the error itself.
+   * Engines turn the error of a body's stream into a bare TypeError; the caller wants the error itself, and at once where
+   * the body is broken already.
    * @template T
-   * @param {Promise<T>} reading
+   * @param {() => Promise<T>} read
    * @returns {Promise<T>}
    */
-  async #whole(reading) {
-    try {
-      return await reading;
-    } catch (error) {
-      throw this.#failure() ?? error;
-    }
+  #whole(read) {
+    const usable = this.body !== null && !this.body.locked && !this.bodyUsed;
+    if (!usable) return read.call(this);
+    const broken = this.#failure();
+    if (broken) return Promise.reject(broken.error);
+    return read.call(this).catch((error) => { throw (this.#failure() ?? { error }).error; });
   }
 }

@@ -145,7 +145,7 @@ export class MixTcpSocket {
     const notice = (message) => { if (message.type === "eof") this.#truncated = message.truncated; };
     const channel = new Channel(connection, { type: "tcp", request }, { signal, notice });
     channel.halves = true;
-    void channel.closed.then((error) => this.#end(error));
+    void channel.closed.then((failure) => this.#end(failure?.error ?? null));
     const message = await channel.opened;
     if (message.type !== "opened") throw mixError("internal", "the worker opened something else than a socket");
     const { remoteAddress, remotePort, localAddress, localPort, tls } = /** @type {any} */ (message.detail);
@@ -162,7 +162,7 @@ export class MixTcpSocket {
   #writer(channel) {
     return new WritableStream({
       start: (controller) => {
-        void channel.closed.then((error) => controller.error(error ?? mixError("connection_closed", "the connection is closed", "write")));
+        void channel.closed.then((failure) => controller.error(failure?.error ?? mixError("connection_closed", "the connection is closed", "write")));
         // At once: `abort` below is called only when the write under way has ended.
         controller.signal.addEventListener("abort", () => {
           if (!this.#closing) channel.abort(controller.signal.reason);

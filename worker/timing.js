@@ -48,12 +48,12 @@ export class FetchRecord {
 
   /**
    * The fetch is over; only the first call counts.
-   * @param {unknown} error null when it ended well
+   * @param {import("./channel.js").Failure | null} failure null when it ended well
    */
-  finish(error) {
+  finish(failure) {
     const report = this.#report;
     this.#report = null;
-    const code = error === null ? null : error instanceof MixError ? error.code : "aborted";
+    const code = failure && (failure.error instanceof MixError ? failure.error.code : "aborted");
     report?.({
       name: this.#name,
       entryType: "mixnet-fetch",

@@ -53,7 +53,7 @@ import { webSocketOver } from "./websocket.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {"whole" | "paired"} [tcpSegments] "paired": fewest packets per byte, slower start; default "whole"
- * @property {number} [maxRedirects] default 5
+ * @property {number} [maxRedirects] default 20
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
  * @property {boolean} [debug] default false
@@ -262,9 +262,9 @@ export class MixTunnel extends Target {
    * @param {MixFetchInit} [init]
    * @returns {Promise<MixResponse>}
    */
-  fetch(input, init) {
+  fetch(input, init = undefined) {
     const report = (/** @type {MixFetchEntry} */ entry) => this.dispatchEvent(new CustomEvent("timing", { detail: entry }));
-    return fetchThrough(this.connected(), input, init, report);
+    return fetchThrough(this.connected(), arguments, report);
   }
 
   /**

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
+from ..http.headers import forbidden
 from ..http.timings import Timings
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
@@ -122,7 +123,7 @@ def _request(tunnel: Tunnel, channel: Channel, given: Message, data: bytes | Non
     return HttpRequest(
         url=field(given, "url", str),
         method=field(given, "method", str),
-        headers=[_pair(item) for item in field(given, "headers", list, tuple)],
+        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair)],
         body=body,
         content_length=length,
         redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),

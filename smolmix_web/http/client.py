@@ -19,7 +19,7 @@ from .connector import Connector, NetConnector
 from .cookies import CookieJar
 from .decoding import Decoder, accept_encoding, decoders
 from .exchange import Body, Exchange, Outgoing, Progress, ResponseHead
-from .headers import Headers, check_headers, get_all, with_credentials, with_defaults
+from .headers import FORBIDDEN_METHODS, Headers, check_headers, get_all, with_credentials, with_defaults
 from .integrity import check_integrity
 from .pool import IDLE_SECONDS, PER_ORIGIN, TOTAL, Pool
 from .redirects import is_redirect, next_request
@@ -34,7 +34,6 @@ Cookies = Literal["omit", "jar"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
-_FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
 # What a body may unpack to unless told otherwise; one that is not coded has no limit.
 MAX_DECODED = 1 << 30
 
@@ -109,7 +108,7 @@ class HttpClient:
         connector: Connector | None = None,
         extra_roots: Sequence[str] = (),
         timeouts: Timeouts | None = None,
-        max_redirects: int = 5,
+        max_redirects: int = 20,
         allow_insecure_redirects: bool = False,
         per_origin: int = PER_ORIGIN,
         total: int = TOTAL,
@@ -380,6 +379,6 @@ def _method(text: str) -> str:
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):
         raise HttpError(f"{str(text)[:40]!r} is not a method", code="bad_method", phase="request")
     upper = text.upper()
-    if upper in _FORBIDDEN_METHODS:
+    if upper in FORBIDDEN_METHODS:
         raise HttpError(f"the method {upper} is not allowed", code="bad_method", phase="request")
     return upper if upper in _NORMALIZED else text

@@ -22,7 +22,7 @@ from .url import Url
 MEDIA_TYPE = "application/dns-message"
 MAX_ANSWER = 65_535
 MAX_SERVERS = 4  # with a client kept for each
-_HEADERS = (("Content-Type", MEDIA_TYPE), ("Accept", MEDIA_TYPE), ("Accept-Encoding", "identity"))
+_HEADERS = (("Content-Type", MEDIA_TYPE), ("Accept", MEDIA_TYPE))
 
 
 @dataclass

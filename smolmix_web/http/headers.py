@@ -16,24 +16,36 @@ _LIST = re.compile(r'((?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])*)(?:,|$)', re.DOTALL)
 _LENGTH = re.compile(r"-0+|0*([0-9]{1,19})")
 _BAD_VALUE = re.compile(r"[\x00\r\n]")
 
-# Framing and connection management belong to the client.
-FORBIDDEN = frozenset(
+# What no caller may set: the names that Fetch forbids (2.2.2), and HTTP2-Settings, which belongs to a connection. They
+# are the client's own (Host, Content-Length, Accept-Encoding, Proxy-*), or would say of a user what others do not say
+# (DNT, Sec-*, Via). Cookie, Origin and Referer, which Fetch keeps from pages because browsers fill them in, may be set:
+# here nobody else does. A page's are left out without a word, as by `fetch`; a Python program gets `forbidden_header`.
+_FORBIDDEN = frozenset(
     {
+        "accept-charset",
+        "accept-encoding",
+        "access-control-request-headers",
+        "access-control-request-method",
         "connection",
         "content-length",
+        "cookie2",
+        "date",
+        "dnt",
         "expect",
         "host",
         "http2-settings",
         "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
+        "set-cookie",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "via",
     }
 )
+_FORBIDDEN_PREFIXES = ("proxy-", "sec-")
+_METHOD_OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
+FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
 
 # Removed when a redirect leaves the origin.
 CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -42,9 +54,9 @@ BODY_HEADERS = frozenset({"content-encoding", "content-language", "content-locat
 
 Headers = list[tuple[str, str]]
 
-# What goes with every request whose caller gives no header of that name: what the official client sends, so that its
-# users and ours are one crowd, and nothing that depends on the machine, the page or the user's settings.
-# Accept-Encoding alone is our own: this client decodes, the official one does not.
+# What goes with every request whose caller gives no header of that name: the same for every user, whatever the machine,
+# the page or the settings. The values are the official client's. That makes no crowd of its users and ours: it sends
+# `Accept-Encoding: identity`, because it cannot decode, and its TLS is another one.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
 DEFAULTS: tuple[tuple[str, str], ...] = (
     ("User-Agent", USER_AGENT),
@@ -55,6 +67,14 @@ DEFAULTS: tuple[tuple[str, str], ...] = (
 
 def _bad(message: str, code: str = "bad_header") -> HttpError:
     return HttpError(message, code=code, phase="request")
+
+
+def forbidden(name: str, value: str) -> bool:
+    """Whether a caller may not set this header (Fetch 2.2.2, with the exceptions above)."""
+    name = name.lower()
+    if name in _METHOD_OVERRIDES:  # may not hide a method that could not be used openly
+        return any(method.strip(" \t").upper() in FORBIDDEN_METHODS for method in value.split(","))
+    return name in _FORBIDDEN or name.startswith(_FORBIDDEN_PREFIXES)
 
 
 def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Headers:
@@ -78,8 +98,8 @@ def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Heade
             value.encode("latin-1")
         except UnicodeEncodeError:
             raise _bad(f"header {name}: the value has characters beyond Latin-1") from None
-        if name.lower() in FORBIDDEN:
-            raise _bad(f"header {name} is set by the client itself", "forbidden_header")
+        if forbidden(name, value):
+            raise _bad(f"header {name} cannot be set", "forbidden_header")
         total += len(name) + len(value) + 4
         headers.append((name, value))
     if len(headers) > MAX_HEADERS or total > MAX_HEADER_BYTES:

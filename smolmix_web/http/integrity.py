@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64decode
 from binascii import Error
 from collections import deque
@@ -13,31 +14,36 @@ from .response import HttpResponse
 
 MAX_HELD = 64 << 20  # bytes of a body, decoded
 ALGORITHMS = ("sha256", "sha384", "sha512")  # the strongest last
-
-_URL_SAFE = str.maketrans("-_", "+/")
+_KEY = "ed25519"
+_TOKEN = re.compile(r"(sha-?(?:256|384|512)|ed25519)-([A-Za-z0-9+/_=-]+)(?:\?.*)?", re.IGNORECASE)
+_SPACE = re.compile(r"[\t\n\v\f\r ]+")
+_ALPHABET = str.maketrans("-_", "+/")
 
 
 def parse_integrity(text: str) -> tuple[str, frozenset[bytes]] | None:
     """The strongest algorithm named, and the digests given for it; None where nothing has to be checked.
 
-    Options after `?` and algorithms that are not known are passed over. A digest that cannot be one never fits.
+    As browsers read it: padding may be missing, the alphabet is either; what follows `?`, and tokens that are none, are
+    passed over. A digest that is base64 of something else never fits, nor does any body where a key (`ed25519-`) is
+    named, because signatures are not checked here.
     """
     found: dict[str, set[bytes]] = {}
-    for token in text.split():
-        algorithm, _, value = token.partition("?")[0].partition("-")
-        algorithm = algorithm.lower()
-        if algorithm in ALGORITHMS:
-            found.setdefault(algorithm, set()).add(_digest(value))
+    for token in filter(None, map(_TOKEN.fullmatch, _SPACE.split(text))):
+        algorithm = token[1].lower().replace("-", "")
+        found.setdefault(algorithm, set()).add(_digest(token[2]))
     if not found:
         return None
+    if _KEY in found:
+        return _KEY, frozenset()
     strongest = max(found, key=ALGORITHMS.index)
     return strongest, frozenset(found[strongest])
 
 
 def _digest(value: str) -> bytes:
-    """The bytes of a digest in base64 of either alphabet; none where it is not base64."""
+    """The bytes of a digest; none where it is not base64."""
+    value = value.translate(_ALPHABET).rstrip("=")
     try:
-        return b64decode(value.translate(_URL_SAFE), validate=True)
+        return b64decode(value + "=" * (-len(value) % 4), validate=True)
     except (Error, ValueError):
         return b""
 
@@ -52,6 +58,16 @@ async def check_integrity(response: HttpResponse, text: str) -> None:
     if expected is None:
         return
     algorithm, digests = expected
+    mismatch = HttpError(
+        f"{response.url}: the body does not have the {algorithm} digest that was asked for"
+        if digests
+        else f"{response.url}: signatures ({algorithm}) cannot be checked",
+        code="integrity_mismatch",
+        phase="body",
+    )
+    if not digests:
+        response.abort(mismatch)
+        raise mismatch
     hasher = hashlib.new(algorithm)
     held: deque[bytes] = deque()
     size = 0
@@ -68,11 +84,7 @@ async def check_integrity(response: HttpResponse, text: str) -> None:
             response.abort(error)
             raise error
     if hasher.digest() not in digests:
-        raise HttpError(
-            f"{response.url}: the body does not have the {algorithm} digest that was asked for",
-            code="integrity_mismatch",
-            phase="body",
-        )
+        raise mismatch
     response.replay(_drained(held))
 
 

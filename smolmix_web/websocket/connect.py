@@ -12,7 +12,7 @@ from ..deadline import Clock, Deadline
 from ..dns import Resolver
 from ..errors import HttpError, SmolmixError, WebSocketError
 from ..http.connector import Connector, NetConnector
-from ..http.headers import Headers, check_headers, with_credentials
+from ..http.headers import check_headers, with_credentials
 from ..http.url import Url, parse_url
 from ..sockets import Net
 from .connection import WebSocketConnection
@@ -53,7 +53,7 @@ async def connect(
     limits = timeouts or WebSocketTimeouts()
     target = _target(url)
     _check_protocols(protocols)
-    extra = with_credentials(_check_headers(headers), target.authorization, None)
+    extra = with_credentials(check_headers(headers), target.authorization, None)
     if connector is None:
         connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
     from .handshake import shake_hands
@@ -115,11 +115,3 @@ def _check_protocols(protocols: Sequence[str]) -> None:
             raise WebSocketError(f"{name!r} is not a subprotocol name", code="bad_protocol", phase="open")
     if len(set(protocols)) != len(protocols):
         raise WebSocketError("a subprotocol is listed twice", code="bad_protocol", phase="open")
-
-
-def _check_headers(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> Headers:
-    checked = check_headers(headers)
-    for name, _ in checked:
-        if name.lower().startswith("sec-websocket-"):
-            raise HttpError(f"header {name} is set by the client itself", code="forbidden_header", phase="request")
-    return checked

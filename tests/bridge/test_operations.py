@@ -171,6 +171,24 @@ async def test_options_of_a_request() -> None:
     assert streamed.content_length == 9 and hasattr(streamed.body, "__anext__")
 
 
+@pytest.mark.feature("Fetch", "forbidden request headers by one rule, in a page and in Python")
+async def test_headers_that_a_page_may_not_set_are_left_out() -> None:
+    page = Page()
+    tunnel = await page.set_up()
+    given = {
+        "THIS-is-A-test": "1",
+        "DNT": "1",
+        "Host": "b",
+        "Cookie": "c",
+        "sec-x": "1",
+        "X-HTTP-Method": "trace",
+        "Origin": "o",
+    }
+    page.say("fetch", request=request(headers=[[name, value] for name, value in given.items()]))
+    await settle()
+    assert tunnel.requests[0].headers == [("THIS-is-A-test", "1"), ("Cookie", "c"), ("Origin", "o")]
+
+
 @pytest.mark.parametrize("timeouts", [{"nonsense": 1}, {"dns": "1"}, {"dns": 0}])
 async def test_time_outs_that_make_no_sense(timeouts: dict[str, Any]) -> None:
     page = Page()

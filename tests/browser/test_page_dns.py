@@ -107,15 +107,15 @@ async def test_caches_failures_and_what_never_leaves(session: Session, shared: A
         counted: [statistics.dns_queries > 0, statistics.dns_cache_hits > 0], left: await idle(tunnel)};""")
     assert got["one"] == "203.0.114.10" and got["cached"] == [True, False, False]
     assert got["codes"] == {
-        "nowhere.test TXT": "dns_not_found dns MixError",
-        "zone.test SRV": "dns_no_data dns MixError",
-        "servfail.test MX": "dns_servfail dns MixError",
-        "a b TXT": "bad_name dns MixError",
-        "printer.local SRV": "special_name dns MixError",
-        "192.168.1.1 PTR": "special_name dns MixError",
-        "x.onion A": "special_name dns MixError",
-        "zone.test LOC": "bad_type dns MixError",
-        "1.2.3.4 MX": "bad_name dns MixError",
+        "nowhere.test TXT": "dns_not_found dns TypeError",
+        "zone.test SRV": "dns_no_data dns TypeError",
+        "servfail.test MX": "dns_servfail dns TypeError",
+        "a b TXT": "bad_name dns TypeError",
+        "printer.local SRV": "special_name dns TypeError",
+        "192.168.1.1 PTR": "special_name dns TypeError",
+        "x.onion A": "special_name dns TypeError",
+        "zone.test LOC": "bad_type dns TypeError",
+        "1.2.3.4 MX": "bad_name dns TypeError",
     }
     assert got["options"] == ["bad_option"] * 3
     assert got["late"] == ["dns_timeout", "dns", True, True]

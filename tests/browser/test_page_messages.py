@@ -89,7 +89,7 @@ async def test_a_head_that_is_no_response(scripted: ApiPage, status: int) -> Non
         return [error.name, error.code, error.phase, (await heard("abort")).id === id];""",
         status=status,
     )
-    assert got == ["MixError", "http_protocol", "response", True]
+    assert got == ["TypeError", "http_protocol", "response", True]
 
 
 @pytest.mark.feature("Worker", "a tunnel that fails ends everything with one error; set-up works again")

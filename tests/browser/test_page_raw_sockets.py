@@ -167,7 +167,7 @@ async def test_tcp_sockets_that_do_not_open(shared: ApiPage) -> None:
         ("total_timeout", "total"),
         ("special_name", "dns"),
     ]
-    assert got[0] == [["MixError", code, phase, True] for code, phase in expected]
+    assert got[0] == [["TypeError", code, phase, True] for code, phase in expected]
     assert got[1:] == ["no", ["TypeError"] * 15, 0]
 
 

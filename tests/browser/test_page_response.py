@@ -160,8 +160,8 @@ async def test_clones(scripted: ApiPage) -> None:
 async def test_errors(scripted: ApiPage) -> None:
     got = await scripted.run(
         RESPOND
-        + """const facts = (e) => [e instanceof TypeError, e instanceof api.MixError, e.name, e.code, e.phase, e.reason,
-          e.retryable, e.kind, e.cause?.code ?? null, e.message];
+        + """const facts = (e) => [e.constructor === TypeError, e instanceof api.MixError, e.name, e.code, e.phase,
+          e.reason, e.retryable, e.kind, e.cause?.code ?? null, e.message];
         const all = [];
         for (const way of ["text", "arrayBuffer", "blob", "bytes", "json", "formData"]) {
           const headers = [["content-type", "application/x-www-form-urlencoded"]];
@@ -173,8 +173,8 @@ async def test_errors(scripted: ApiPage) -> None:
         say({type: "error", id, error: {...broken, ...expired}});
         return [all, await fetching];"""
     )
-    broken = [True, True, "MixError", "truncated_body", "body", None, True, "HttpError", "connection_reset", "cut off"]
-    expired = [True, True, "MixError", "tls_certificate", "tls", "expired", False, "HttpError", None, "cut off"]
+    broken = [True, True, "TypeError", "truncated_body", "body", None, True, "HttpError", "connection_reset", "cut off"]
+    expired = [True, True, "TypeError", "tls_certificate", "tls", "expired", False, "HttpError", None, "cut off"]
     assert got == [[broken] * 6, expired]
 
 

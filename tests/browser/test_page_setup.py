@@ -158,7 +158,7 @@ async def test_options_are_refused_by_name(fresh: ApiPage, session: Session) -> 
         options=session.options,
         timeout=110,
     )
-    refusal = ["MixError", "OptionError", "bad_option", "setup"]
+    refusal = ["TypeError", "OptionError", "bad_option", "setup"]
     assert got == [{name: [*refusal, name, True] for name in OPTIONS}, ["TypeError"] * 4, "ready"]
     assert set(OPTIONS) - {"unknownOption"} <= {
         field.metadata["js"] for field in TunnelOptions.__dataclass_fields__.values()
@@ -348,7 +348,7 @@ async def test_nothing_leaves_the_page_but_directory_and_gateway(session: Sessio
 async def test_the_gateway_is_down(session: Session, down: asyncio.Task[tuple[PageFailure | None, float]]) -> None:
     """A set-up with a gateway that stays away, begun with the first test here, ends within its deadline."""
     failure, seconds = await down
-    assert failure is not None and failure.name == "MixError" and failure.phase == "gateway"
+    assert failure is not None and failure.name == "TypeError" and failure.phase == "gateway"
     assert seconds < 75
 
 

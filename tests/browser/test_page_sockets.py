@@ -32,4 +32,4 @@ async def test_names_that_do_not_resolve(shared: ApiPage) -> None:
         return [seen, family.code, reason, await idle(tunnel)];"""
     )
     codes = ["dns_not_found", "dns_servfail", "bad_name", "bad_name"]
-    assert got == [[["MixError", code, "dns"] for code in codes], "bad_message", "TimeoutError", 0]
+    assert got == [[["TypeError", code, "dns"] for code in codes], "bad_message", "TimeoutError", 0]

@@ -588,7 +588,7 @@ async def test_promises(page: ApiPage) -> None:
     assert got == {
         "taken": True,
         "amount": 0,
-        "late": ["MixError", "connection_closed", True],
+        "late": ["TypeError", "connection_closed", True],
         "event": [True, 3001, "done", True],
         "again": True,
         "failure": ["connect_refused", "connect"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smolmix_web.errors import HttpError
-from smolmix_web.http.headers import DEFAULTS, check_headers, get_all, with_credentials, with_defaults
+from smolmix_web.http.headers import DEFAULTS, check_headers, forbidden, get_all, with_credentials, with_defaults
 
 
 @pytest.mark.feature("Fetch", "default request headers in one table, the caller wins")
@@ -14,7 +14,6 @@ def test_defaults_and_the_caller_wins() -> None:
     assert [name for name, _ in DEFAULTS] == ["User-Agent", "Accept", "Accept-Language"]
     own = check_headers({"user-agent": "mine", "ACCEPT": "text/html", "accept-language": "de", "X-A": "1"})
     assert with_defaults(own, "gzip") == [("Accept-Encoding", "gzip"), *own]
-    assert with_defaults([("accept-ENCODING", "x")], "gzip") == [*DEFAULTS, ("accept-ENCODING", "x")]
 
 
 def test_the_defaults_are_sent_as_they_stand() -> None:
@@ -45,6 +44,7 @@ def test_order_and_repetition_are_kept() -> None:
         ("Content-Length", "1", "forbidden_header"),
         ("Connection", "close", "forbidden_header"),
         ("Upgrade", "h2c", "forbidden_header"),
+        ("Sec-Fetch-Site", "none", "forbidden_header"),
         ("X\nY", "x", "bad_header"),
         ("X Y", "x", "bad_header"),
         ("", "x", "bad_header"),
@@ -70,3 +70,28 @@ def test_bounds() -> None:
         check_headers([("X", "y" * 70_000)])
     with pytest.raises(HttpError):
         check_headers(["no pair"])  # type: ignore[list-item]
+
+
+@pytest.mark.feature("Fetch", "forbidden request headers by one rule, in a page and in Python")
+def test_what_nobody_may_set() -> None:
+    names = (
+        "Accept-Charset accept-encoding Access-Control-Request-Headers Access-Control-Request-Method Connection "
+        "Content-Length Cookie2 Date DNT Expect Host Keep-Alive Set-Cookie TE Trailer Transfer-Encoding Upgrade Via "
+        "Proxy- Proxy-Authorization proxy-x Sec- Sec-WebSocket-Key SEC-CH-UA HTTP2-Settings"
+    )
+    assert [name for name in names.split() if not forbidden(name, "x")] == []
+    methods = ["TRACE", "get,trace", " Connect\t", "x, TRACK ,y"]
+    overrides = ["X-HTTP-Method", "x-http-method-override", "X-Method-Override"]
+    assert all(forbidden(name, method) for name in overrides for method in methods)
+
+
+def test_what_everybody_may_set() -> None:
+    names = (
+        "Cookie Origin Referer User-Agent Accept Accept-Language Authorization Range Priority Pragma Cache-Control "
+        "Secure Sec Proxy Dnt2 Datetime Set-Cookie2 Referrer Hosts X-Forwarded-For If-None-Match "
+        "Access-Control-Request-Private-Network"
+    )
+    assert [name for name in names.split() if forbidden(name, "TRACE")] == []
+    for name in ("X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override"):
+        assert not any(forbidden(name, method) for method in ("PUT", "traces", '"TRACE"', "", ",", "tra ce"))
+    assert not forbidden("X-HTTP-Methods", "TRACE")
