@@ -329,7 +329,7 @@ class HttpClient:
                     request.timeouts,
                     timings,
                     careful=outgoing.careful,
-                    fresh=bool(reasons - Counter({Again.UNTOUCHED: reasons[Again.UNTOUCHED]})),
+                    fresh=any(why is not Again.UNTOUCHED for why in reasons),
                 )
                 self.statistics.reused += timings.reused
                 outcome: SmolmixError | ResponseHead
