@@ -161,7 +161,6 @@ LIBRARIES = {
         ),
         adapt=adapt_dnspython,
     ),
-    "h11": Library("h11"),
     "h2": Library("h2", on_demand=True),
     "hpack": Library("hpack", on_demand=True),
     "hyperframe": Library("hyperframe", on_demand=True),

@@ -8,6 +8,7 @@
  */
 
 import { MixError, mixError } from "./errors.js";
+import { whyNotStarted } from "./parts.js";
 import { unlessAborted } from "./signals.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
@@ -20,6 +21,8 @@ import { unlessAborted } from "./signals.js";
  */
 
 const BOOT_TIMEOUT_MS = 120_000;
+/** Reasons of a failed boot that may pass by themselves. @type {(string | null)[]} */
+const TRANSIENT = ["unavailable", "unreachable"];
 
 /**
  * A message without its id: the connection adds it.
@@ -28,10 +31,15 @@ const BOOT_TIMEOUT_MS = 120_000;
  */
 /** @typedef {WithoutId<PageMessage>} Opening */
 
+/** @param {string} message @param {string | null} reason @returns {MixError} */
+export const bootError = (message, reason) =>
+  new MixError({ name: "MixError", code: "boot_failed", phase: "boot", message, reason, retryable: TRANSIENT.includes(reason) });
+
 export class WorkerConnection {
   /** @type {Worker} */ #worker;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
   #nextId = 1;
+  #running = false;
   /** @type {unknown} */ #dead = null;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
@@ -41,10 +49,11 @@ export class WorkerConnection {
 
   /**
    * @param {Worker} worker
+   * @param {string} script its address
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
    */
-  constructor(worker, onState, onCrash) {
+  constructor(worker, script, onState, onCrash) {
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;
@@ -62,7 +71,8 @@ export class WorkerConnection {
     worker.addEventListener("message", (event) => this.#receive(event.data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.#crash(mixError("worker_crashed", `the worker stopped: ${event.message || "it could not be loaded"}`, "worker"));
+      if (this.#running) this.#crash(mixError("worker_crashed", `the worker stopped: ${event.message}`, "worker"));
+      else void this.#notLoaded(script, event.message);
     });
     worker.addEventListener("messageerror", () => {
       this.#crash(mixError("worker_crashed", "a message of the worker could not be read", "worker"));
@@ -79,10 +89,11 @@ export class WorkerConnection {
     if (this.#dead) return;
     switch (message.type) {
       case "booted":
+        this.#running = true;
         this.#bootEnded(null);
         return;
       case "boot-failed":
-        this.#crash(mixError("boot_failed", message.message, "boot"));
+        this.#crash(bootError(message.message, message.reason));
         return;
       case "crashed":
         this.#crash(mixError("worker_crashed", message.message, "worker"));
@@ -104,6 +115,15 @@ export class WorkerConnection {
         this.#listeners.delete(message.id);
     }
     listener.message(message);
+  }
+
+  /**
+   * The browser says next to nothing of a worker's script that it does not load.
+   * @param {string} script @param {string} message
+   */
+  async #notLoaded(script, message) {
+    const why = await whyNotStarted(script, message || "it did not start, and the browser does not say why");
+    this.#crash(bootError(why.message, why.reason));
   }
 
   /** @param {Error} error */

@@ -9,6 +9,7 @@
  */
 
 import { decompress } from "fzstd";
+import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, importPart, textOf } from "./parts.js";
 
 /**
  * The part of Pyodide's API that the worker uses.
@@ -23,35 +24,71 @@ import { decompress } from "fzstd";
  * @property {any} globals
  */
 
+const PACK = "python.zst";
+/** Magic number of a Zstandard frame (RFC 8878 3.1.1). */
+const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
+
 /**
- * Loads the interpreter with everything that `import smolmix_web` needs.
+ * Loads the interpreter with everything that `import smolmix_web` needs. All files come at the same time; the first one
+ * that cannot be had ends it.
  *
  * @param {string} base address of the folder with Pyodide's files and the pack, ending in "/"
  * @param {object} [options] more options for `loadPyodide`
- * @returns {Promise<Pyodide>} rejects with an `Error` that names the file which could not be had
+ * @returns {Promise<Pyodide>} rejects with a `PartError` that names the file which could not be had
  */
 export async function startPython(base, options = {}) {
-  const packed = fetchBytes(`${base}python.zst`);
-  packed.catch(() => {}); // awaited below; a failure of the import must not leave this one unhandled
-  const { loadPyodide } = await import(/* @vite-ignore */ `${base}pyodide.mjs`);
-  const unpacked = /** @type {Uint8Array<ArrayBuffer>} */ (decompress(await packed));
-  const zip = URL.createObjectURL(new Blob([unpacked], { type: "application/zip" }));
+  checkWebAssembly();
+  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, library] = await Promise.all([
+    importPart(`${base}pyodide.mjs`, "loadPyodide"),
+    importPart(`${base}pyodide.asm.mjs`, "default"),
+    compilePart(`${base}pyodide.asm.wasm`),
+    fetchJson(`${base}pyodide-lock.json`),
+    fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive").then(unpack),
+  ]);
+  const stdLibURL = URL.createObjectURL(library);
+  const scope = /** @type {any} */ (globalThis);
+  // Pyodide would fetch the WebAssembly itself, and say nothing when that fails. This name stops it.
+  scope.WasmOffsetConverter = null;
   try {
-    return await loadPyodide({
-      indexURL: base,
-      lockFileURL: `${base}pyodide-lock.json`,
-      packageBaseUrl: base,
-      stdLibURL: zip,
-      ...options,
+    await fetch(stdLibURL).catch(() => {
+      throw new PartError(PACK, "blocked", "the page's Content-Security-Policy forbids it (connect-src needs blob:)");
+    });
+    return await new Promise((resolve, reject) => {
+      /** @param {Record<string, unknown>} settings @returns {Promise<unknown>} */
+      const createPyodideModule = (settings) => {
+        const instantiateWasm = (/** @type {any} */ imports, /** @type {(...made: any) => void} */ receive) => {
+          Object.assign(imports.env, ERROR_MARKER);
+          WebAssembly.instantiate(compiled, imports).then((instance) => receive(instance, compiled), reject);
+          return {};
+        };
+        return createModule({ ...settings, instantiateWasm });
+      };
+      loadPyodide({
+        indexURL: base, packageBaseUrl: base, lockFileContents, stdLibURL, createPyodideModule, ...options,
+      }).then(resolve, (/** @type {unknown} */ error) => {
+        // Python has ended before it began.
+        const exited = typeof error === "object" && error !== null && "status" in error;
+        reject(exited ? new PartError(PACK, "damaged", `Python did not start with it (${textOf(error)})`) : error);
+      });
     });
   } finally {
-    URL.revokeObjectURL(zip);
+    delete scope.WasmOffsetConverter;
+    URL.revokeObjectURL(stdLibURL);
   }
 }
 
-/** @param {string} url @returns {Promise<Uint8Array<ArrayBuffer>>} */
-async function fetchBytes(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: HTTP status ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
+/** How Python's side of a call into JavaScript tells that it threw: as Pyodide does it where it has no better way. */
+const MARKER = Symbol("error");
+const ERROR_MARKER = {
+  Jsv_GetError_import: () => MARKER,
+  JsvError_Check: (/** @type {unknown} */ value) => value === MARKER,
+};
+
+/** @param {Uint8Array<ArrayBuffer>} packed @returns {Blob} */
+function unpack(packed) {
+  try {
+    return new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (decompress(packed))], { type: "application/zip" });
+  } catch (error) {
+    throw new PartError(PACK, "damaged", `it cannot be unpacked (${textOf(error)})`);
+  }
 }

@@ -40,7 +40,14 @@ async function openDatabase(version) {
       if (!request.result.objectStoreNames.contains(store)) request.result.createObjectStore(store);
     }
   };
-  const database = await outcome(request);
+  // A page that holds another version open, and does not let go of it, would keep us waiting.
+  const blocked = new Promise((_, reject) => {
+    request.onblocked = () => {
+      request.addEventListener("success", () => request.result.close());
+      reject(new Error(`the database ${DATABASE} is held open by another page`));
+    };
+  });
+  const database = await Promise.race([outcome(request), blocked]);
   database.onversionchange = () => database.close(); // never in the way of another tab
   if (STORES.every((store) => database.objectStoreNames.contains(store))) return database;
   database.close();

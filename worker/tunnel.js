@@ -4,7 +4,7 @@
  * @module
  */
 
-import { WorkerConnection } from "./connection.js";
+import { WorkerConnection, bootError } from "./connection.js";
 import { MixCookies } from "./cookies.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
@@ -144,12 +144,13 @@ export class MixTunnel extends Target {
     try {
       worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
     } catch (error) {
-      const failure = mixError("boot_failed", `the worker cannot be made: ${error}`, "boot");
+      const failure = bootError(`the worker cannot be made: ${error}`, "blocked");
       this.#failed(null, failure);
       throw failure;
     }
     const connection = new WorkerConnection(
       worker,
+      new URL("./worker.js", import.meta.url).href,
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
     );

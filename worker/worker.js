@@ -7,6 +7,7 @@
 
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
+import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
 import { createStorage } from "./storage.js";
 
@@ -43,4 +44,7 @@ async function boot() {
   post({ type: "booted" });
 }
 
-boot().catch((error) => post({ type: "boot-failed", message: `the tunnel's code did not start: ${error}` }));
+boot().catch((error) => {
+  const [message, reason] = error instanceof PartError ? [error.message, error.reason] : [textOf(error), null];
+  post({ type: "boot-failed", message: `the tunnel's code did not start: ${message}`, reason });
+});

@@ -1,4 +1,4 @@
-"""The host under CPython: asyncio transports, `websockets` for the gateway, `h11` for the directory."""
+"""The host under CPython: asyncio transports, `websockets` for the gateway, plain HTTP/1.1 for the directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import certifi
-import h11
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidURI
 from websockets.frames import Frame, Opcode
@@ -19,7 +18,9 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from ..errors import DirectoryError, TimeoutExpired
+from ..errors import DirectoryError, HttpError, TimeoutExpired
+from ..http.framing import open_body
+from ..http.reader import HeadReader
 from ..rand import RandomSource, SystemRandom
 from ..storage.files import FileVault
 from ..storage.vault import Vault
@@ -71,8 +72,8 @@ class CPythonHost:
                 return await self._get(url, max_bytes)
         except TimeoutError:
             raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
-        except h11.RemoteProtocolError as error:
-            raise DirectoryError(f"directory {url}: {error}", code="bad_response", phase="directory") from None
+        except HttpError as error:
+            raise DirectoryError(f"directory {url}: {error.message}", code="bad_response", phase="directory") from None
         except OSError as error:
             raise DirectoryError(f"directory {url}: {error}", code="unreachable", phase="directory") from None
 
@@ -82,32 +83,26 @@ class CPythonHost:
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         reader, writer = await asyncio.open_connection(host, port, ssl=self._tls if secure else None)
         try:
-            http = h11.Connection(h11.CLIENT)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            headers = [
-                ("Host", parts.netloc.rpartition("@")[2]),
-                ("Accept", "application/json"),
-                ("Connection", "close"),
-            ]
-            writer.write(http.send(h11.Request(method="GET", target=target, headers=headers)) or b"")
-            writer.write(http.send(h11.EndOfMessage()) or b"")
-            status, media_type, body = 0, "", bytearray()
-            while True:
-                event = http.next_event()
-                if event is h11.NEED_DATA:
-                    http.receive_data(await reader.read(_READ_SIZE))
-                elif isinstance(event, h11.Response):
-                    status = event.status_code
-                    values = [value for name, value in event.headers if name == b"content-type"]
-                    media_type = values[0].split(b";")[0].strip().lower().decode("ascii", "replace") if values else ""
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                    if len(body) > max_bytes:
-                        raise too_large(url, max_bytes)
-                elif isinstance(event, h11.EndOfMessage):
-                    return HttpAnswer(status, media_type, bytes(body))
-                elif isinstance(event, h11.ConnectionClosed):
-                    raise DirectoryError(f"directory {url}: connection closed", code="bad_response", phase="directory")
+            name = parts.netloc.rpartition("@")[2]
+            request = f"GET {target} HTTP/1.1\r\nHost: {name}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+            writer.write(request.encode("ascii"))
+            head, heads = None, HeadReader(secure=True)  # one that is cut is no answer
+            while head is None:
+                data = await reader.read(_READ_SIZE)
+                head = heads.feed(data) if data else heads.end()
+            framing = open_body("GET", head)
+            body = bytearray(framing.feed(heads.rest))
+            while not framing.over and len(body) <= max_bytes:
+                data = await reader.read(_READ_SIZE)
+                if data:
+                    body += framing.feed(data)
+                else:
+                    framing.end()
+            if len(body) > max_bytes:
+                raise too_large(url, max_bytes)
+            media_type = next((value for key, value in head.headers if key == "content-type"), "")
+            return HttpAnswer(head.status, media_type.split(";")[0].strip().lower(), bytes(body))
         finally:
             writer.close()
 

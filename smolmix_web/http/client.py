@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
@@ -11,14 +13,17 @@ from ..deadline import Clock, Deadline
 from ..dns import Resolver
 from ..errors import HttpError, SmolmixError
 from ..sockets import Net
+from .body import Body as ReadAhead
+from .body import Store
 from .connector import Connector, NetConnector
 from .cookies import CookieJar
-from .decoding import accept_encoding
+from .decoding import Decoder, accept_encoding, decoders
 from .exchange import Body, Exchange, Outgoing, Progress, ResponseHead
 from .headers import Headers, check_headers, get_all, with_credentials, with_defaults
 from .integrity import check_integrity
 from .pool import IDLE_SECONDS, PER_ORIGIN, TOTAL, Pool
 from .redirects import is_redirect, next_request
+from .replay import Again, KeptBody, Rewindable
 from .response import HttpResponse
 from .timeouts import Timeouts
 from .timings import Timings
@@ -30,10 +35,6 @@ Cookies = Literal["omit", "jar"]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
 _FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
-# Bytes of a redirect's own body worth reading to keep the connection.
-_DRAIN = 16_384
-# How often a request is sent again that the server has surely not acted on.
-_REPEATS = 2
 # What a body may unpack to unless told otherwise; one that is not coded has no limit.
 MAX_DECODED = 1 << 30
 
@@ -43,7 +44,8 @@ class HttpRequest:
     """One request. `body` is bytes, text (sent as UTF-8) or an async iterator of bytes.
 
     `content_length` is the length of a body that comes from an iterator, where it is known; else it is sent chunked.
-    A redirect that repeats the request needs such a body to have `rewind()`, which gives it from the beginning.
+    A redirect that repeats the request needs such a body to have `rewind()`, which gives it from the beginning; so
+    does a request that has to be sent again once more than 64 KiB of its body were taken.
     `timeout` in seconds is for everything up to the end of the body, in place of `timeouts.total`. `max_decoded` is
     how many bytes a coded body may unpack to. None for `timeouts`, `max_redirects`, `allow_insecure_redirects` and
     `max_decoded`: the client's. `on_upload` and `on_download` are called with the bytes of the body so far and the
@@ -125,6 +127,7 @@ class HttpClient:
         self.cookie_jar = cookie_jar
         self.timeouts = timeouts or Timeouts()
         self._clock: Clock = net
+        self._store = Store()
         self._max_decoded = max_decoded
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
@@ -153,25 +156,49 @@ class HttpClient:
                 async with Deadline(self._clock, checked.timeouts.request, "request"):
                     await self.cookie_jar.prepare()
             checked, exchange, head = await self._follow(checked, timings)
-        response = HttpResponse(
-            self._clock,
-            self._pool,
-            exchange,
+        response = self._response(checked, exchange, head, timings)
+        try:
+            # One turn: a body that is here already has given its connection back when the next request asks for one.
+            if response.bodiless:
+                await self._pool.drain(exchange)
+            else:
+                await asyncio.sleep(0)
+            if request.integrity:
+                await check_integrity(response, request.integrity)
+        except asyncio.CancelledError:
+            response.abort()
+            raise
+        return response
+
+    def _response(self, request: _Checked, exchange: Exchange, head: ResponseHead, timings: Timings) -> HttpResponse:
+        bodiless = head.length == 0
+        chain: list[Decoder] = []
+        body = None
+        spent = timings.since(self._clock.now())
+        if bodiless:
+            timings.end = spent
+        else:
+            if request.given.decode:
+                try:
+                    chain = decoders(get_all(head.headers, "content-encoding")) or []
+                except HttpError as error:
+                    self._pool.discard(exchange, error)
+                    raise
+            total = request.timeouts.total
+            left = None if total is None else max(0.0, total - spent)
+            body = ReadAhead(self._clock, self._pool, exchange, self._store, timings, left, total)
+        given = request.given
+        return HttpResponse(
             head,
-            url=str(checked.url),
-            redirected=checked.redirected,
-            total=total,
-            total_left=None if total is None else max(0.0, total - timings.since(self._clock.now())),
-            decode=request.decode,
-            max_decoded=self._max_decoded if request.max_decoded is None else request.max_decoded,
-            on_download=request.on_download,
+            body,
+            url=str(request.url),
+            redirected=request.redirected,
+            tls=exchange.connected.tls,
+            chain=chain,
+            max_decoded=self._max_decoded if given.max_decoded is None else given.max_decoded,
+            on_download=given.on_download,
             timings=timings,
         )
-        if response.bodiless:
-            await response.read_chunk()  # nothing is awaited; whoever does not read it holds no connection
-        if request.integrity:
-            await check_integrity(response, request.integrity)
-        return response
 
     def close(self, error: SmolmixError | None = None) -> None:
         """End all connections; requests under way fail with `error`."""
@@ -251,12 +278,10 @@ class HttpClient:
                     request.body,
                     allow_insecure=request.allow_insecure,
                 )
-                if following.url.origin == request.url.origin:
-                    await self._drain(exchange)
             except BaseException:
                 self._pool.discard(exchange)
                 raise
-            self._pool.discard(exchange)  # where it was not drained
+            await self._pool.drain(exchange)
             self.statistics.redirects += 1
             timings.next_hop(self._clock.now())
             request = replace(
@@ -268,16 +293,6 @@ class HttpClient:
                 content_length=request.content_length if following.body is not None else None,
                 redirected=True,
             )
-
-    async def _drain(self, exchange: Exchange) -> None:
-        """Read a short body away so that the connection can carry the next request."""
-        left = _DRAIN
-        while left > 0:
-            data = await exchange.read_body()
-            if not data:
-                self._pool.release(exchange)
-                return
-            left -= len(data)
 
     def _request_headers(self, request: _Checked) -> Headers:
         """The headers of one hop: here come the credentials of its URL and the cookies of the jar."""
@@ -291,41 +306,74 @@ class HttpClient:
             self.cookie_jar.take(request.url, get_all(head.headers, "set-cookie"))
 
     async def _exchange(self, request: _Checked, timings: Timings) -> tuple[Exchange, ResponseHead]:
-        """One request; again on another connection when the first proved stale, or the server did not act on it."""
+        """One request; again where its connection proved stale, or the server has not acted on it (`Again`)."""
+        body = request.body
+        kept = None
+        if body is not None and not isinstance(body, (bytes, Rewindable)):
+            body = kept = KeptBody(body)
         outgoing = Outgoing(
             request.method,
             request.url,
             self._request_headers(request),
-            request.body,
+            body,
             request.content_length,
             request.timeouts,
             timings,
-            request.given.on_upload,
+            _never_back(request.given.on_upload),
         )
-        repeats = 0
-        while True:
-            self.statistics.requests += 1
-            exchange = await self._pool.acquire(
-                request.url,
-                request.timeouts,
-                timings,
-                repeatable=outgoing.idempotent and outgoing.replayable,
-                fresh=repeats > 0,
-            )
-            self.statistics.reused += timings.reused
-            try:
-                head = await exchange.request(outgoing)
-            except BaseException as error:
-                self._pool.discard(exchange)
-                if not isinstance(error, SmolmixError) or repeats == _REPEATS or not outgoing.replayable:
+        reasons: Counter[Again] = Counter()
+        try:
+            while True:
+                self.statistics.requests += 1
+                exchange = await self._pool.acquire(
+                    request.url,
+                    request.timeouts,
+                    timings,
+                    careful=outgoing.careful,
+                    fresh=bool(reasons - Counter({Again.UNTOUCHED: reasons[Again.UNTOUCHED]})),
+                )
+                self.statistics.reused += timings.reused
+                outcome: SmolmixError | ResponseHead
+                try:
+                    outcome = await exchange.request(outgoing)
+                except SmolmixError as error:
+                    outcome = error
+                except BaseException:
+                    self._pool.discard(exchange)
                     raise
-                if not exchange.may_repeat(error, outgoing):
-                    raise
-                repeats += 1
-                self.statistics.retried += 1
-                continue
-            timings.ttfb = timings.since(self._clock.now())
-            return exchange, head
+                why = exchange.why_again(outcome, outgoing) if outgoing.replayable else None
+                if why is not None and reasons[why] < why.limit:
+                    self._pool.avoid(exchange, why)
+                    reasons[why] += 1
+                    self.statistics.retried += 1
+                    outgoing = outgoing.again()
+                    continue
+                if isinstance(outcome, SmolmixError):
+                    self._pool.discard(exchange)
+                    raise outcome
+                if kept is not None:
+                    kept.settle()
+                timings.ttfb = timings.since(self._clock.now())
+                return exchange, outcome
+        except BaseException:
+            if kept is not None:
+                kept.give_up()
+            raise
+
+
+def _never_back(progress: Progress | None) -> Progress | None:
+    """A request that is sent again does not count its body down."""
+    if progress is None:
+        return None
+    most = 0
+
+    def report(count: int, total: int | None) -> None:
+        nonlocal most
+        if count > most:
+            most = count
+            progress(count, total)
+
+    return report
 
 
 def _method(text: str) -> str:

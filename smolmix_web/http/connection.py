@@ -14,10 +14,12 @@ from ..deadline import Clock, Watchdog
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
 from ..sockets import ByteStream
 from .connector import Connected
-from .exchange import PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces
+from .exchange import PIECE, Outgoing, ResponseHead, over_on_failure, pieces
 from .framing import Body, open_body
 from .headers import Headers
+from .keepalive import announced
 from .reader import HeadReader
+from .replay import LATE_SECONDS, Again, lost
 from .timeouts import Timeouts
 
 _UNSAFE = re.compile(r"[\x00\r\n]")
@@ -35,17 +37,22 @@ class HttpConnection:
         self.connected = connected
         self.stream: ByteStream = connected.stream
         self.received_any = False  # of the present exchange
+        self.wanted = False
         self.idle_since = clock.now()
+        self.round_trip = connected.connect_seconds or 0.0  # the shortest that was seen
+        self.keep_alive: float | None = None  # s idle, as the server last said
         self._watchdog = Watchdog(clock, self.stream.abort)
         self._clock = clock
         self._timeouts = Timeouts()
         self._upload: asyncio.Task[None] | None = None
         self._upload_error: BaseException | None = None
         self._exchanges = 0
+        self._began = clock.now()  # the present exchange
         self._sent = False  # the whole request
         self._body: Body | None = None  # of the response, once its header is there
         self._held = b""  # what came with the header
         self._dead = False
+        self._aborted: SmolmixError | None = None
 
     @property
     def reusable(self) -> bool:
@@ -70,6 +77,7 @@ class HttpConnection:
         On any error the connection is dead.
         """
         self._exchanges += 1
+        self._began = self._clock.now()
         self.received_any = self._sent = False
         self._body = None
         self._timeouts = request.timeouts
@@ -83,7 +91,7 @@ class HttpConnection:
             fields.append(("Content-Length", str(request.content_length)))
         elif body is not None:
             fields.append(("Transfer-Encoding", "chunked"))
-        out = _request_head(request.method, request.url.target, fields)
+        out = request_head(request.method, request.url.target, fields)
         inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
         if inline:
             out += body if isinstance(body, bytes) else b""
@@ -95,7 +103,12 @@ class HttpConnection:
             self._all_sent(request)
         else:
             self._upload = asyncio.create_task(self._send_body(request))
+        sent = self._clock.now()
         response = await self._read_head(request)
+        if inline:
+            waited = self._clock.now() - sent
+            self.round_trip = min(self.round_trip, waited) if self.round_trip else waited
+        self.keep_alive = announced(response.headers)
         if self._upload is None:
             self._watchdog.pause()
         return response
@@ -153,7 +166,7 @@ class HttpConnection:
     async def read_body(self) -> bytes:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the connection is dead."""
         if self._dead:
-            raise StateError("the response was aborted")
+            raise self._aborted or StateError("the response was aborted")
         if self._body is None:
             return b""
         try:
@@ -172,9 +185,19 @@ class HttpConnection:
             await self._end_of_body()
         return data
 
-    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
-        """The server had closed a connection that lay idle, which it may do at any time (RFC 9112 9.3.1)."""
-        return self._exchanges > 1 and request.idempotent and not self.received_any and lost(error)
+    @property
+    def uploading(self) -> bool:
+        return self._upload is not None
+
+    def why_again(self, outcome: BaseException | ResponseHead, request: Outgoing) -> Again | None:
+        """A server may end a connection that lies idle at any time (RFC 9112 9.3.1), with a 408 or without a word."""
+        used = self._exchanges > 1
+        if isinstance(outcome, ResponseHead):
+            if outcome.status == 421:
+                return Again.MISDIRECTED
+            return Again.TIMED_OUT if outcome.status == 408 and used else None
+        early = request.idempotent or self._clock.now() - self._began <= LATE_SECONDS
+        return Again.LOST if used and early and not self.received_any and lost(outcome) else None
 
     async def _end_of_body(self) -> None:
         if self._upload is not None:
@@ -208,6 +231,7 @@ class HttpConnection:
     def abort(self, error: SmolmixError | None = None) -> None:
         """Free the flow at once; idempotent."""
         self._dead = True
+        self._aborted = self._aborted or error
         self._watchdog.stop()
         if self._upload is not None:
             self._upload.cancel()
@@ -226,7 +250,7 @@ class HttpConnection:
             self.stream.abort(error)
 
 
-def _request_head(method: str, target: str, fields: Headers) -> bytes:
+def request_head(method: str, target: str, fields: Headers) -> bytes:
     """Names as the caller wrote them. Everything was checked before; a line break that got here stops here."""
     if _UNSAFE_TARGET.search(target) or any(_UNSAFE.search(name + value) for name, value in fields):
         raise HttpError("the request is not valid HTTP", code="bad_request", phase="request")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..dial import Connected, Dialer
 from ..dns import ServerAddress
-from ..errors import ConnectionAborted, ConnectionReset, DnsError, HttpError, SmolmixError
+from ..errors import DnsError, SmolmixError
 from ..sockets import Net
 from ..tls import TlsOptions
 from .client import HttpClient, HttpRequest
@@ -52,14 +52,6 @@ class DnsOverHttps:
         way = self._way(server)
         way.busy += 1
         try:
-            try:
-                return await self._post(way.client, server, query)
-            except (ConnectionReset, ConnectionAborted):
-                pass
-            except HttpError as error:
-                if error.code != "empty_response":
-                    raise
-            # A server may close a connection that lies idle just when it is used again; a question may be repeated.
             return await self._post(way.client, server, query)
         finally:
             way.busy -= 1

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..deadline import Clock, Watchdog
 from ..dial import Connected
-from ..errors import ConnectionAborted, ConnectionReset, HttpError, SmolmixError
+from ..errors import HttpError, SmolmixError
 from .headers import Headers
 from .reader import MAX_FIELDS
+from .replay import IDEMPOTENT, KEPT, Again, KeptBody, Rewindable
 from .timeouts import Timeouts
 from .timings import Timings
 from .url import Url
@@ -20,14 +21,7 @@ Body = bytes | AsyncIterator[bytes] | None
 Progress = Callable[[int, int | None], None]
 
 PIECE = 65_536
-IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
-
-
-@runtime_checkable
-class Rewindable(Protocol):
-    """A body from an iterator that can be had again; what was taken of it before does not matter."""
-
-    def rewind(self) -> AsyncIterator[bytes]: ...
+AHEAD = 65_536  # bytes of a body that are taken before anybody reads it; one piece more may be
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,18 @@ class Outgoing:
     @property
     def replayable(self) -> bool:
         """The body can be sent a second time."""
-        return self.body is None or isinstance(self.body, bytes)
+        if isinstance(self.body, KeptBody):
+            return self.body.whole
+        return self.body is None or isinstance(self.body, (bytes, Rewindable))
+
+    @property
+    def careful(self) -> bool:
+        """The body may grow too long to be sent a second time: it takes no connection that may be ending."""
+        return isinstance(self.body, KeptBody) and (self.content_length is None or self.content_length > KEPT)
+
+    def again(self) -> Outgoing:
+        """The same with the body from its beginning."""
+        return replace(self, body=self.body.rewind()) if isinstance(self.body, Rewindable) else self
 
     def sent(self, clock: Clock) -> None:
         """All of the request is on its way."""
@@ -79,6 +84,12 @@ class Exchange(Protocol):
     protocol: str
     connected: Connected
     received_any: bool  # of the answer
+    wanted: bool  # somebody waits for the body; else it is read ahead, and no more is asked for than there is room
+
+    @property
+    def uploading(self) -> bool:
+        """The request's body is still being sent."""
+        ...
 
     @property
     def truncated(self) -> bool:
@@ -88,7 +99,7 @@ class Exchange(Protocol):
     async def request(self, request: Outgoing) -> ResponseHead:
         """Send the request and return the final response's header; a long body is still sent meanwhile.
 
-        After an error only `may_repeat` and `abort` make sense.
+        After an error only `why_again` and `abort` make sense.
         """
         ...
 
@@ -96,8 +107,8 @@ class Exchange(Protocol):
         """The next piece of the body as it was transferred; `b""` at its end."""
         ...
 
-    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
-        """After `request` failed: the server has not acted on it, or it does not matter that it may have."""
+    def why_again(self, outcome: BaseException | ResponseHead, request: Outgoing) -> Again | None:
+        """Whether a request that came to this should be sent again, given that its body can be had again."""
         ...
 
     def abort(self, error: SmolmixError | None = None) -> None:
@@ -118,13 +129,6 @@ def over_on_failure(exchange: Exchange) -> Iterator[None]:
     except BaseException:
         exchange.abort()
         raise
-
-
-def lost(error: BaseException) -> bool:
-    """The connection went away without an answer: what a server does that closes while a request is on its way."""
-    return isinstance(error, (ConnectionReset, ConnectionAborted)) or (
-        isinstance(error, HttpError) and error.code == "empty_response"
-    )
 
 
 def too_many_headers() -> HttpError:

@@ -5,8 +5,9 @@ stream does (`http2_stream.py`) goes through the methods here, which never wait,
 be cancelled at any point without tearing a frame apart.
 
 Flow control follows the readers. A stream begins with a window of `STREAM_WINDOW` bytes, which is opened again as its
-body is read, and wider each time the reader has taken all there is. The connection's window is many times wider, so
-readers that stand still stop their own streams and not the others; it bounds what is kept for all of them together.
+body is read, and wider each time the reader has taken all there is. The connection's window has room for those of all
+streams, so readers that stand still stop their own streams and never the others; it bounds what is kept for all of
+them together. A stream that has ended and was not read holds its place until it is.
 
 Imported only when a server has negotiated HTTP/2.
 """
@@ -29,16 +30,17 @@ from ..dial import Connected
 from ..errors import ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from .headers import Headers
 from .http2_frames import DATA, GOAWAY, RESET_LENGTH, RST_STREAM, FrameSplitter, goaway_of, malformed, stream_of
-from .http2_stream import STREAM_WINDOW, Http2Stream
+from .http2_stream import QUIET_SECONDS, STREAM_WINDOW, Http2Stream
 from .reader import MAX_HEAD
 
-CONNECTION_WINDOW = 8 * 1024 * 1024
 MAX_STREAMS = 128  # at once, also where the server allows more
+LENT = 8 * 1024 * 1024  # bytes by which the windows of streams may be wider, all together
+CREDIT = 1024 * 1024  # bytes that were read, and are given back to the connection's window at once
+CONNECTION_WINDOW = MAX_STREAMS * STREAM_WINDOW + LENT + 4 * CREDIT  # padding and what was reset is in it too
 STREAMS_BEFORE_SETTINGS = 100  # until the server has said how many (RFC 9113 6.5.2: it should allow no less)
 LAST_STREAM_ID = (1 << 30) - 1
 
 WRITE_AHEAD = 65_536  # bytes waiting to be written, beyond which a peer is not read that only makes us answer
-QUIET_SECONDS = 15.0  # without a byte from the peer: a ping goes along with the next request
 PING_SECONDS = 20.0  # for anything to come back
 CLOSE_SECONDS = 5.0  # for the goodbye to be written
 
@@ -60,6 +62,10 @@ class Http2Connection:
         self._streams_opened = 0
         self._reserved: set[Http2Stream] = set()  # open, or about to be
         self._by_id: dict[int, Http2Stream] = {}
+        self._unread: set[Http2Stream] = set()  # ended, and not yet read
+        self._lent = 0
+        self.stalled: set[Http2Stream] = set()  # nobody reads them
+        self.round_trip = connected.connect_seconds or 0.0
         self._splitter = FrameSplitter()
         self._settled = False  # the server's SETTINGS are here
         self._draining: str | None = None  # no new streams: the name of an error code
@@ -105,11 +111,23 @@ class Http2Connection:
         if not self.usable:
             return 0
         allowed = self._h2.remote_settings.max_concurrent_streams if self._settled else STREAMS_BEFORE_SETTINGS
-        return max(0, min(allowed, MAX_STREAMS) - len(self._reserved))
+        return max(0, min(allowed, MAX_STREAMS - len(self._unread)) - len(self._reserved))
+
+    @property
+    def stuck(self) -> bool:
+        """Of the places for streams most are held by bodies that nobody reads."""
+        return 2 * len(self.stalled) >= len(self._reserved) + len(self._unread)
+
+    @property
+    def usable_until_the_end(self) -> bool:
+        """The server has not announced that it would end the connection."""
+        return self._draining is None
 
     def open(self) -> Http2Stream:
         """One stream for one exchange; only where there is `capacity`."""
         stream = Http2Stream(self, reused=self._streams_opened > 0)
+        if not self._reserved:
+            stream.idle_before = self.idle_since
         self._streams_opened += 1
         self._reserved.add(stream)
         return stream
@@ -181,7 +199,7 @@ class Http2Connection:
     def credit(self, size: int) -> None:
         """So many bytes of bodies were read or thrown away: room in the connection's window."""
         self._credit += size
-        if self._credit >= CONNECTION_WINDOW // 8 and not self.over:
+        if self._credit >= CREDIT and not self.over:
             self._h2.increment_flow_control_window(self._credit)
             self._credit = 0
             self._flush()
@@ -191,6 +209,12 @@ class Http2Connection:
         if not self.over:
             self._h2.increment_flow_control_window(size, stream_id)
             self._flush()
+
+    def lend(self, size: int) -> int:
+        """How much of `size` the window of a stream may grow; it comes back when the stream is over and read."""
+        size = min(size, LENT - self._lent)
+        self._lent += size
+        return size
 
     def reset(self, stream_id: int) -> None:
         """RST_STREAM: this side wants no more of the stream. What still arrives of it is thrown away."""
@@ -206,6 +230,17 @@ class Http2Connection:
             if stream.id is not None:
                 del self._by_id[stream.id]
             self.idle_since = self.clock.now()
+            if stream.has_unread:
+                self._unread.add(stream)
+            else:
+                self._lent -= stream.lent
+            self._on_change()
+
+    def drained(self, stream: Http2Stream) -> None:
+        """All of a stream that had ended is read, or thrown away."""
+        if stream in self._unread:
+            self._unread.discard(stream)
+            self._lent -= stream.lent
             self._on_change()
 
     # -- writing ------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import PIECE, Outgoing, ResponseHead, lost, over_on_failure, pieces, too_many_headers
+from .exchange import AHEAD, PIECE, Outgoing, ResponseHead, over_on_failure, pieces, too_many_headers
 from .framing import body_length
 from .headers import Headers
 from .reader import MAX_FIELDS, MAX_INFORMATIONAL
+from .replay import LATE_SECONDS, Again, lost
 from .timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 STREAM_WINDOW = 256 * 1024  # bytes, to begin with
 STREAM_WINDOW_MAX = 2 * 1024 * 1024
 WRITE_AHEAD = 32_768  # bytes of all streams waiting to be written, beyond which an upload waits
-# A request that must not be sent twice goes only where the server has been heard of this shortly before.
+QUIET_SECONDS = 15.0  # without a byte from the peer: a ping goes along with the next request
+# A request that cannot be sent twice goes only where the server has been heard of this shortly before.
 FRESH_SECONDS = 4.0
 
 
@@ -38,7 +40,11 @@ class Http2Stream:
         self.reused = reused
         self.id: int | None = None
         self.received_any = False
+        self.wanted = False
+        self.idle_before: float | None = None  # since when its connection lay idle, where it did
+        self._began = session.clock.now()
         self._unprocessed = False  # the server has not acted on it, as it says or because nothing was sent
+        self._closed_silently = False  # the connection ended, and the server had said nothing about this stream
         self._watchdog = Watchdog(session.clock, self.abort)
         self._timeouts = Timeouts()
         self._method = ""
@@ -65,7 +71,9 @@ class Http2Stream:
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         self._watchdog.start(self._timeouts.request, "request")
-        if not request.idempotent and not self.session.heard_within(FRESH_SECONDS):
+        # What is sent to a server that is gone without a word is not sent again, unless it may be done twice.
+        silence = FRESH_SECONDS if request.careful else QUIET_SECONDS
+        if (request.careful or not request.idempotent) and not self.session.heard_within(silence):
             self.session.ping()
             while not self.session.heard_within(FRESH_SECONDS):
                 await self._wait()
@@ -162,14 +170,28 @@ class Http2Stream:
         self._unread -= size
         self.session.credit(size)
         self._to_return += size
-        if self._to_return >= self._window // 4 and not self._ended:
+        # What is read ahead for nobody opens no window.
+        kept_back = self._window // 4 if self.wanted else self._window // 4 + AHEAD + 1
+        if self._to_return >= kept_back and not self._ended:
             assert self.id is not None
             # Only a reader that has taken all there is gets a wider window: it waits for the network.
-            grow = 0 if self._unread else min(self._window, STREAM_WINDOW_MAX - self._window)
+            grow = min(self._window, STREAM_WINDOW_MAX - self._window) if self.wanted and not self._unread else 0
+            grow = self.session.lend(grow)
             self.session.widen(self.id, self._to_return + grow)
             self._window += grow
             self._to_return = 0
+        if self._ended and not self._chunks:
+            self.session.drained(self)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def has_unread(self) -> bool:
+        return bool(self._chunks)
+
+    @property
+    def lent(self) -> int:
+        """By how much its window is wider than those of all."""
+        return self._window - STREAM_WINDOW
 
     async def _wait(self) -> None:
         """Until something has changed; raises what has ended the stream."""
@@ -182,8 +204,19 @@ class Http2Stream:
         if self._error is not None:
             raise self._error
 
-    def may_repeat(self, error: BaseException, request: Outgoing) -> bool:
-        return self._unprocessed or (self.reused and request.idempotent and not self.received_any and lost(error))
+    @property
+    def uploading(self) -> bool:
+        return self._upload is not None
+
+    def why_again(self, outcome: BaseException | ResponseHead, request: Outgoing) -> Again | None:
+        if isinstance(outcome, ResponseHead):  # 408 says nothing about a connection here
+            return Again.MISDIRECTED if outcome.status == 421 else None
+        if self._unprocessed:
+            return Again.UNTOUCHED
+        if not self.reused or self.received_any or not lost(outcome):
+            return None
+        early = self._closed_silently and self.session.clock.now() - self._began <= LATE_SECONDS
+        return Again.LOST if request.idempotent or early else None
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Reset the stream; the connection lives on. Idempotent."""
@@ -192,6 +225,7 @@ class Http2Stream:
         self._chunks.clear()
         unread, self._unread = self._unread, 0
         self._close()
+        self.session.drained(self)
         if unread:
             self.session.credit(unread)
 
@@ -266,6 +300,8 @@ class Http2Stream:
     def connection_ended(self, error: SmolmixError | None) -> None:
         """No error: the byte stream ended, in order."""
         self._unprocessed = self.id is None
+        broke = error is None or (isinstance(error, ConnectionReset) and error.reason is None)
+        self._closed_silently = broke and self.session.usable_until_the_end
         if error is None and self._head is None:
             error = HttpError("the server closed the connection without an answer", code="empty_response")
         elif error is None:

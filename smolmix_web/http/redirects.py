@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import HttpError
-from .exchange import Body, ResponseHead, Rewindable
+from .exchange import Body, ResponseHead
 from .headers import BODY_HEADERS, CREDENTIALS, Headers, get_all, without
+from .replay import Rewindable
 from .url import Url, join_url
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})

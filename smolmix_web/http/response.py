@@ -1,17 +1,16 @@
-"""A response whose body is read as it arrives: nothing is fetched from the network before the reader asks for it."""
+"""A response as its reader has it: the header, and the body decoded piece by piece as it is asked for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from ..deadline import Clock, TimerHandle, expired
 from ..errors import Cancelled, HttpError, SmolmixError, StateError
+from .body import Body
 from .connector import TlsInfo
-from .decoding import Decoder, Work, decode_through, decoders
-from .exchange import Exchange, Progress, ResponseHead
+from .decoding import Decoder, Work, decode_through
+from .exchange import Progress, ResponseHead
 from .headers import Headers, content_length, get_all
-from .pool import Pool
 from .timings import Timings
 
 MAX_READ = 256 * 1024 * 1024
@@ -21,48 +20,40 @@ class HttpResponse:
     """`status`, `reason`, `headers` as received (a list of pairs, names in lower case), final `url`, and the body.
 
     `bodiless`: there is no body by the rules of HTTP. Else the response is an async iterator of decoded `bytes`, to be
-    read once: `async for`, or `read()`. One that is not read to its end holds its connection; call `abort()`.
-    `truncated` after that: the end of the connection ended the body, as HTTP allows, but TLS without its closing
+    read once: `async for`, or `read()`. A short body arrives whether it is read or not; a long one holds its connection
+    until it is read to its end, or given up: by `abort()`, or when nobody refers to the response any more.
+    `truncated` after its end: the end of the connection ended the body, as HTTP allows, but TLS without its closing
     message: whoever is on the way may have cut it.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        pool: Pool,
-        exchange: Exchange,
         head: ResponseHead,
+        body: Body | None,
         *,
         url: str,
         redirected: bool,
-        total_left: float | None,
-        total: float | None,
-        decode: bool,
+        tls: TlsInfo | None,
+        chain: list[Decoder],
         max_decoded: int,
         on_download: Progress | None,
         timings: Timings,
     ) -> None:
+        """`body` None: there is none. `chain`: what decodes it, outermost first."""
         self.status = head.status
         self.reason = head.reason
         self.headers: Headers = head.headers
         self.http_version = head.http_version
         self.url = url
         self.redirected = redirected
-        self.tls: TlsInfo | None = exchange.connected.tls
+        self.tls = tls
         self.timings = timings
         self.truncated = False
-        self._clock = clock
-        self._pool = pool
-        self._exchange: Exchange | None = exchange
+        self.bodiless = body is None
+        self._body = body
+        self._ended = body is None
         self._error: SmolmixError | None = None
-        self._chain: list[Decoder] = []
-        self.bodiless = head.length == 0
-        if decode and not self.bodiless:
-            try:
-                self._chain = decoders(get_all(head.headers, "content-encoding")) or []
-            except HttpError as error:
-                pool.discard(exchange, error)
-                raise
+        self._chain = chain
         self._max_decoded = max_decoded
         self._decoded_size = 0
         self._work = Work()
@@ -71,9 +62,6 @@ class HttpResponse:
         self._total = head.length
         self._decoded: Iterator[bytes] | None = None
         self._reading = False
-        self._timer: TimerHandle | None = None
-        if total is not None and total_left is not None:
-            self._timer = clock.call_later(total_left, lambda: self.abort(expired("total", total)))
 
     def header(self, name: str) -> str | None:
         """The values of a header joined by `, `; None when it is absent."""
@@ -83,7 +71,7 @@ class HttpResponse:
     @property
     def finished(self) -> bool:
         """The body was read to its end, or the response aborted: no connection is held."""
-        return self._exchange is None
+        return self._ended or self._error is not None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -103,6 +91,8 @@ class HttpResponse:
             return await self._next_chunk()
         except BaseException as error:
             self.abort(error if isinstance(error, SmolmixError) else None)
+            if self._body is not None and isinstance(error, HttpError):
+                self._body.distrust()
             raise
         finally:
             self._reading = False
@@ -123,10 +113,10 @@ class HttpResponse:
                         raise _too_large(f"the body unpacks to more than {self._max_decoded} bytes")
                     return chunk
                 self._decoded = None
-            if self._exchange is None:
+            if self._ended or self._body is None:
                 return b""
             try:
-                data = await self._exchange.read_body()
+                data = await self._body.read()
             except HttpError as error:
                 if not self._complete_all_the_same(error):
                     raise
@@ -137,9 +127,8 @@ class HttpResponse:
                     self._on_download(self._received, self._total)
                 self._decoded = decode_through(self._chain, data, self._work)
                 continue
-            self.timings.end = self.timings.since(self._clock.now())
-            self.truncated = self._exchange.truncated
-            self._release()
+            self.truncated = self._body.truncated
+            self._ended = True
 
     def _complete_all_the_same(self, error: HttpError) -> bool:
         """Some servers give the length before coding: browsers take a body that ends exactly there as whole."""
@@ -163,24 +152,18 @@ class HttpResponse:
         self._decoded = chunks
         self._decoded_size = 0
 
-    def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._exchange is not None:
-            exchange, self._exchange = self._exchange, None
-            self._pool.release(exchange)
-
     def abort(self, error: SmolmixError | None = None) -> None:
         """Give the body up; the flow is freed at once. A reader gets `error`, by default `Cancelled`. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._exchange is None:
+        if self.finished:
             return
         self._error = error or Cancelled("the response was aborted", phase="body")
-        exchange, self._exchange = self._exchange, None
-        self._pool.discard(exchange, self._error)
+        self._decoded = None
+        if self._body is not None:
+            self._body.abort(self._error)
+
+    def __del__(self) -> None:
+        if self._body is not None:
+            self._body.abandon()
 
 
 def _too_large(message: str) -> HttpError:

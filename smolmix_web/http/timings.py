@@ -11,7 +11,7 @@ class Timings:
     """Seconds since the call for `request_sent`, `ttfb` and `end`; durations otherwise. None: did not happen (yet).
 
     After redirects all but `end`, `ttfb` and `request_sent` are those of the last hop, which began after `redirect`
-    seconds. `end` is set when the body was read to its end.
+    seconds. `end` is set when the end of the body has arrived.
     """
 
     began: InitVar[float]  # on the clock of whoever measures

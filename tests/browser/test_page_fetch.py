@@ -189,6 +189,22 @@ async def test_a_body_that_nobody_reads_does_not_flow(shared: ApiPage) -> None:
     assert grown < 16_000_000 and left == 0
 
 
+@pytest.mark.feature("Fetch", "a body that nobody reads keeps no other request waiting")
+async def test_bodies_that_nobody_reads_keep_nobody_waiting(shared: ApiPage) -> None:
+    """Sixty short ones and eight long ones over one HTTP/1.1 origin, all unread; then they are read after all."""
+    last, short, long, left = await shared.run(
+        """const many = (count, size) => Promise.all(Array.from({length: count}, () =>
+          api.mixFetch(`http://origin.test/bytes/${size}`)));
+        const short = await many(60, 2000);
+        const long = await many(8, 400000);
+        const size = async (response) => (await response.arrayBuffer()).byteLength;
+        const last = await size(await api.mixFetch("http://origin.test/bytes/10"));
+        const sizes = [new Set(await Promise.all(short.map(size))), new Set(await Promise.all(long.map(size)))];
+        return [last, [...sizes[0]], [...sizes[1]], await idle(await api.getMixTunnel())];"""
+    )
+    assert (last, short, long, left) == (10, [2000], [400_000], 0)
+
+
 @pytest.mark.feature("Fetch", "streams as bodies, with or without duplex; a Request's body")
 async def test_streaming_upload(shared: ApiPage) -> None:
     got = await shared.run(

@@ -240,18 +240,6 @@ async def test_the_exit(fresh: ApiPage, session: Session, fault: str) -> None:
     assert (failure.code, failure.phase) == (code, "exit")
 
 
-async def test_a_worker_that_does_not_load(fresh: ApiPage, session: Session) -> None:
-    await fresh.page.route("**/smolmix/worker.js", lambda route: route.fulfill(status=404, body="gone"))
-    failure = await refused(fresh)
-    assert failure.code == "worker_crashed"
-    await fresh.page.unroute("**/smolmix/worker.js")
-    await fresh.page.route("**/pyodide/python.zst", lambda route: route.fulfill(status=500))
-    failure = await refused(fresh)
-    assert failure.code == "boot_failed" and "python.zst" in failure.message and "500" in failure.message
-    await fresh.page.unroute("**/pyodide/python.zst")
-    await fresh.set_up()
-
-
 async def test_a_crash_of_the_worker(fresh: ApiPage, session: Session) -> None:
     """An error that nobody catches in the worker rejects everything pending; then the page may set up again."""
     await fresh.set_up()

@@ -61,7 +61,7 @@ def distribution_with(folder: Path, wheels: list[Path]) -> Path:
         name, version = wheel.name.split("-")[:2]
         name = name.lower().replace("_", "-")
         lock["packages"][name] = {
-            **lock["packages"]["h11"],
+            **lock["packages"]["certifi"],
             "name": name,
             "version": version,
             "file_name": wheel.name,

@@ -351,6 +351,7 @@ async def ends_with_a_type(server: BadServer) -> None:
         assert 200 <= response.status <= 999 and isinstance(body, bytes) and response.finished
     except SmolmixError as error:
         assert error.code != "internal" and error.phase is not None
+        await asyncio.sleep(0)
         assert server.client.connection_count == 0 and server.connector.open_count == 0
     assert clock.now() - before <= 600
     server.client.close()

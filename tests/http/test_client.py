@@ -392,27 +392,6 @@ def test_a_stale_connection_is_tried_again_once(how: str) -> None:
 
 
 @virtual
-async def test_a_post_is_not_sent_twice() -> None:
-    client, connector, seen = await stale_client("eof")
-    with pytest.raises(HttpError) as caught:
-        await get(client, method="POST", body=b"order")
-    assert caught.value.code == "empty_response"
-    assert len(seen) == 2 and len(connector.near) == 1
-
-
-@virtual
-async def test_a_post_avoids_a_connection_that_was_idle_for_long() -> None:
-    client, connector = client_for(HttpServer(hello))
-    await get(client)
-    await asyncio.sleep(2)
-    await get(client, method="POST", body=b"x")
-    assert len(connector.near) == 1
-    await asyncio.sleep(20)
-    await get(client, method="POST", body=b"x")
-    assert len(connector.near) == 2
-
-
-@virtual
 async def test_a_fresh_connection_that_fails_is_not_tried_again() -> None:
     client, connector = raw_client(canned(b""))
     with pytest.raises(HttpError):

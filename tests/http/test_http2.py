@@ -13,9 +13,10 @@ from h2.settings import Settings
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
-from smolmix_web.http.http2 import CONNECTION_WINDOW, QUIET_SECONDS
+from smolmix_web.http.http2 import CONNECTION_WINDOW, MAX_STREAMS
 from smolmix_web.http.http2_frames import RST_STREAM
-from smolmix_web.http.http2_stream import STREAM_WINDOW, STREAM_WINDOW_MAX
+from smolmix_web.http.http2_stream import QUIET_SECONDS, STREAM_WINDOW, STREAM_WINDOW_MAX
+from smolmix_web.http.replay import KEPT
 from tests.http2_server import Http2Connector, Http2Server, Http2Session
 from tests.http_server import Answer, HttpServer, Request
 from tests.virtual_loop import virtual
@@ -312,13 +313,19 @@ async def test_a_reader_that_stands_still_stops_its_own_stream_only() -> None:
 @FLOW
 @virtual
 async def test_all_streams_together_keep_a_bounded_number_of_bytes() -> None:
-    server = Http2Server(lambda r: Answer(body=bytes(1_000_000)))
-    client, _ = world(server)
-    held = [await start(client) for _ in range(60)]
+    server = Http2Server(lambda r: Answer(body=bytes(1_000_000) if r.target == "/" else b"small"), max_streams=1000)
+    client, _ = world(server, total=1)
+    held = [await start(client) for _ in range(MAX_STREAMS - 1)]
     await asyncio.sleep(10)
-    assert sum(server.sessions[0].sent.values()) == CONNECTION_WINDOW
+    assert sum(server.sessions[0].sent.values()) == len(held) * STREAM_WINDOW < CONNECTION_WINDOW
+    assert [await get(client, "https://a.test/small") for _ in range(20)] == [(200, b"small")] * 20
+    held.append(await start(client))
+    waits = asyncio.create_task(get(client, "https://a.test/small"))  # every place is taken by what nobody reads
+    await asyncio.sleep(10)
+    assert not waits.done()
     sizes = await asyncio.gather(*(response.read() for response in held))
     assert {len(body) for body in sizes} == {1_000_000}
+    assert await waits == (200, b"small") and len(server.sessions) == 1
 
 
 @FLOW
@@ -485,13 +492,17 @@ async def test_goaway_lets_streams_finish_and_repeats_the_others() -> None:
 
 @GOAWAY
 @virtual
-async def test_a_streamed_body_is_not_sent_twice() -> None:
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"once"
+async def test_a_streamed_body_is_sent_twice_only_where_all_of_it_was_kept() -> None:
+    async def stream(size: int) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield bytes(size)
 
     client, connector = world(Goodbye(at=1, last=0).server)
+    assert await get(client, method="POST", body=stream(KEPT // 4)) == (200, b"/")
+    assert len(connector.near) == 2
+    client, connector = world(Goodbye(at=1, last=0).server)
     with pytest.raises(ConnectionReset) as caught:
-        await get(client, method="POST", body=stream())
+        await get(client, method="POST", body=stream(KEPT // 4 + 1))
     assert caught.value.reason == "no_error"
     assert len(connector.near) == 1
 

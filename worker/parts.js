@@ -1,0 +1,192 @@
+/**
+ * The worker's own files: had whole and of the right kind, or an error that names the file and the reason.
+ *
+ * What a browser says of a file that it does not get is "Failed to fetch", and of one that is a web page instead "Unexpected
+ * token '<'". Users see these with a wrong path, a server that answers everything with its start page, or a
+ * Content-Security-Policy; so each failure is looked into before it is told.
+ *
+ * @module
+ */
+
+/** Time for events of the Content-Security-Policy, which come after the failure, and for looking into one. */
+const VIOLATION_MS = 100;
+const LOOK_MS = 1_000;
+const MAX_REFUSALS = 64;
+const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+/** @typedef {"missing" | "unavailable" | "unreachable" | "blocked" | "wrong_type" | "damaged" | "unsupported"} PartReason */
+
+/** A file of the tunnel's code cannot be used. */
+export class PartError extends Error {
+  /** @param {string} file @param {PartReason} reason @param {string} text */
+  constructor(file, reason, text) {
+    super(`${file}: ${text}`);
+    this.name = "PartError";
+    this.reason = reason;
+  }
+}
+
+/** What the Content-Security-Policy has refused since the start of this code, by address. @type {Map<string, string>} */
+const refusals = new Map();
+globalThis.addEventListener?.("securitypolicyviolation", (event) => {
+  const { disposition, blockedURI, effectiveDirective } = /** @type {SecurityPolicyViolationEvent} */ (event);
+  if (disposition === "enforce" && refusals.size < MAX_REFUSALS) refusals.set(blockedURI, effectiveDirective);
+});
+
+/** @param {string} url @returns {string} the end of a path, as people know the file */
+const nameOf = (url) => new URL(url).pathname.split("/").slice(-2).join("/");
+
+/** @param {number} milliseconds @returns {Promise<void>} */
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/**
+ * @param {string} url
+ * @returns {Promise<PartError | null>} what the policy says of this address
+ */
+async function refusal(url) {
+  await pause(VIOLATION_MS);
+  // Of another origin a page is told the origin alone.
+  const directive = refusals.get(url) ?? refusals.get(new URL(url).origin);
+  return directive === undefined
+    ? null
+    : new PartError(nameOf(url), "blocked", `the page's Content-Security-Policy forbids it (${directive})`);
+}
+
+/**
+ * @param {string} url
+ * @param {RequestInit} [init]
+ * @returns {Promise<Response>} one that is there
+ */
+export async function fetchPart(url, init) {
+  let response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    throw (await refusal(url)) ?? new PartError(nameOf(url), "unreachable", `it could not be fetched (${textOf(error)})`);
+  }
+  if (!response.ok) {
+    const reason = response.status === 404 || response.status === 410 ? "missing" : "unavailable";
+    throw new PartError(nameOf(url), reason, `HTTP status ${response.status}`);
+  }
+  return response;
+}
+
+/**
+ * The whole of a file.
+ * @param {string} url
+ * @param {number[]} magic bytes that it begins with
+ * @param {string} kind what it has to be
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+export async function fetchBytes(url, magic, kind) {
+  const response = await fetchPart(url);
+  const bytes = await bytesOf(response);
+  if (!magic.every((byte, at) => bytes[at] === byte)) throw wrongType(response, kind);
+  return bytes;
+}
+
+/** @param {Response} response @returns {Promise<Uint8Array<ArrayBuffer>>} */
+async function bytesOf(response) {
+  try {
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    throw new PartError(nameOf(response.url), "unreachable", `the connection broke while it came (${textOf(error)})`);
+  }
+}
+
+/** @param {string} url @returns {Promise<unknown>} */
+export async function fetchJson(url) {
+  const response = await fetchPart(url);
+  const text = new TextDecoder().decode(await bytesOf(response));
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw wrongType(response, "JSON");
+  }
+}
+
+/**
+ * Compile while the file comes; a server with the wrong MIME type only costs that.
+ * @param {string} url
+ * @returns {Promise<WebAssembly.Module>}
+ */
+export async function compilePart(url) {
+  const response = await fetchPart(url);
+  const type = response.headers.get("content-type")?.split(";")[0].trim().toLowerCase();
+  try {
+    if (type === "application/wasm") return await WebAssembly.compileStreaming(response);
+    const bytes = await bytesOf(response);
+    if (!isWebAssembly(bytes)) throw wrongType(response, "WebAssembly");
+    return await WebAssembly.compile(bytes);
+  } catch (error) {
+    if (error instanceof PartError) throw error;
+    const again = await fetchPart(url);
+    const start = await again.body?.getReader().read().catch(() => null);
+    if (!isWebAssembly(start?.value)) throw wrongType(again, "WebAssembly");
+    throw new PartError(nameOf(url), "damaged", `it cannot be compiled (${textOf(error)})`);
+  }
+}
+
+/** @param {Uint8Array | undefined} bytes @returns {boolean} */
+const isWebAssembly = (bytes) => EMPTY_MODULE.subarray(0, 4).every((byte, at) => bytes?.[at] === byte);
+
+/**
+ * @param {string} url of a module
+ * @param {string} name of a function that it exports
+ * @returns {Promise<any>} what it exports
+ */
+export async function importPart(url, name) {
+  let module;
+  try {
+    module = await import(/* @vite-ignore */ url);
+  } catch (error) {
+    throw await whyNotStarted(url, textOf(error));
+  }
+  if (typeof module[name] !== "function") throw new PartError(nameOf(url), "damaged", `it does not export ${name}`);
+  return module;
+}
+
+/**
+ * @param {string} url of a script that did not start
+ * @param {string} text what the browser says of it
+ * @returns {Promise<PartError>} what can be learnt in a second
+ */
+export async function whyNotStarted(url, text) {
+  const refused = await refusal(url);
+  if (refused) return refused;
+  try {
+    const response = await fetchPart(url, { signal: AbortSignal.timeout(LOOK_MS) });
+    response.body?.cancel().catch(() => {});
+    const type = response.headers.get("content-type") ?? "";
+    if (!/(java|ecma)script/i.test(type)) return wrongType(response, "a script");
+  } catch (error) {
+    // As data the policy may forbid it, and that tells nothing.
+    if (error instanceof PartError && error.reason !== "blocked") return error;
+  }
+  return new PartError(nameOf(url), "damaged", text);
+}
+
+/** A page whose policy or browser has no WebAssembly is told so before anything is fetched. */
+export function checkWebAssembly() {
+  const what = "WebAssembly";
+  if (typeof WebAssembly !== "object") throw new PartError(what, "unsupported", "this browser has none, or switched it off");
+  try {
+    new WebAssembly.Module(EMPTY_MODULE);
+  } catch (error) {
+    throw new PartError(
+      what, "blocked", `the page's Content-Security-Policy forbids it: script-src needs 'wasm-unsafe-eval' (${textOf(error)})`,
+    );
+  }
+}
+
+/** @param {Response} response @param {string} kind @returns {PartError} */
+function wrongType(response, kind) {
+  const type = response.headers.get("content-type") ?? "nothing";
+  return new PartError(nameOf(response.url), "wrong_type", `it is not ${kind}; the server calls it ${type}`);
+}
+
+/** @param {unknown} error also of classes that are no `Error` @returns {string} */
+export function textOf(error) {
+  const { name, message } = /** @type {{name?: unknown, message?: unknown}} */ (error ?? {});
+  return typeof message === "string" ? `${name ?? "Error"}: ${message}` : String(error);
+}
