@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from browserkit.pyodide_page import PageDied, PageError, PyodidePage
 from buildtools.common import DIST, ROOT
 from buildtools.libraries import LIBRARIES
 from buildtools.report import FIRST_LOAD, shipped_files, summary
+from tests.tls.chains import Party, pem
 
 BUDGET = 5_830_000  # bytes with gzip: what the official client's JavaScript takes
 
@@ -92,6 +94,40 @@ def test_wrong_host_name_is_refused(outcomes: list[dict[str, Any]]) -> None:
 
 def test_unknown_issuer_is_refused(outcomes: list[dict[str, Any]]) -> None:
     assert "UnknownIssuer" in outcomes[3]["error"]
+
+
+ANCHORS = """
+from rtls import _rustls
+from smolmix_web.tls import _config
+
+server = _rustls.RustlsConfigBuilder()
+server.set_server_cert_chain_pem(arguments["chain"].encode(), arguments["key"].encode())
+result = []
+for trusted in arguments["trusted"]:
+    near = _config((), (trusted,), False).build_client_connection("origin.test")
+    far = server.build_server_connection()
+    try:
+        for _ in range(4):
+            for source, target in ((near, far), (far, near)):
+                while data := source.write_tls():
+                    while data:
+                        data = data[target.read_tls(data) :]
+                        target.process_new_packets()
+        result.append(not near.is_handshaking())
+    except Exception as error:
+        result.append(str(error))
+"""
+
+
+def test_an_intermediate_may_be_trusted(pyodide_page: PyodidePage) -> None:
+    """The library's flag for partial chains, in its WebAssembly build."""
+    root, issuer, server = (Party.new(name) for name in ("root", "issuer", "server"))
+    leaf = issuer.sign(server, authority=False, host="origin.test")
+    anchors = [root.sign(issuer), root.sign(root), root.sign(server)]
+    key = server.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    arguments = {"chain": pem(leaf), "key": key, "trusted": [pem(anchor) for anchor in anchors]}
+    trusted, missing, stranger = pyodide_page.run(ANCHORS, arguments)
+    assert trusted is True and "UnknownIssuer" in missing and "UnknownIssuer" in stranger
 
 
 def test_helper_gives_entropy_and_time(pyodide_page: PyodidePage) -> None:
