@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import itertools
 from collections import deque
@@ -16,6 +17,7 @@ from localnet.exit.router import ExitRouter
 from smolmix_web.exit import ExitSession, OutgoingMessage
 from smolmix_web.mixnet.fragments import packets_needed, plan_fragments
 from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, REPLY_OVERHEAD, surb_length
+from smolmix_web.netstack import Echo, icmp, ip
 from smolmix_web.rand import SeededRandom
 
 RESERVE, BUFFER, REQUEST, STOP = 10, 50, 50, 200
@@ -112,6 +114,17 @@ class Channel:
             self._carry(asked, 10)
 
 
+def resolver(packet: bytes) -> bytes | None:
+    """The answer of 8.8.8.8 or 1.1.1.1 to an echo request; None for what is neither."""
+    source, destination = packet[12:16], packet[16:20]
+    if packet[9] != ip.ICMP or destination not in (bytes((8, 8, 8, 8)), bytes((1, 1, 1, 1))):
+        return None
+    echo = icmp.parse(source, destination, packet[20:])
+    assert isinstance(echo, Echo)
+    body = icmp.build_echo(destination, source, dataclasses.replace(echo, reply=True))
+    return ip.build(destination, source, ip.ICMP, body, 7)
+
+
 class Pair:
     """A session and a router on one channel."""
 
@@ -132,6 +145,10 @@ class Pair:
         self.events: list[Any] = []
 
         def routed(client: ConnectedClient, packet: bytes, now: float) -> None:
+            reply = resolver(packet)
+            if reply is not None:
+                self.router.deliver(client, reply, now)
+                return
             self.up.append(packet)
             if on_packet is not None:
                 on_packet(self, client, packet)
@@ -158,6 +175,8 @@ class Pair:
     def settle(self) -> None:
         for message in self.session.poll(self.now):
             self.channel.send(message)
+        if self.session.take_check():
+            self.session.path_proven(self.now, self.now)
         self.router.poll(self.now)
         for reply in self.router.take_replies():
             self.channel.reply(reply.sender_tag, reply.data, reply.max_retransmissions)

@@ -17,9 +17,8 @@ from smolmix_web.errors import PacketError
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import EPOCH
 from smolmix_web.exit.bundles import join, split
-from smolmix_web.exit.liveness import echo_request
 from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
-from smolmix_web.netstack import ip
+from smolmix_web.netstack import Echo, icmp, ip
 from smolmix_web.rand import SeededRandom
 
 A, B = b"A" * 16, b"B" * 16
@@ -30,6 +29,11 @@ HOST, HOST6 = IPv4Address("203.0.114.10"), IPv6Address("2a0e:6a80:114::a")
 def udp(source: IPv4Address | IPv6Address, destination: IPv4Address | IPv6Address, port: int, size: int = 8) -> bytes:
     payload = (4000).to_bytes(2, "big") + port.to_bytes(2, "big") + (8 + size).to_bytes(2, "big") + bytes(2 + size)
     return ip.build(source.packed, destination.packed, ip.UDP, payload, 1)
+
+
+def echo_request(source: IPv4Address, destination: IPv4Address) -> bytes:
+    body = icmp.build_echo(source.packed, destination.packed, Echo(False, 1, 1, b""))
+    return ip.build(source.packed, destination.packed, ip.ICMP, body, 1)
 
 
 class Exit:
@@ -215,7 +219,7 @@ def test_policy() -> None:
         udp(ours.ipv4, HOST, 25),
         udp(ours.ipv6, HOST6, 25),
         udp(ours.ipv4, IPv4Address("192.168.1.1"), 53),
-        echo_request(ours.ipv4, 1, 1),
+        echo_request(ours.ipv4, EXIT_IPV4),
     )
     assert [answer.reply for answer in answers if isinstance(answer, m.InfoResponse)] == [
         m.PolicyRefusal("203.0.114.10:25"),
@@ -225,6 +229,7 @@ def test_policy() -> None:
     ]
     assert exit_.out == []
     assert exit_.count("refused.policy") == 4
+    assert exit_.count("refused.not_global") == 2, "those that a real exit warns its operator of"
 
 
 def test_open_proxy_and_local_addresses() -> None:

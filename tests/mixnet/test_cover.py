@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from smolmix_web.mixnet.acks import AckPath, decrypt_ack, split_ack
@@ -10,9 +12,11 @@ from smolmix_web.mixnet.body import open_body
 from smolmix_web.mixnet.cover import COVER_MARKER, build_cover_packet, cover_content, is_cover
 from smolmix_web.mixnet.fragments import COVER_IDENTIFIER, split_message
 from smolmix_web.mixnet.preparer import build_fragment_packet
+from smolmix_web.mixnet.traffic import TrafficConfig
 from smolmix_web.rand import SeededRandom
 from smolmix_web.sphinx import Hop, process_packet
 from smolmix_web.sphinx.constants import EXTENDED32, REGULAR
+from tests.mixnet.conftest import Fate
 
 
 def walk(crypto, secrets, packet):
@@ -79,3 +83,52 @@ def test_cover_looks_like_data_to_every_node(crypto):
         assert first._replace(packet=b"", replay_tag=b"") == second._replace(packet=b"", replay_tag=b"")
         assert len(first.packet) == len(second.packet)
         one, other = first.packet, second.packet
+
+
+# -- is our path clear? -----------------------------------------------------------------------------------------------
+
+
+def test_a_check_leaves_in_its_turn_and_its_return_is_known(network: Any) -> None:
+    """Also where nothing else leaves by itself; nobody can tell it from other cover."""
+    for config in (TrafficConfig(), TrafficConfig.preset("no_cover"), TrafficConfig(cover_stream=False)):
+        station = network.station(f"check {config.main_stream}{config.cover_stream}", config)
+        client = station.client
+        network.run(1.0)
+        assert client.proven == float("-inf")
+        asked, sent = network.now, len(station.sent)
+        client.check_path(network.now)
+        network.run(5.0)
+        left = station.sent[sent][0]
+        assert client.proven == left and asked <= left < asked + 0.5
+        assert {len(packet.packet) for _, packet in station.sent} == {REGULAR.wire}
+        assert client.statistics.acks_unknown == client.statistics.bad_bodies == 0
+        station.frozen = True
+
+
+def test_a_check_that_is_lost_proves_nothing_and_the_next_one_does(network: Any, quiet: TrafficConfig) -> None:
+    station = network.station("lossy", quiet)
+    network.fate = lambda kind, when: Fate(copies=0)
+    for _ in range(30):
+        station.client.check_path(network.now)
+        network.run(2.0)
+    assert station.client.proven == float("-inf") and len(station.client._checks) <= 8
+    network.fate = lambda kind, when: Fate()
+    before = network.now
+    station.client.check_path(before)
+    network.run(3.0)
+    assert station.client.proven >= before
+
+
+def test_acks_of_data_prove_the_path_by_when_it_left_first(network: Any, quiet: TrafficConfig) -> None:
+    a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
+    a.client.send(b.client.address, b"data", now=network.now)
+    left = network.now
+    network.run(3.0)
+    assert a.client.proven == left
+    lost = [True]
+    network.fate = lambda kind, when: Fate(copies=0 if lost[0] else 1)
+    a.client.send(b.client.address, b"more", now=network.now)
+    network.run(1.0)
+    lost[0] = False
+    network.run(20.0)
+    assert a.client.statistics.retransmitted and a.client.proven == left, "an ack does not say of which copy it is"
