@@ -115,7 +115,7 @@ class Tunnel:
         self._settled: asyncio.Future[None] | None = None
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
         self._troubles = (0, 0)
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Tunnel:
 
     def _release(self) -> None:
         """Operations that wait may look again."""
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -377,8 +377,11 @@ class Tunnel:
             while engine.state[0] != "ready":
                 engine.want(self._host.now())
                 waiter = asyncio.get_running_loop().create_future()
-                self._waiters.append(waiter)
-                await waiter
+                self._waiters.add(waiter)
+                try:
+                    await waiter
+                finally:
+                    self._waiters.discard(waiter)
                 driver = self._net()
         return driver
 
