@@ -36,11 +36,15 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
 
-    bench = commands.add_parser("bench", help="measure; `packets`: the cost of one; `netstack`: TCP; `soak`: bad days")
-    bench.add_argument("what", choices=["packets", "netstack", "soak"])
+    bench = commands.add_parser(
+        "bench",
+        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: faults",
+    )
+    bench.add_argument("what", choices=["packets", "netstack", "peer", "soak"])
     bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
     bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
+    bench.add_argument("--rounds", type=int, help="of `peer` (default: 3)")
 
     commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")
     commands.add_parser("lint", help="ruff, mypy and tsc only")
@@ -96,7 +100,10 @@ def main(arguments: list[str]) -> int:
             if options.minutes is not None and options.what != "soak":
                 parser().error("--minutes is for `bench soak`")
             command = [common.PYTHON, "-m", f"bench.{options.what}"]
-            command += ["--docs"] if options.what == "netstack" else []
+            if options.rounds is not None and options.what != "peer":
+                parser().error("--rounds is for `bench peer`")
+            command += ["--docs"] if options.what in ("netstack", "peer") else []
+            command += ["--rounds", str(options.rounds)] if options.rounds is not None else []
             command += ["--json"] if options.json else []
             command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
             if options.no_chromium:

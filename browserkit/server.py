@@ -1,4 +1,7 @@
-"""A static file server on 127.0.0.1 for tests: right content types for modules and WebAssembly, nothing cached."""
+"""A static file server on 127.0.0.1 for tests: right content types for modules and WebAssembly.
+
+Nothing is cached, unless `headers` have a Cache-Control of their own.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ class StaticServer:
                 return str(owner._find(unquote(urlsplit(path).path)))
 
             def end_headers(self) -> None:
-                self.send_header("Cache-Control", "no-store")
+                if "Cache-Control" not in owner._headers:
+                    self.send_header("Cache-Control", "no-store")
                 for name, value in owner._headers.items():
                     self.send_header(name, value)
                 super().end_headers()

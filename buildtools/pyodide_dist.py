@@ -13,7 +13,7 @@ from pathlib import Path
 from .closure import LEFT_OUT, Imports, check, module_name, needed_stdlib, read_imports
 from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
-from .stamps import Stamp
+from .stamps import Stamp, fingerprint
 from .wheels import Files, own_files, read_folder, read_zip, write_folder, write_wheel, write_zip
 
 CORE = NODE_MODULES / "pyodide"
@@ -152,6 +152,8 @@ def write_distribution(folder: Path) -> None:
         wheel = write_wheel(folder, package.files, name=package.name, version=package.version, tag=package.tag)
         entries[package.name] = lock_entry(wheel, package)
     info = json.loads((CORE / "pyodide-lock.json").read_text())["info"]
+    # What a kept memory snapshot belongs to (worker/snapshot.js).
+    info["build"] = fingerprint([folder / name for name in (*CORE_FILES, "python.zst")])
     (folder / "pyodide-lock.json").write_text(json.dumps({"info": info, "packages": entries}, indent=1, sort_keys=True))
 
 

@@ -50,10 +50,11 @@ export class WorkerConnection {
   /**
    * @param {Worker} worker
    * @param {string} script its address
+   * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
    */
-  constructor(worker, script, onState, onCrash) {
+  constructor(worker, script, snapshot, onState, onCrash) {
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;
@@ -77,6 +78,7 @@ export class WorkerConnection {
     worker.addEventListener("messageerror", () => {
       this.#crash(mixError("worker_crashed", "a message of the worker could not be read", "worker"));
     });
+    worker.postMessage({ type: "boot", snapshot });
     // Not every browser tells its workers.
     for (const type of ["online", "offline"]) {
       const tell = () => this.call({ type: "network", online: type === "online" }).catch(() => {});

@@ -141,8 +141,9 @@
  */
 
 /**
- * Page to worker.
- * @typedef {{type: "setup", id: number, options: Record<string, unknown>}
+ * Page to worker. `boot` is the first: whether the memory of an earlier visit may be used, and this one's kept.
+ * @typedef {{type: "boot", snapshot: boolean}
+ *   | {type: "setup", id: number, options: Record<string, unknown>}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "network", id: number, online: boolean}

@@ -94,7 +94,7 @@ async function bytesOf(response) {
   }
 }
 
-/** @param {string} url @returns {Promise<unknown>} */
+/** @param {string} url @returns {Promise<any>} */
 export async function fetchJson(url) {
   const response = await fetchPart(url);
   const text = new TextDecoder().decode(await bytesOf(response));

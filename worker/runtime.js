@@ -19,6 +19,7 @@ import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, import
  * @property {(code: string, options?: object) => any} runPython
  * @property {(code: string, options?: object) => Promise<any>} runPythonAsync
  * @property {(names: string | string[], options?: object) => Promise<unknown>} loadPackage
+ * @property {() => Uint8Array<ArrayBuffer>} makeMemorySnapshot
  * @property {any} FS
  * @property {{ on_fatal?: (error: unknown) => void }} _api
  * @property {any} globals
@@ -33,16 +34,18 @@ const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
  * that cannot be had ends it.
  *
  * @param {string} base address of the folder with Pyodide's files and the pack, ending in "/"
- * @param {object} [options] more options for `loadPyodide`
+ * @param {(build: string) => Promise<object>} [choose] more options for `loadPyodide`, by the name of the build
  * @returns {Promise<Pyodide>} rejects with a `PartError` that names the file which could not be had
  */
-export async function startPython(base, options = {}) {
+export async function startPython(base, choose = async () => ({})) {
   checkWebAssembly();
-  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, library] = await Promise.all([
+  const lock = fetchJson(`${base}pyodide-lock.json`);
+  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, options, library] = await Promise.all([
     importPart(`${base}pyodide.mjs`, "loadPyodide"),
     importPart(`${base}pyodide.asm.mjs`, "default"),
     compilePart(`${base}pyodide.asm.wasm`),
-    fetchJson(`${base}pyodide-lock.json`),
+    lock,
+    lock.then(({ info }) => choose(String(info?.build))),
     fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive").then(unpack),
   ]);
   const stdLibURL = URL.createObjectURL(library);

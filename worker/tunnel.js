@@ -62,6 +62,7 @@ import { MixWebSocket } from "./websocket.js";
  * @property {string | string[]} [caCertificates] extra PEM roots for TLS
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
+ * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit
  */
 
 /** @type {TunnelSnapshot} */
@@ -151,6 +152,7 @@ export class MixTunnel extends Target {
     const connection = new WorkerConnection(
       worker,
       new URL("./worker.js", import.meta.url).href,
+      this.#options.snapshot !== "off",
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
     );

@@ -9,10 +9,14 @@ import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
 import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
+import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
 import { createStorage } from "./storage.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
 /** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+
+/** After set-up the first requests of the page come first. */
+const KEEP_AFTER_MS = 3_000;
 
 const base = new URL("./pyodide/", import.meta.url).href;
 const guard = createGuard(self, base);
@@ -21,24 +25,66 @@ const guard = createGuard(self, base);
 let receive = null;
 /** @type {PageMessage[]} */
 const early = [];
+/** @type {(snapshot: boolean) => void} */
+let begin = () => {};
+/** The page's first message: whether snapshots are wanted. @type {Promise<boolean>} */
+const wanted = new Promise((resolve) => { begin = resolve; });
 
-self.addEventListener("message", (event) => {
-  if (receive) receive(event.data);
-  else early.push(event.data);
+self.addEventListener("message", ({ data }) => {
+  if (data.type === "boot") begin(data.snapshot);
+  else if (receive) receive(data);
+  else early.push(data);
 });
 
+/** What is to be done once the tunnel is up. @type {(() => void) | null} */
+let whenReady = null;
+
 /** @param {WorkerMessage} message */
-const post = (message) => self.postMessage(message);
+function post(message, /** @type {Transferable[]} */ transfer = []) {
+  self.postMessage(message, transfer);
+  if (whenReady && message.type === "state" && message.snapshot.state === "ready") {
+    setTimeout(whenReady, KEEP_AFTER_MS);
+    whenReady = null;
+  }
+}
+
+/**
+ * Python with our code imported: from the memory of an earlier visit, or anew, and then its memory is kept.
+ * @returns {Promise<{pyodide: import("./runtime.js").Pyodide, restored: boolean}>}
+ */
+async function python() {
+  let restored = false, name = "";
+  const start = (/** @type {boolean} */ look) => startPython(base, async (build) => {
+    name = build;
+    if (!(await wanted)) return {};
+    const snapshot = look ? await findSnapshot(base, build) : null;
+    restored = snapshot !== null;
+    return snapshot ? { _loadSnapshot: snapshot } : { _makeSnapshot: true };
+  });
+  const pyodide = await start(true).catch(async (error) => {
+    if (!restored) throw error;
+    await dropSnapshots();
+    return start(false);
+  });
+  if (!restored && (await wanted)) {
+    pyodide.pyimport("smolmix_web.bridge.preload").destroy();
+    const snapshot = pyodide.makeMemorySnapshot();
+    whenReady = () => void keepSnapshot(base, name, snapshot);
+    // While one is made Python sees the worker's globals through proxies.
+    pyodide.registerJsModule("js", self);
+  }
+  return { pyodide, restored };
+}
 
 async function boot() {
-  const [pyodide, crypto] = await Promise.all([startPython(base), createCrypto()]);
+  const [{ pyodide, restored }, crypto] = await Promise.all([python(), createCrypto()]);
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
-  receive = bridge.start(self);
+  receive = bridge.start(post, restored);
   bridge.destroy();
   for (const message of early.splice(0)) receive?.(message);
   post({ type: "booted" });

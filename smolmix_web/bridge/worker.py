@@ -6,6 +6,7 @@ message (`data`) are copied once, between the memories of the two languages, and
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -20,15 +21,20 @@ from ..tunnel import Tunnel
 from .bridge import Bridge
 
 
-def start(scope: Any) -> Any:
-    """Make a bridge that posts to `scope` (the worker's global) and return the function that takes its messages."""
+def start(post_message: Any, restored: bool) -> Any:
+    """Make a bridge that posts by `post_message(message, transfer)` and return the function that takes its messages.
+
+    `restored`: this Python came from the memory that an earlier visit kept.
+    """
+    # A memory that was kept has the state of its day; nothing that matters draws from it, and nothing shall.
+    random.seed()
 
     def post(message: dict[str, Any]) -> None:
         converted = to_js(_from_python(message), dict_converter=js.Object.fromEntries)
         if isinstance(message.get("data"), bytes):
-            scope.postMessage(converted, to_js([converted.data.buffer]))
+            post_message(converted, to_js([converted.data.buffer]))
         else:
-            scope.postMessage(converted)
+            post_message(converted)
 
     def make_tunnel(options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> Tunnel:
         host = BrowserHost(options.directory_urls, verbose=options.debug)
@@ -36,7 +42,8 @@ def start(scope: Any) -> Any:
 
     def worker_statistics() -> dict[str, Any]:
         """`memory_bytes`: all of Python's memory; it never shrinks."""
-        return {"requests_blocked": int(guard.stopped()), "memory_bytes": int(pyodide_js._module.HEAPU8.length)}
+        memory = int(pyodide_js._module.HEAPU8.length)
+        return {"requests_blocked": int(guard.stopped()), "memory_bytes": memory, "from_snapshot": restored}
 
     bridge = Bridge(post, make_tunnel, worker_statistics)
 
