@@ -8,7 +8,7 @@ export async function sockets(tunnel: MixTunnel): Promise<void> {
   const options: MixWebSocketOptions = {
     headers: { Authorization: "x" },
     signal: new AbortController().signal,
-    timeouts: { dns: 1, connect: 1, tls: 1, response: 1, total: 1, idle: Infinity, close: 1 },
+    timeouts: { queue: 1, dns: 1, connect: 1, tls: 1, response: 1, total: 1, idle: Infinity, close: 1 },
   };
   const socket = new MixWebSocket(new URL("wss://example.com/"), ["chat"], options);
   new MixWebSocket("wss://example.com/");
