@@ -14,7 +14,6 @@ from buildtools.report import FIRST_LOAD
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
-LIMITS = ROOT / "docs" / "performance-limits.md"
 
 # What the official client's modules are that a page loads for set-up and fetch.
 OFFICIAL = ("mix-tunnel/dist/esm/index.js", "mix-fetch/dist/index.js")
@@ -104,8 +103,7 @@ Medians of {report["rounds"]} rounds. Absolute times are this machine's; the rat
 ![Ratios to the official client](performance.svg)
 
 Written by `python3 build.py bench peer` ({platform.system()} {platform.machine()}, {os.cpu_count()} cores,
-Chromium {report["chromium"]}); nothing else should run meanwhile. `python3 build.py bench start` shows where a start
-goes.
+Chromium {report["chromium"]}); nothing else should run meanwhile.
 
 {modes}## Bytes of a first load
 
@@ -114,8 +112,7 @@ goes.
 {sizes}
 ## Steps that failed or took too long
 
-{failures}
-{LIMITS.read_text(encoding="utf-8") if LIMITS.exists() else ""}""",
+{failures}""",
         encoding="utf-8",
     )
 
