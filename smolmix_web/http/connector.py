@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..dial import Connected, Dialer, TlsInfo
 from ..dns import Resolver
-from ..sockets import Net
+from ..sockets import Address, Net
 from ..tls import TlsOptions
 from .timeouts import Timeouts
 from .url import Url
@@ -20,7 +20,11 @@ class Connector(Protocol):
         ...
 
 
-Anew = Callable[[Callable[[], Awaitable[Connected]]], Awaitable[Connected]]
+Anew = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+async def _once(operation: Callable[[], Awaitable[Any]]) -> Any:
+    return await operation()
 
 
 class NetConnector:
@@ -40,13 +44,17 @@ class NetConnector:
         `keepalive` seconds between TCP probes, None: none. `anew` calls what makes a connection when the tunnel is
         usable, and once more where the tunnel lost its addresses meanwhile."""
         self._clock = net
-        self._anew = anew
+        self._anew = anew or _once
         self.dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
-        if self._anew is None:
-            return await self._connect(url, timeouts, alpn)
-        return await self._anew(lambda: self._connect(url, timeouts, alpn))
+        connected: Connected = await self._anew(lambda: self._connect(url, timeouts, alpn))
+        return connected
+
+    async def addresses(self, url: Url, timeouts: Timeouts) -> list[Address]:
+        """What `connect` would try: the resolver keeps the answer for it."""
+        found: list[Address] = await self._anew(lambda: self.dialer.addresses(url.host, timeouts.dns))
+        return found
 
     async def _connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str]) -> Connected:
         begin = self._clock.now()

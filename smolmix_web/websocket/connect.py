@@ -90,10 +90,10 @@ async def connect(
 
 
 async def _place(connector: Connector, target: Url, limits: WebSocketTimeouts) -> tuple[str, int]:
-    """Names of one address are one host. The resolver keeps the answer for the connector."""
+    """Names of one address are one host."""
     host = target.host
     if isinstance(connector, NetConnector):
-        host = min(str(address) for address in await connector.dialer.addresses(target.host, limits.dns))
+        host = min(str(address) for address in await connector.addresses(target, limits))
     return host, target.port
 
 
