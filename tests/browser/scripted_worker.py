@@ -16,7 +16,7 @@ onmessage = ({data}) => {
     postMessage({type: "state", snapshot: snapshot("ready")});
     postMessage({type: "result", id: data.id, value: null});
   } else if (data.type === "disconnect") postMessage({type: "result", id: data.id, value: null});
-  else wire.postMessage(data);
+  else if (data.type !== "boot") wire.postMessage(data);
 };
 postMessage({type: "booted"});
 """

@@ -39,10 +39,9 @@ import asyncio
 from pyodide.ffi import to_js
 from smolmix_web.bridge import worker
 
-scope = js.eval('''({ posted: [], postMessage(message, transfer) {
-  this.posted.push(structuredClone(message, {transfer}));
-} })''')
-receive = worker.start(scope)
+posted = js.Array.new()
+post = js.eval("(posted) => (message, transfer) => posted.push(structuredClone(message, {transfer}))")(posted)
+receive = worker.start(post, False)
 say = js.eval('(receive, text) => receive(JSON.parse(text))')
 send_bytes = js.eval('(receive) => receive({type: "write", id: 9, data: new Uint8Array(3)})')
 say(receive, '{"type": "statistics", "id": 1}')
@@ -51,7 +50,7 @@ say(receive, '{"type": "setup", "id": 3, "options": null}')
 say(receive, '{"type": 5}')
 send_bytes(receive)
 await asyncio.sleep(0.05)
-result = js.JSON.stringify(scope.posted)
+result = js.JSON.stringify(posted)
 import json
 result = json.loads(result)
 receive.destroy()
@@ -68,10 +67,11 @@ from smolmix_web.bridge import worker
 
 SIZE = 8_000_000
 received, posts = [], []
-scope = js.eval('({ posted: [], postMessage(message, transfer) { this.posted.push([message, transfer]); } })')
+sent = js.Array.new()
+post = js.eval("(sent) => (message, transfer) => sent.push([message, transfer])")(sent)
 Bridge = worker.Bridge
 worker.Bridge = lambda post, *_: posts.append(post) or SimpleNamespace(receive=received.append)
-receive = worker.start(scope)
+receive = worker.start(post, False)
 worker.Bridge = Bridge
 
 def highest(work):
@@ -90,7 +90,7 @@ whole = [type(message["data"]).__name__, len(message["data"]), message["data"][-
 message = None
 down = bytes(SIZE)
 downward = highest(lambda: posts[0]({"type": "chunk", "id": 1, "data": down}))
-posted, transfer = scope.posted[0]
+posted, transfer = sent[0]
 given = [posted.data.length, posted.data.buffer.byteLength, transfer.length, transfer[0].byteLength]
 receive.destroy()
 result = [upward, whole, downward, given]
