@@ -12,7 +12,9 @@ from tests.browser.page_session import ApiPage, Session
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 WATCH = """window.states = [];
-  (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => { if (states.at(-1) !== state) states.push(state); });
+  (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => {
+    if (states.at(-1) !== state) states.push(state);
+  });
   window.pending = null;"""
 NOTICED_WITHIN = 8.0  # s; by itself the tunnel doubts an idle connection after 25 s
 AWAY = 12.0  # s

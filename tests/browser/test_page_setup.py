@@ -228,7 +228,9 @@ async def test_the_gateway_is_lost_while_the_tunnel_is_up(fresh: ApiPage, sessio
     await fresh.set_up(preferredGateway=gateway.identity_text)
     await fresh.run(
         """window.states = [];
-        (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => { if (states.at(-1) !== state) states.push(state); });
+        (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => {
+          if (states.at(-1) !== state) states.push(state);
+        });
         window.pending = (async () => sha256(await (await api.mixFetch("http://origin.test/bytes/400000")).arrayBuffer()))();
         await sleep(300);"""
     )
