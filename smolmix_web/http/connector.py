@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..dial import Connected, Dialer, TlsInfo
 from ..dns import Resolver
-from ..sockets import Net
+from ..sockets import Address, Net
 from ..tls import TlsOptions
 from .timeouts import Timeouts
 from .url import Url
@@ -20,7 +20,17 @@ class Connector(Protocol):
         ...
 
 
-Anew = Callable[[Callable[[], Awaitable[Connected]]], Awaitable[Connected]]
+T = TypeVar("T")
+
+
+class Anew(Protocol):
+    """Does what may be done twice when the tunnel is usable, and once more where its addresses were lost meanwhile."""
+
+    def __call__(self, operation: Callable[[], Awaitable[T]], /) -> Awaitable[T]: ...
+
+
+async def _at_once(operation: Callable[[], Awaitable[T]]) -> T:
+    return await operation()
 
 
 class NetConnector:
@@ -34,19 +44,20 @@ class NetConnector:
         extra_roots: Sequence[str] = (),
         default_roots: bool = True,
         keepalive: float | None = None,
-        anew: Anew | None = None,
+        anew: Anew = _at_once,
     ) -> None:
         """`extra_roots` are PEM texts trusted besides certifi's, or in place of them without `default_roots`;
-        `keepalive` seconds between TCP probes, None: none. `anew` calls what makes a connection when the tunnel is
-        usable, and once more where the tunnel lost its addresses meanwhile."""
+        `keepalive` seconds between TCP probes, None: none. `anew` calls what looks a name up or makes a connection."""
         self._clock = net
         self._anew = anew
         self.dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
-        if self._anew is None:
-            return await self._connect(url, timeouts, alpn)
         return await self._anew(lambda: self._connect(url, timeouts, alpn))
+
+    async def addresses(self, host: str, timeout: float | None) -> list[Address]:
+        """As `Dialer.addresses`."""
+        return await self._anew(lambda: self.dialer.addresses(host, timeout))
 
     async def _connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str]) -> Connected:
         begin = self._clock.now()

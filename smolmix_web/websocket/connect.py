@@ -93,7 +93,7 @@ async def _place(connector: Connector, target: Url, limits: WebSocketTimeouts) -
     """Names of one address are one host. The resolver keeps the answer for the connector."""
     host = target.host
     if isinstance(connector, NetConnector):
-        host = min(str(address) for address in await connector.dialer.addresses(target.host, limits.dns))
+        host = min(str(address) for address in await connector.addresses(target.host, limits.dns))
     return host, target.port
 
 
