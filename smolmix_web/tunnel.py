@@ -571,4 +571,10 @@ class Tunnel:
             raise UsageError(f"size {size} is negative", code="bad_size", phase="ping")
         addresses = await self._anew(lambda: self._dialer.addresses(host, self.timeouts.dns, family))
         payload = self._host.rng.bytes(min(size, MAX_ECHO))
-        return PingReply(addresses[0], await ping(self._net(), addresses[0], payload, timeout))
+        begun = self._host.now()
+
+        async def echo() -> float:
+            return await ping(self._net(), addresses[0], payload, timeout - (self._host.now() - begun))
+
+        async with Deadline(self._host, timeout, "ping"):
+            return PingReply(addresses[0], await self._anew(echo))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from ..dial import Connected, Dialer, TlsInfo
 from ..dns import Resolver
@@ -20,10 +20,16 @@ class Connector(Protocol):
         ...
 
 
-Anew = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+T = TypeVar("T")
 
 
-async def _once(operation: Callable[[], Awaitable[Any]]) -> Any:
+class Anew(Protocol):
+    """Does what may be done twice when the tunnel is usable, and once more where its addresses were lost meanwhile."""
+
+    def __call__(self, operation: Callable[[], Awaitable[T]], /) -> Awaitable[T]: ...
+
+
+async def _at_once(operation: Callable[[], Awaitable[T]]) -> T:
     return await operation()
 
 
@@ -38,23 +44,20 @@ class NetConnector:
         extra_roots: Sequence[str] = (),
         default_roots: bool = True,
         keepalive: float | None = None,
-        anew: Anew | None = None,
+        anew: Anew = _at_once,
     ) -> None:
         """`extra_roots` are PEM texts trusted besides certifi's, or in place of them without `default_roots`;
-        `keepalive` seconds between TCP probes, None: none. `anew` calls what makes a connection when the tunnel is
-        usable, and once more where the tunnel lost its addresses meanwhile."""
+        `keepalive` seconds between TCP probes, None: none. `anew` calls what looks a name up or makes a connection."""
         self._clock = net
-        self._anew = anew or _once
+        self._anew = anew
         self.dialer = Dialer(net, resolver, extra_roots=extra_roots, default_roots=default_roots, keepalive=keepalive)
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
-        connected: Connected = await self._anew(lambda: self._connect(url, timeouts, alpn))
-        return connected
+        return await self._anew(lambda: self._connect(url, timeouts, alpn))
 
-    async def addresses(self, url: Url, timeouts: Timeouts) -> list[Address]:
-        """What `connect` would try: the resolver keeps the answer for it."""
-        found: list[Address] = await self._anew(lambda: self.dialer.addresses(url.host, timeouts.dns))
-        return found
+    async def addresses(self, host: str, timeout: float | None) -> list[Address]:
+        """As `Dialer.addresses`."""
+        return await self._anew(lambda: self.dialer.addresses(host, timeout))
 
     async def _connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str]) -> Connected:
         begin = self._clock.now()

@@ -90,10 +90,10 @@ async def connect(
 
 
 async def _place(connector: Connector, target: Url, limits: WebSocketTimeouts) -> tuple[str, int]:
-    """Names of one address are one host."""
+    """Names of one address are one host. The resolver keeps the answer for the connector."""
     host = target.host
     if isinstance(connector, NetConnector):
-        host = min(str(address) for address in await connector.addresses(target, limits))
+        host = min(str(address) for address in await connector.addresses(target.host, limits.dns))
     return host, target.port
 
 

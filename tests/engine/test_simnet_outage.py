@@ -170,13 +170,15 @@ def test_an_opening_connection_outlives_the_loss_of_its_addresses() -> None:
     async def main() -> None:
         async with open_tunnel(network, host, **QUIET) as tunnel:
             network.exits[0].restart()
-            stream, addresses, body, socket = await asyncio.gather(
+            stream, addresses, body, socket, reply = await asyncio.gather(
                 tunnel.connect_tcp("origin.test", 50_007),
                 tunnel.resolve("other.test"),
                 timed(network, tunnel),
                 tunnel.connect_udp("origin.test", 50_007),
+                tunnel.ping("203.0.114.10", timeout=40),
             )
             assert addresses and body < 25
+            assert reply.rtt < 2, "of the echo that was answered"
             await stream.stream.write(b"echo")
             assert await stream.stream.read() == b"echo"
             stream.stream.abort()
