@@ -79,7 +79,6 @@ async function fetchLocal({ url, request: { method, headers, integrity }, signal
  */
 function toResponse(head, channel, method, record) {
   const empty = [101, 204, 205, 304].includes(head.status) || method === "HEAD";
-  if (saysEmpty(head)) channel.endReading();
   let response;
   try {
     response = new MixResponse(empty ? null : channel.readable, head, record.timings, () => channel.failure);
@@ -88,6 +87,7 @@ function toResponse(head, channel, method, record) {
     channel.abort(broken);
     throw broken;
   }
+  if (saysEmpty(response)) channel.endReading();
   if (empty) {
     // The end follows at once; a server that sends a body all the same is cut off.
     const reader = channel.readable.getReader();
@@ -96,11 +96,8 @@ function toResponse(head, channel, method, record) {
   return response;
 }
 
-/** @param {ResponseHead} head @returns {boolean} its body has ended, though the worker's word for that is still to come */
-function saysEmpty({ headers }) {
-  const given = new Headers(headers);
-  return given.get("content-length") === "0" && !given.has("transfer-encoding");
-}
+/** @param {Response} response @returns {boolean} its body has ended, though the worker's word for that is still to come */
+const saysEmpty = ({ headers }) => headers.get("content-length") === "0" && !headers.has("transfer-encoding");
 
 /**
  * Sends a body piece by piece.

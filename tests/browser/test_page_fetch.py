@@ -332,11 +332,11 @@ async def test_time_outs_of_a_call(shared: ApiPage) -> None:
     "Fetch", "timeouts, maxRedirects, caCertificates as options of the tunnel; a call's own go over them"
 )
 async def test_defaults_of_a_tunnel(fresh: ApiPage) -> None:
-    await fresh.set_up(timeouts={"response": 400}, maxRedirects=1, caCertificates=None)
+    await fresh.set_up(timeouts={"response": 1500}, maxRedirects=1, caCertificates=None)
     got = await fresh.run(
         """const unknown = await caught(() => api.mixFetch("https://origin.test/text"));
         const late = await caught(() => api.mixFetch("http://origin.test/delay/9"));
-        const own = await (await api.mixFetch("http://origin.test/delay/0.8", {timeouts: {response: 9000}})).text();
+        const own = await (await api.mixFetch("http://origin.test/delay/2.5", {timeouts: {response: 9000}})).text();
         const many = await caught(() => api.mixFetch("http://origin.test/redirect/2"));
         const more = await (await api.mixFetch("http://origin.test/redirect/2", {maxRedirects: 2})).text();
         return [unknown.code, unknown.phase, unknown.reason, late.code, own, many.code, more];"""

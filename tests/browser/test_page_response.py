@@ -259,7 +259,7 @@ async def test_timings(scripted: ApiPage) -> None:
 async def test_a_body_that_was_cut_off(scripted: ApiPage) -> None:
     got = await scripted.run(
         HEAD
-        + """const seen = [];
+        + """const told = [];
         for (const truncated of [false, true, undefined]) {
           const fetching = api.mixFetch("http://o/");
           const { id } = await heard("fetch");
@@ -268,8 +268,8 @@ async def test_a_body_that_was_cut_off(scripted: ApiPage) -> None:
           const before = response.mix.truncated;
           say({type: "end", id, timings, truncated});
           await response.text();
-          seen.push([before, response.mix.truncated]);
+          told.push([before, response.mix.truncated]);
         }
-        return seen;"""
+        return told;"""
     )
     assert got == [[False, False], [False, True], [False, False]]

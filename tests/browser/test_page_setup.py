@@ -78,7 +78,7 @@ async def test_before_set_up_everything_says_so(fresh: ApiPage) -> None:
     got = await fresh.run(
         """const seen = [];
         for (const work of [() => api.mixFetch("http://http.test/"), () => api.mixDNS("http.test"),
-          () => api.getMixTunnel(), () => new api.MixWebSocket("ws://ws.test/"),
+          () => api.getMixTunnel(), () => new api.MixWebSocket("ws://ws.test/").opened(),
           () => new api.MixTunnel().statistics()]) {
           seen.push((await caught(work)).code);
         }
