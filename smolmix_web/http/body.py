@@ -8,18 +8,16 @@ its origin may have. What ends a body while nobody reads is told after the bytes
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from functools import partial
 
 from ..deadline import Clock, TimerHandle, expired
 from ..errors import Cancelled, SmolmixError
-from .exchange import AHEAD, PIECE, Exchange
+from .exchange import AHEAD, Exchange, Pieces
 from .pool import Pool
 from .timings import Timings
 
 AHEAD_TOTAL = 64 << 20  # of all bodies of one client; beyond it nothing is read ahead
-SMALL = 2048  # bytes: shorter pieces are put together
 STALL_SECONDS = 1.0  # without room: nobody reads
 
 
@@ -69,8 +67,7 @@ class Body:
         self._exchange = exchange
         self._store = store
         self._timings = timings
-        self._pieces: deque[bytes] = deque()
-        self._held = 0
+        self._pieces = Pieces()
         self._error: Exception | None = None
         self._running = True  # the exchange is ours
         self._wanted = False  # the reader waits
@@ -108,15 +105,10 @@ class Body:
             self._exchange.wanted = wanted
 
     def _take(self) -> bytes:
-        parts = [self._pieces.popleft()]
-        size = len(parts[0])
-        while self._pieces and size + len(self._pieces[0]) <= PIECE:
-            parts.append(self._pieces.popleft())
-            size += len(parts[-1])
-        self._held -= size
-        self._store.give_back(size)
+        data = self._pieces.take()
+        self._store.give_back(len(data))
         self.wake()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return data
 
     def wake(self) -> None:
         """There may be room."""
@@ -128,9 +120,7 @@ class Body:
             return
         reason = error or Cancelled("the response was aborted", phase="body")
         self._error = reason
-        self._pieces.clear()
-        held, self._held = self._held, 0
-        self._store.give_back(held)
+        self._store.give_back(self._pieces.clear())
         if self._running:
             self._task.cancel()
             self._pool.discard(self._exchange, reason)
@@ -157,18 +147,14 @@ class Body:
         self._over()
 
     def _put(self, data: bytes) -> None:
-        if self._pieces and len(self._pieces[-1]) < SMALL and len(data) <= PIECE - SMALL:
-            self._pieces[-1] += data  # a byte by itself takes fifty in memory
-        else:
-            self._pieces.append(data)
-        self._held += len(data)
+        self._pieces.put(data)
         self._store.held += len(data)
         self._changed.set()
 
     def _has_room(self) -> bool:
-        if self._wanted and not self._held:
+        if self._wanted and not self._pieces:
             return True
-        return self._held <= AHEAD and not self._store.full
+        return self._pieces.size <= AHEAD and not self._store.full
 
     async def _wait_for_room(self) -> None:
         """The time is the reader's, not the server's: no deadline but the total one runs."""
@@ -205,4 +191,4 @@ class Body:
         self.abort(expired("total", total))
 
     def __del__(self) -> None:
-        self._store.held -= self._held  # nobody read it, and nobody will
+        self._store.held -= self._pieces.size  # nobody read it, and nobody will

@@ -7,7 +7,6 @@ waits for its reader like any other; `Work` ends those that keep it busy for muc
 
 from __future__ import annotations
 
-import re
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -15,13 +14,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..errors import HttpError
-from .headers import split_list
+from .headers import content_codings
 
 CHUNK = 65536
 MAX_CODINGS = 8
 _GZIP_TRAILER = 8  # bytes: checksum, length
 _ZLIB_HEADER = b"\x78\x01"
-_NO_CODING = re.compile(r'[ "=;*]')
 _SNIFFED = 1000  # bytes of a deflate body after which it is what it seems to be
 _ZSTD_WINDOW_LOG_MAX = 23  # 8 MiB, the limit of RFC 9659 for HTTP
 
@@ -253,11 +251,9 @@ def decoders(content_encoding: list[str]) -> list[Decoder] | None:
     """Decoders for the values of Content-Encoding, outermost first.
 
     None when one of the codings is unknown, as `identity` is: the body is then handed over as it is, as in browsers.
-    Raises `HttpError` for a pile of codings, and for parameters and quotes, which no coding has.
+    Raises `HttpError` for a pile of codings.
     """
-    names = [name.lower() for name in split_list(content_encoding)]
-    if any(_NO_CODING.search(name) for name in names):
-        raise _bad("response", f"{', '.join(content_encoding)[:80]!r} names no coding")
+    names = content_codings(content_encoding)
     chain: list[Decoder] = []
     for name in reversed(names):
         if name in ("gzip", "x-gzip"):

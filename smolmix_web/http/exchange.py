@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,42 @@ Body = bytes | AsyncIterator[bytes] | None
 Progress = Callable[[int, int | None], None]
 
 PIECE = 65_536
+SMALL = 2048  # bytes: shorter pieces are put together
 AHEAD = 65_536  # bytes of a body that are taken before anybody reads it; one piece more may be
+
+
+class Pieces:
+    """Bytes that have come, as they came, until they are taken."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def put(self, data: bytes) -> None:
+        if self._pieces and len(self._pieces[-1]) < SMALL and len(data) <= PIECE - SMALL:
+            self._pieces[-1] += data  # two bytes by themselves take fifty in memory
+        else:
+            self._pieces.append(data)
+        self.size += len(data)
+
+    def take(self) -> bytes:
+        """Of what is there at most `PIECE` bytes, or the first piece where that is longer."""
+        parts = [self._pieces.popleft()]
+        size = len(parts[0])
+        while self._pieces and size + len(self._pieces[0]) <= PIECE:
+            parts.append(self._pieces.popleft())
+            size += len(parts[-1])
+        self.size -= size
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def clear(self) -> int:
+        """How many bytes that were."""
+        self._pieces.clear()
+        size, self.size = self.size, 0
+        return size
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ MAX_LENGTH = (1 << 63) - 1  # bytes of a body
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LIST = re.compile(r'((?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])*)(?:,|$)', re.DOTALL)
 _LENGTH = re.compile(r"-0+|0*([0-9]{1,19})")
+_NO_CODING = re.compile(r'[ \t"=;*]')
 _BAD_VALUE = re.compile(r"[\x00\r\n]")
 
 # What no caller may set: the names that Fetch forbids (2.2.2), and HTTP2-Settings, which belongs to a connection. They
@@ -149,3 +150,17 @@ def content_length(headers: Headers) -> int | None:
     match = _LENGTH.fullmatch(lengths[0]) if lengths else None
     length = int(match[1] or 0) if match else MAX_LENGTH + 1
     return length if length <= MAX_LENGTH else None
+
+
+def content_codings(values: list[str]) -> list[str]:
+    """The names in all values of Content-Encoding, in lower case.
+
+    Raises `HttpError` code `bad_content_encoding` as browsers do, for parameters and quotes, which no coding has, and
+    for nothing but white space, which an empty field after another makes; between two commas there may be nothing.
+    """
+    text = ", ".join(values)
+    elements = text.lower().split(",") if values else []
+    names = [element.strip(" \t") for element in elements]
+    if any(_NO_CODING.search(name) or (element and not name) for element, name in zip(elements, names, strict=True)):
+        raise HttpError(f"{text[:80]!r} names no content coding", code="bad_content_encoding", phase="response")
+    return names

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsError
+from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError, TooManyStreamsError
 from h2.settings import SettingCodes, Settings
 
 from ..deadline import Clock, Watchdog
@@ -219,7 +220,8 @@ class Http2Connection:
     def reset(self, stream_id: int) -> None:
         """RST_STREAM: this side wants no more of the stream. What still arrives of it is thrown away."""
         if not self.over:
-            self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+            with suppress(StreamClosedError):  # the frame that is being read has ended it
+                self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
             self._flush()
 
     def forget(self, stream: Http2Stream) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
-from .exchange import AHEAD, PIECE, Outgoing, ResponseHead, over_on_failure, pieces, too_many_headers
+from .exchange import AHEAD, Outgoing, Pieces, ResponseHead, over_on_failure, pieces, too_many_headers
 from .framing import body_length
-from .headers import Headers
+from .headers import Headers, content_codings, get_all
 from .reader import MAX_FIELDS, MAX_INFORMATIONAL
 from .replay import LATE_SECONDS, Again, lost
 from .timeouts import Timeouts
@@ -50,8 +49,7 @@ class Http2Stream:
         self._method = ""
         self._head: ResponseHead | None = None
         self._informational = 0
-        self._chunks: deque[bytes] = deque()
-        self._unread = 0
+        self._unread = Pieces()
         self._to_return = 0  # bytes that were read and not yet given back to the stream's window
         self._window = STREAM_WINDOW  # what it is opened up to
         self._ended = False  # by the server
@@ -145,7 +143,7 @@ class Http2Stream:
         """The next piece of the body as it was transferred; `b""` at its end. On any error the stream is reset."""
         try:
             waiting = False
-            while not self._chunks:
+            while not self._unread:
                 self._raise()
                 if self._ended:
                     return b""
@@ -162,14 +160,9 @@ class Http2Stream:
 
     def _take(self) -> bytes:
         """What has arrived, up to `PIECE` bytes, and room in the windows for as much."""
-        parts = [self._chunks.popleft()]
-        size = len(parts[0])
-        while self._chunks and size + len(self._chunks[0]) <= PIECE:
-            parts.append(self._chunks.popleft())
-            size += len(parts[-1])
-        self._unread -= size
-        self.session.credit(size)
-        self._to_return += size
+        data = self._unread.take()
+        self.session.credit(len(data))
+        self._to_return += len(data)
         # What is read ahead for nobody opens no window.
         kept_back = self._window // 4 if self.wanted else self._window // 4 + AHEAD + 1
         if self._to_return >= kept_back and not self._ended:
@@ -180,13 +173,13 @@ class Http2Stream:
             self.session.widen(self.id, self._to_return + grow)
             self._window += grow
             self._to_return = 0
-        if self._ended and not self._chunks:
+        if self._ended and not self._unread:
             self.session.drained(self)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return data
 
     @property
     def has_unread(self) -> bool:
-        return bool(self._chunks)
+        return bool(self._unread)
 
     @property
     def lent(self) -> int:
@@ -222,8 +215,7 @@ class Http2Stream:
         """Reset the stream; the connection lives on. Idempotent."""
         if self._error is None:
             self._error = error or Cancelled("the response was aborted", phase="body")
-        self._chunks.clear()
-        unread, self._unread = self._unread, 0
+        unread = self._unread.clear()
         self._close()
         self.session.drained(self)
         if unread:
@@ -268,6 +260,7 @@ class Http2Stream:
             self.abort(too_many_headers())
         else:
             try:
+                content_codings(get_all(headers, "content-encoding"))
                 length = body_length(self._method, int(status), headers)
             except HttpError as error:
                 self.abort(error)
@@ -277,8 +270,7 @@ class Http2Stream:
 
     def received_data(self, data: bytes, padding: int) -> None:
         if data:
-            self._chunks.append(data)
-            self._unread += len(data)
+            self._unread.put(data)
             self._watchdog.touch()  # frames without data are no progress
             self._changed.set()
         if padding:  # read as soon as it is there

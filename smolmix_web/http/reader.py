@@ -9,9 +9,9 @@ Sans-I/O and independent of what follows the head, so that `fetch` and the hands
     reader.informational                              # 1xx responses before it, so far
 
 All errors are `HttpError` with phase `response`: `http_protocol` (at the first byte that cannot begin a response),
-`response_too_large`, `truncated_body` (ended within the head). What a browser skips is skipped: up to four bytes before
-`HTTP`, lines without colon, lines whose name is no token. Work and memory are linear in the bytes fed, however they
-are cut; `scanned` counts the bytes that were looked at for the end of the head.
+`response_too_large`, `truncated_body` (ended within the head), `bad_content_encoding`. What a browser skips is skipped:
+up to four bytes before `HTTP`, lines without colon, lines whose name is no token. Work and memory are linear in the
+bytes fed, however they are cut; `scanned` counts the bytes that were looked at for the end of the head.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import HttpError
-from .headers import Headers, content_length, get_all, split_list
+from .headers import Headers, content_codings, content_length, get_all, split_list
 
 MAX_HEAD = 262_144  # bytes of one head, with what stands before it
 MAX_FIELDS = 1000
@@ -88,6 +88,7 @@ class HeadReader:
             head = _parse(bytes(self._buffer[:end]), self._start, self._doubtful)
             del self._buffer[:end]
             if head.status >= 200 or (head.status == 101 and self._upgrade):
+                content_codings(get_all(head.headers, "content-encoding"))
                 self.rest = bytes(self._buffer)
                 return head
             self._interim(head)
@@ -134,6 +135,7 @@ class HeadReader:
         head = _parse(bytes(self._buffer), self._start, True, complete=False)
         if head.status < 200 or head.status in _REDIRECTS:
             raise truncated
+        content_codings(get_all(head.headers, "content-encoding"))
         return head
 
 

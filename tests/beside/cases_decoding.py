@@ -81,6 +81,23 @@ NAMES = [
     FetchCase("in two fields", "content codings",
               [[OK + b"Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n\r\n"
                 + gzip.compress(ZLIB, mtime=0), CLOSE]], READ),
+    *(
+        FetchCase(name, "content codings", [[line + fields + b"\r\n", CLOSE]], UNNAMED)
+        for name, line, fields in (
+            ("an empty field after another", OK, b"Content-Encoding: gzip\r\nContent-Encoding:\r\n"),
+            ("304 and a coding in quotes", b"HTTP/1.1 304 Same\r\n", b'Content-Encoding: "gzip"\r\n'),
+            ("304 and an empty field after another", b"HTTP/1.1 304 Same\r\n",
+             b"Content-Encoding: deflate\r\nContent-Encoding:\r\n"),
+            ("204 and a coding in quotes", b"HTTP/1.1 204 None\r\n",
+             b'Content-Encoding: br\r\nContent-Encoding: "gzip"\r\n'),
+            ("a tab within a coding", OK, b"Content-Encoding: x\ty\r\nContent-Length: 0\r\n"),
+            ("a redirect and a coding in quotes", b"HTTP/1.1 302 Found\r\n",
+             b'Location: /to\r\nContent-Encoding: "gzip"\r\nContent-Length: 0\r\n'),
+            ("421 and a coding in quotes", b"HTTP/1.1 421 Wrong\r\n",
+             b'Content-Encoding: "gzip"\r\nContent-Length: 0\r\n'),
+            ("a length of 0 and a coding in quotes", OK, b'Content-Encoding: "gzip"\r\nContent-Length: 0\r\n'),
+        )
+    ),
     _coded("one coding less than said", b"gzip, gzip", PACKED, BROKEN),
 ]  # fmt: skip
 

@@ -87,6 +87,8 @@ def _heads() -> list[WebSocketCase]:
         opens(kind, "Content-Length: 0", GOOD + b"Content-Length: 0\r\n\r\n"),
         opens(kind, "a Content-Length that is not 0", GOOD + b"Content-Length: 5\r\n\r\n"),
         opens(kind, "Transfer-Encoding: chunked", GOOD + b"Transfer-Encoding: chunked\r\n\r\n"),
+        opens(kind, "Content-Encoding: gzip", GOOD + b"Content-Encoding: gzip\r\n\r\n"),
+        fails(kind, "a content coding in quotes", GOOD + b'Content-Encoding: "x"\r\n\r\n'),
         opens(kind, "a cookie", GOOD + b"Set-Cookie: a=b\r\n\r\n"),
         fails(kind, "closed at once", b"", script=[CLOSE]),
         fails(kind, "reset at once", b"", script=[RESET]),

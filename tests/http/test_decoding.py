@@ -166,8 +166,9 @@ def test_names() -> None:
     assert b"".join(decode_through(chain, gzip.compress(zlib.compress(TEXT)), Work())) == TEXT
     with pytest.raises(HttpError):
         decoders(["gzip"] * 9)
-    with pytest.raises(HttpError):
-        decoders(["gzip;q=1"])
+    for values in (["gzip;q=1"], ["gzip", ""], ["gzip, ,gzip"], ["", " "]):
+        with pytest.raises(HttpError):
+            decoders(values)
     assert accept_encoding().startswith("gzip, deflate")
 
 

@@ -13,13 +13,14 @@ from h2.settings import Settings
 from smolmix_web.deadline import LoopClock
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
+from smolmix_web.http.exchange import AHEAD, PIECE, Pieces
 from smolmix_web.http.http2 import CONNECTION_WINDOW, MAX_STREAMS
 from smolmix_web.http.http2_frames import RST_STREAM
 from smolmix_web.http.http2_stream import QUIET_SECONDS, STREAM_WINDOW, STREAM_WINDOW_MAX
 from smolmix_web.http.replay import KEPT
 from tests.http2_server import Http2Connector, Http2Server, Http2Session
 from tests.http_server import Answer, HttpServer, Request
-from tests.virtual_loop import virtual
+from tests.virtual_loop import run_virtual, virtual
 
 HTTP2 = pytest.mark.feature("HTTP", "HTTP/2 by ALPN")
 MULTIPLEXING = pytest.mark.feature("HTTP", "HTTP/2 multiplexing")
@@ -77,6 +78,46 @@ async def test_an_empty_location_leads_nowhere() -> None:
     server = Http2Server(lambda _: Answer(302, [("Location", "")], b"here"))
     client, _ = world(server)
     assert await get(client) == (302, b"here")
+    client.close()
+
+
+@HTTP2
+@pytest.mark.parametrize("status", [200, 204, 302, 421])
+def test_what_names_no_content_coding(status: int) -> None:
+    """As over HTTP/1.1; the connection lives on."""
+
+    async def main() -> None:
+        bad = Answer(status, [("Content-Encoding", "gzip;q=1"), ("Location", "/to")])
+        server = Http2Server(lambda request: bad if request.target == "/" else hello(request))
+        client, connector = world(server)
+        with pytest.raises(HttpError) as caught:
+            await get(client)
+        assert (caught.value.code, caught.value.phase) == ("bad_content_encoding", "response")
+        assert await get(client, "https://a.test/next") == (200, b"hello")
+        assert len(server.fields) == 2 and len(connector.near) == 1
+        client.close()
+
+    run_virtual(main())
+
+
+@FLOW
+@virtual
+async def test_short_frames_that_nobody_reads_are_put_together() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(AHEAD):
+            yield b"xy"
+
+    client, _ = world(Http2Server(lambda _: Answer(body=body())))
+    response = await start(client)
+    await asyncio.sleep(1)
+    waiting = Pieces()
+    for _ in range(AHEAD):
+        waiting.put(b"xy")
+    taken = []
+    while waiting:
+        taken.append(waiting.take())
+    assert max(map(len, taken)) <= PIECE and len(taken) <= 3 and waiting.size == 0
+    assert await response.read() == b"".join(taken) == b"xy" * AHEAD
     client.close()
 
 
