@@ -334,7 +334,7 @@ async def test_subprotocols_are_a_sequence(page: ApiPage, session: Session) -> N
         session,
         """return both(async (Class, base) => {
           const log = [];
-          const use = (protocols) => kind(() => new Class(base + "/", protocols).close());
+          const use = (protocols) => kind(() => { new Class(base + "/", protocols).close(); });
           const failing = { [Symbol.iterator]: () => ({ next: () => ({ value: Symbol("x"), done: false }),
             return() { log.push("closed"); return {}; } }) };
           const getter = { get [Symbol.iterator]() { log.push("get"); return function* () { yield "a"; }; } };
