@@ -34,6 +34,7 @@ class DirectoryKeeper:
         self._timer: TimerHandle | None = None
         self._planned = float("inf")  # when the timer is due
         self._task: asyncio.Task[None] | None = None
+        self._begun = 0.0  # when the task was
 
     async def first(self) -> tuple[Topology, list[ExitCandidate]]:
         """The topology, and exits in the order to try. Raises `DirectoryError` or `TimeoutExpired`."""
@@ -58,16 +59,22 @@ class DirectoryKeeper:
             self._plan = RefreshPlan(self._host.rng, topology, self._host.now(), self._host.unix_time())
             self._arm()
 
-    @property
-    def stale(self) -> bool:
-        """The last request failed."""
-        return self._plan is not None and self._plan.stale
-
     def trouble(self) -> None:
         """What we know may be too old: ask soon, within a rate."""
         if self._plan is not None:
             self._plan.trouble(self._host.now())
             self._arm()
+
+    def network_back(self) -> None:
+        """A request that failed may succeed now; one under way began before there was anybody to answer it."""
+        if self._plan is None:
+            return
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self._plan.failed(self._begun)
+        if self._plan.stale:
+            self.trouble()
 
     async def refresh(self) -> None:
         """Ask now. Where no exit of those drawn would have us, others are drawn."""
@@ -121,6 +128,7 @@ class DirectoryKeeper:
         if self._plan is None or self._host.now() < self._plan.due:
             self._arm()
         else:
+            self._begun = self._host.now()
             self._task = asyncio.get_running_loop().create_task(self._refresh_by_plan())
 
     async def _refresh_by_plan(self) -> None:

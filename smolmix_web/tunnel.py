@@ -220,8 +220,8 @@ class Tunnel:
             self._release()
         if state == self.state and step == self.step:
             return
-        if self._directory.stale and step != "gateway":
-            self._directory.trouble()  # it may be back as well
+        if self.step == "gateway" and step != "gateway":
+            self._directory.network_back()  # it may be back as well
         self._keep_identity(engine.gateway)
         if state == "failed":
             assert engine.error is not None
@@ -275,8 +275,8 @@ class Tunnel:
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
-            if online and self._directory.stale:
-                self._directory.trouble()
+            if online:
+                self._directory.network_back()
 
     def _fail(self, error: SmolmixError) -> None:
         self.error = error

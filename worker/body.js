@@ -8,7 +8,7 @@
  * @module
  */
 
-import { isBlob, isStream } from "./brands.js";
+import { isBlob, isBytes, isStream } from "./brands.js";
 import { WRITE_PIECE } from "./channel.js";
 import { mixError } from "./errors.js";
 
@@ -44,7 +44,7 @@ const ignore = () => {};
 
 /** @param {unknown} chunk of a stream @returns {Uint8Array} */
 export function bytesOnly(chunk) {
-  if (chunk instanceof Uint8Array) return chunk;
+  if (isBytes(chunk)) return chunk;
   throw new TypeError("mixFetch: a body stream gives Uint8Array chunks");
 }
 

@@ -8,7 +8,7 @@
  */
 
 import { MixError, mixError } from "./errors.js";
-import { whyNotStarted } from "./parts.js";
+import { whyMute, whyNotStarted } from "./parts.js";
 import { unlessAborted } from "./signals.js";
 
 /** @typedef {import("./messages.js").PageMessage} PageMessage */
@@ -21,6 +21,8 @@ import { unlessAborted } from "./signals.js";
  */
 
 const BOOT_TIMEOUT_MS = 120_000;
+/** A worker that has said nothing for so long is looked into; ours speaks first of all. */
+const MUTE_MS = 1_500;
 /** Reasons of a failed boot that may pass by themselves. @type {(string | null)[]} */
 const TRANSIENT = ["unavailable", "unreachable"];
 
@@ -39,6 +41,7 @@ export class WorkerConnection {
   /** @type {Worker} */ #worker;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
   #nextId = 1;
+  #heard = false;
   #running = false;
   /** @type {unknown} */ #dead = null;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
@@ -62,8 +65,10 @@ export class WorkerConnection {
       const timer = setTimeout(() => {
         this.#crash(mixError("boot_timeout", `the worker did not start in ${BOOT_TIMEOUT_MS / 1000} s`, "boot"));
       }, BOOT_TIMEOUT_MS);
+      const mute = setTimeout(() => void this.#mute(script), MUTE_MS);
       this.#bootEnded = (error) => {
         clearTimeout(timer);
+        clearTimeout(mute);
         if (error) reject(error);
         else resolve();
       };
@@ -89,7 +94,10 @@ export class WorkerConnection {
   /** @param {WorkerMessage} message */
   #receive(message) {
     if (this.#dead) return;
+    this.#heard = true;
     switch (message.type) {
+      case "started":
+        return;
       case "booted":
         this.#running = true;
         this.#bootEnded(null);
@@ -124,8 +132,14 @@ export class WorkerConnection {
    * @param {string} script @param {string} message
    */
   async #notLoaded(script, message) {
-    const why = await whyNotStarted(script, message || "it did not start, and the browser does not say why");
+    const why = await whyNotStarted(script, message);
     this.#crash(bootError(why.message, why.reason));
+  }
+
+  /** @param {string} script */
+  async #mute(script) {
+    const why = this.#heard ? null : await whyMute(script, "boot-failed");
+    if (why && !this.#heard) this.#crash(bootError(why.message, why.reason));
   }
 
   /** @param {Error} error */

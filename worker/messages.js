@@ -170,7 +170,7 @@
 /**
  * Worker to page. `rewind`, `progress` and `timings` (of a fetch
  * that fails; else they come with the response and the end) belong to fetch. `eof` (TCP): the peer sends no more, writing goes on. `crashed`: the worker can do nothing any more.
- * @typedef {{type: "booted"}
+ * @typedef {{type: "started"} | {type: "booted"}
  *   | {type: "boot-failed", message: string, reason: string | null}
  *   | {type: "crashed", message: string}
  *   | {type: "state", snapshot: TunnelSnapshot}

@@ -49,7 +49,7 @@ async function refusal(url) {
   const directive = refusals.get(url) ?? refusals.get(new URL(url).origin);
   return directive === undefined
     ? null
-    : new PartError(nameOf(url), "blocked", `the page's Content-Security-Policy forbids it (${directive})`);
+    : new PartError(nameOf(url), "blocked", `the Content-Security-Policy forbids it (${directive})`);
 }
 
 /**
@@ -147,8 +147,20 @@ export async function importPart(url, name) {
 }
 
 /**
+ * @param {string} url of a script that neither fails nor says anything
+ * @param {string} word that is in it
+ * @returns {Promise<PartError | null>} null: it is what it should be, or cannot be looked at
+ */
+export async function whyMute(url, word) {
+  const bytes = await fetchPart(url).then(bytesOf).catch(() => null);
+  const script = bytes && new TextDecoder().decode(bytes);
+  if (script === null || script.includes(word)) return null;
+  return new PartError(nameOf(url), "damaged", script.trim() ? "it is another script" : "it is empty");
+}
+
+/**
  * @param {string} url of a script that did not start
- * @param {string} text what the browser says of it
+ * @param {string} text what the browser says of it, "" where that is nothing
  * @returns {Promise<PartError>} what can be learnt in a second
  */
 export async function whyNotStarted(url, text) {
@@ -159,11 +171,16 @@ export async function whyNotStarted(url, text) {
     response.body?.cancel().catch(() => {});
     const type = response.headers.get("content-type") ?? "";
     if (!/(java|ecma)script/i.test(type)) return wrongType(response, "a script");
+    if (!text && !response.headers.has("cross-origin-embedder-policy")) {
+      // HTML's "check a worker's embedder policy" fails without a word.
+      const why = "if the page has a Cross-Origin-Embedder-Policy, this file needs the same header";
+      return new PartError(nameOf(url), "blocked", `the browser refuses it and does not say why; ${why}`);
+    }
   } catch (error) {
     // As data the policy may forbid it, and that tells nothing.
     if (error instanceof PartError && error.reason !== "blocked") return error;
   }
-  return new PartError(nameOf(url), "damaged", text);
+  return new PartError(nameOf(url), "damaged", text || "it did not start, and the browser does not say why");
 }
 
 /** A page whose policy or browser has no WebAssembly is told so before anything is fetched. */
@@ -174,7 +191,7 @@ export function checkWebAssembly() {
     new WebAssembly.Module(EMPTY_MODULE);
   } catch (error) {
     throw new PartError(
-      what, "blocked", `the page's Content-Security-Policy forbids it: script-src needs 'wasm-unsafe-eval' (${textOf(error)})`,
+      what, "blocked", `the Content-Security-Policy forbids it: script-src needs 'wasm-unsafe-eval' (${textOf(error)})`,
     );
   }
 }
@@ -188,5 +205,7 @@ function wrongType(response, kind) {
 /** @param {unknown} error also of classes that are no `Error` @returns {string} */
 export function textOf(error) {
   const { name, message } = /** @type {{name?: unknown, message?: unknown}} */ (error ?? {});
-  return typeof message === "string" ? `${name ?? "Error"}: ${message}` : String(error);
+  if (typeof message === "string") return `${name ?? "Error"}: ${message}`;
+  const text = String(error);
+  return text === "[object Object]" ? `an object with ${Object.keys(/** @type {object} */ (error)).join(", ") || "nothing"} in it` : text;
 }

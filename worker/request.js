@@ -10,7 +10,7 @@
  */
 
 import { bodyOf } from "./body.js";
-import { isRequest, isStream } from "./brands.js";
+import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
 
 /** @typedef {import("./body.js").RequestBody} RequestBody */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -23,9 +23,7 @@ const SENDS_STREAMS = !new Request("data:,", /** @type {RequestInit} */ ({ metho
   .headers.has("content-type");
 /** Of a member that only we have. */
 const COOKIES = ["omit", "jar"];
-
-/** @param {unknown} value @returns {value is any} in the sense of the language: functions too */
-const isObject = (value) => (typeof value === "object" && value !== null) || typeof value === "function";
+const PAIRS = "mixFetch: headers are pairs of texts";
 
 /** @param {string} text @returns {TypeError} */
 const refused = (text) => new TypeError(`mixFetch: ${text}`);
@@ -103,34 +101,14 @@ function recorded(init, read) {
 function pairsOf(given) {
   if (!isObject(given)) return given;
   const iterate = given[Symbol.iterator];
-  if (iterate != null) return sequenceOf(given, iterate, (pair) => sequenceOf(pair, pair?.[Symbol.iterator], (part) => `${part}`));
+  const textsOf = (/** @type {any} */ pair) => sequenceOf(pair, pair?.[Symbol.iterator], (part) => `${part}`, PAIRS);
+  if (iterate != null) return sequenceOf(given, iterate, textsOf, PAIRS);
   const pairs = [];
   for (const name of Reflect.ownKeys(given)) {
     const own = Reflect.getOwnPropertyDescriptor(given, name);
     if (own?.enumerable) pairs.push([`${/** @type {string} */ (name)}`, `${given[name]}`]);
   }
   return pairs;
-}
-
-/**
- * Each item is converted when its turn comes, and an iterator is not closed where that fails: `for` would do so.
- * @template T
- * @param {any} given
- * @param {any} iterate its method
- * @param {(item: any) => T} convert
- * @returns {T[]}
- */
-function sequenceOf(given, iterate, convert) {
-  const iterator = isObject(given) && typeof iterate === "function" ? iterate.call(given) : null;
-  if (!isObject(iterator)) throw refused("headers are pairs of texts");
-  const { next } = iterator;
-  const items = [];
-  for (;;) {
-    const step = next.call(iterator);
-    if (!isObject(step)) throw refused("an iterator of headers gives objects");
-    if (step.done) return items;
-    items.push(convert(step.value));
-  }
 }
 
 /**

@@ -26,6 +26,7 @@ import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, import
  */
 
 const PACK = "python.zst";
+const INTERPRETER = "pyodide/pyodide.asm.wasm";
 /** Magic number of a Zstandard frame (RFC 8878 3.1.1). */
 const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -39,7 +40,7 @@ const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
  */
 export async function startPython(base, choose = async () => ({})) {
   checkWebAssembly();
-  const lock = fetchJson(`${base}pyodide-lock.json`);
+  const lock = fetchLock(`${base}pyodide-lock.json`);
   const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, options, library] = await Promise.all([
     importPart(`${base}pyodide.mjs`, "loadPyodide"),
     importPart(`${base}pyodide.asm.mjs`, "default"),
@@ -54,14 +55,16 @@ export async function startPython(base, choose = async () => ({})) {
   scope.WasmOffsetConverter = null;
   try {
     await fetch(stdLibURL).catch(() => {
-      throw new PartError(PACK, "blocked", "the page's Content-Security-Policy forbids it (connect-src needs blob:)");
+      throw new PartError(PACK, "blocked", "the Content-Security-Policy forbids it (connect-src needs blob:)");
     });
     return await new Promise((resolve, reject) => {
       /** @param {Record<string, unknown>} settings @returns {Promise<unknown>} */
       const createPyodideModule = (settings) => {
         const instantiateWasm = (/** @type {any} */ imports, /** @type {(...made: any) => void} */ receive) => {
           Object.assign(imports.env, ERROR_MARKER);
-          WebAssembly.instantiate(compiled, imports).then((instance) => receive(instance, compiled), reject);
+          WebAssembly.instantiate(compiled, imports).then((instance) => receive(instance, compiled)).catch((error) => {
+            reject(new PartError(INTERPRETER, "damaged", `it does not fit the scripts beside it (${textOf(error)})`));
+          });
           return {};
         };
         return createModule({ ...settings, instantiateWasm });
@@ -71,7 +74,8 @@ export async function startPython(base, choose = async () => ({})) {
       }).then(resolve, (/** @type {unknown} */ error) => {
         // Python has ended before it began.
         const exited = typeof error === "object" && error !== null && "status" in error;
-        reject(exited ? new PartError(PACK, "damaged", `Python did not start with it (${textOf(error)})`) : error);
+        const file = exited ? PACK : "pyodide/pyodide.mjs";
+        reject(new PartError(file, "damaged", `Python did not start with ${exited ? "it" : "it and the files beside it"} (${textOf(error)})`));
       });
     });
   } finally {
@@ -79,6 +83,16 @@ export async function startPython(base, choose = async () => ({})) {
     URL.revokeObjectURL(stdLibURL);
   }
 }
+
+/** @param {string} url @returns {Promise<any>} Pyodide's list of what belongs together */
+async function fetchLock(url) {
+  const lock = await fetchJson(url);
+  if (isRecord(lock) && isRecord(lock.info) && isRecord(lock.packages)) return lock;
+  throw new PartError("pyodide/pyodide-lock.json", "damaged", "it has no `info` and `packages`");
+}
+
+/** @param {unknown} value @returns {value is Record<string, unknown>} */
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** How Python's side of a call into JavaScript tells that it threw: as Pyodide does it where it has no better way. */
 const MARKER = Symbol("error");

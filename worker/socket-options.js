@@ -5,6 +5,8 @@
  * @module
  */
 
+import { isArrayBuffer, isSignal } from "./brands.js";
+
 /** @typedef {import("./messages.js").TlsRequest} TlsRequest */
 
 /** @typedef {"ipv4" | "ipv6"} SocketDnsQueryType */
@@ -93,7 +95,7 @@ export function checkFamily(value) {
  */
 export function checkSignal(value) {
   if (value === undefined || value === null) return null;
-  if (value instanceof AbortSignal) return value;
+  if (isSignal(value)) return value;
   throw new TypeError("signal is an AbortSignal");
 }
 
@@ -151,7 +153,7 @@ export function checkTls(value) {
  * @returns {Uint8Array}
  */
 export function bytesOf(data, what) {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  if (isArrayBuffer(data)) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   throw new TypeError(`${what} is an ArrayBuffer or a view of one`);
 }

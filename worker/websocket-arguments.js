@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isObject, isSignal, sequenceOf } from "./brands.js";
+
 /** @typedef {import("./messages.js").HeaderPair} HeaderPair */
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -43,16 +45,14 @@ export function urlOf(input) {
 
 /**
  * Text is one subprotocol; what can be iterated, several. Only the conversion: it comes before the URL is looked at.
- * @param {unknown} given
+ * @param {any} given
  * @returns {string[]}
  */
 export function textsOf(given) {
   if (given === undefined) return [];
-  const object = (typeof given === "object" && given !== null) || typeof given === "function";
-  if (object && Symbol.iterator in given && given[Symbol.iterator] != null) {
-    return Array.from(/** @type {Iterable<unknown>} */ (given), (name) => `${name}`);
-  }
-  return [`${given}`];
+  const iterate = isObject(given) ? given[Symbol.iterator] : null;
+  if (iterate == null) return [`${given}`];
+  return sequenceOf(given, iterate, (name) => `${name}`, "MixWebSocket: subprotocols are texts");
 }
 
 /**
@@ -122,7 +122,7 @@ function clampedShort(value) {
 export function optionsOf(given) {
   const options = typeof given === "object" && given !== null ? given : {};
   const { headers, signal = null, timeouts } = /** @type {MixWebSocketOptions} */ (options);
-  if (signal !== null && !(signal instanceof AbortSignal)) throw new TypeError("MixWebSocket: signal must be an AbortSignal");
+  if (signal !== null && !isSignal(signal)) throw new TypeError("MixWebSocket: signal must be an AbortSignal");
   if (timeouts !== undefined && (typeof timeouts !== "object" || timeouts === null)) {
     throw new TypeError("MixWebSocket: timeouts is an object of milliseconds by phase");
   }

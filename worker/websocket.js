@@ -8,6 +8,7 @@
  * @module
  */
 
+import { isArrayBuffer, isBlob, isSharedBuffer } from "./brands.js";
 import { MixError, mixError } from "./errors.js";
 import { checkProtocols, closeArguments, optionsOf, scalarText, textsOf, urlOf } from "./websocket-arguments.js";
 
@@ -394,13 +395,13 @@ export class MixWebSocket extends EventTarget {
       const full = this.#windowBytes > 0 && this.#windowBytes + next.size > WINDOW_BYTES;
       if (full || this.#window.length >= WINDOW_MESSAGES) break;
       let { data } = next;
-      if (data instanceof Blob) {
+      if (isBlob(data)) {
         try {
           data = new Uint8Array(await data.arrayBuffer());
         } catch (error) {
           this.#abort(mixError("unreadable_blob", `a Blob could not be read: ${error}`, "websocket"));
         }
-        if (this.#queue[0] !== next || data instanceof Blob) break; // ended meanwhile
+        if (this.#queue[0] !== next || isBlob(data)) break; // ended meanwhile
       }
       this.#window.push(next);
       this.#windowBytes += next.size;
@@ -410,28 +411,16 @@ export class MixWebSocket extends EventTarget {
   }
 }
 
-const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get;
-
-/** Of whatever window. @param {unknown} value @returns {value is ArrayBuffer} */
-function isBuffer(value) {
-  try {
-    byteLength?.call(value);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /**
  * @param {unknown} data
  * @returns {[string | Uint8Array<ArrayBuffer> | Blob, number]} a copy of its own of what may change, and its size in bytes
  */
 function payloadOf(data) {
-  if (data instanceof Blob) return [data, data.size];
+  if (isBlob(data)) return [data, data.size];
   const view = ArrayBuffer.isView(data) ? data : null;
   const buffer = /** @type {ArrayBuffer & {resizable?: boolean}} */ (view ? view.buffer : data);
-  const shared = Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
-  if (shared || isBuffer(buffer)) {
+  const shared = isSharedBuffer(buffer);
+  if (shared || isArrayBuffer(buffer)) {
     // As Web IDL's BufferSource: none that another thread or a resize may change; one that was given away is empty.
     if (shared || buffer.resizable) throw new TypeError("MixWebSocket: a buffer to send is neither shared nor resizable");
     const size = (view ?? buffer).byteLength;

@@ -21,6 +21,8 @@ const KEEP_AFTER_MS = 3_000;
 const base = new URL("./pyodide/", import.meta.url).href;
 const guard = createGuard(self, base);
 
+self.postMessage({ type: "started" });
+
 /** @type {((message: PageMessage) => void) | null} */
 let receive = null;
 /** @type {PageMessage[]} */

@@ -99,6 +99,31 @@ async def test_a_server_answers_with(fresh: ApiPage, answer: str) -> None:
     await fresh.set_up()
 
 
+# Whole, of the right type, and of no use: what goes wrong with it only later.
+USELESS = {
+    "a lock file without anything": ("pyodide-lock.json", b"{}"),
+    "a lock file that is null": ("pyodide-lock.json", b"null"),
+    "a lock file that is a list": ("pyodide-lock.json", b"[]"),
+    "a lock file that is a text": ("pyodide-lock.json", b'"x"'),
+    "an error in JSON": ("pyodide-lock.json", b'{"error": "not found"}'),
+    "a module with nothing in it": ("pyodide.asm.wasm", b"\0asm\1\0\0\0"),
+    "a loader that fails": ("pyodide.mjs", b"export const loadPyodide = async () => { throw new Error('mine'); };"),
+    "a loader that throws nothing": ("pyodide.mjs", b"export const loadPyodide = async () => { throw undefined; };"),
+    "a script that throws what is no error": ("pyodide.asm.mjs", b"throw {a: 1};"),
+}
+
+
+@pytest.mark.feature("Worker", "files that are missing, of the wrong kind or damaged are named at once")
+@pytest.mark.parametrize("what", USELESS)
+async def test_a_file_of_no_use(fresh: ApiPage, what: str) -> None:
+    name, body = USELESS[what]
+    await fresh.page.route(f"**/{name}", answering({"body": body, "content_type": typed(name)}))
+    outcome = await fresh.run(SET_UP, options=fresh.options)
+    assert (outcome["code"], outcome["reason"], outcome["same"]) == ("boot_failed", "damaged", True)
+    assert name in outcome["message"] and "[object" not in outcome["message"]
+    assert outcome["ms"] < PROMPT
+
+
 async def test_files_that_cannot_be_reached(fresh: ApiPage) -> None:
     for name in ["worker.js", "pyodide.asm.wasm", "python.zst", "pyodide.mjs"]:
         await fresh.page.route(f"**/{name}", lambda route: route.abort())
@@ -114,6 +139,30 @@ async def test_a_worker_with_an_error_in_it(fresh: ApiPage) -> None:
     outcome = await fresh.run(SET_UP, options=fresh.options)
     assert (outcome["code"], outcome["reason"]) == ("boot_failed", "damaged")
     assert "worker.js" in outcome["message"] and "on purpose" in outcome["message"]
+
+
+@pytest.mark.parametrize(("body", "told"), [("", "empty"), ("setTimeout(() => {})", "another script")])
+async def test_a_worker_that_says_nothing(fresh: ApiPage, body: str, told: str) -> None:
+    await fresh.page.route("**/worker.js", lambda route: route.fulfill(body=body, content_type="text/javascript"))
+    outcome = await fresh.run(SET_UP, options=fresh.options)
+    assert (outcome["code"], outcome["reason"], outcome["same"]) == ("boot_failed", "damaged", True)
+    assert "worker.js" in outcome["message"] and told in outcome["message"] and outcome["ms"] < PROMPT
+
+
+@pytest.mark.parametrize("policy", ["require-corp", "credentialless"])
+async def test_a_page_that_embeds_only_what_agrees(fresh: ApiPage, policy: str) -> None:
+    """Its worker needs the header as well; the browser refuses it without a word."""
+
+    async def isolated(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(response=response, headers={**response.headers, "Cross-Origin-Embedder-Policy": policy})
+
+    await fresh.page.route("**/index.html", isolated)
+    await fresh.page.reload()
+    outcome = await fresh.run(SET_UP, options=fresh.options)
+    assert (outcome["code"], outcome["reason"], outcome["same"]) == ("boot_failed", "blocked", True)
+    assert "worker.js" in outcome["message"] and "Cross-Origin-Embedder-Policy" in outcome["message"]
+    assert outcome["ms"] < PROMPT
 
 
 FORBIDDEN = {

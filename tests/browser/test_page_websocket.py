@@ -299,6 +299,56 @@ async def test_what_may_be_sent(page: ApiPage, session: Session) -> None:
     assert any(outcome[0] == "TypeError" for outcome in got[0]) and [0, 1] not in got[1]
 
 
+async def test_objects_of_another_window(page: ApiPage, session: Session) -> None:
+    """What an object is, not where it was made or what it says of itself."""
+    got = await same(
+        page,
+        session,
+        """return both(async (Class, base) => {
+          const frame = document.body.appendChild(document.createElement("iframe"));
+          const { Blob, File, ArrayBuffer, Uint8Array, DataView } = frame.contentWindow;
+          const socket = new Class(base + "/");
+          socket.binaryType = "arraybuffer";
+          await opened(socket);
+          const back = [];
+          const told = (data) => (typeof data === "string" ? data : [...new window.Uint8Array(data)]);
+          socket.onmessage = ({ data }) => back.push(told(data));
+          const cases = [new Blob(["blob"]), new File(["file"], "n"), new ArrayBuffer(2), new Uint8Array([1, 2]),
+            new DataView(new ArrayBuffer(1)),
+            { [Symbol.toStringTag]: "SharedArrayBuffer", toString: () => "called one" },
+            { __proto__: window.Blob.prototype, toString: () => "looks like one" }];
+          for (const data of cases) socket.send(data);
+          for (let turn = 0; turn < 500 && back.length < cases.length; turn++) await sleep(5);
+          socket.close();
+          frame.remove();
+          return back;
+        });""",
+    )
+    assert got[0] == [*b"blob"] and len(got) == 7
+
+
+async def test_subprotocols_are_a_sequence(page: ApiPage, session: Session) -> None:
+    """Its iterator is asked for once, each item is converted in its turn, and nothing is closed where that fails."""
+    got = await same(
+        page,
+        session,
+        """return both(async (Class, base) => {
+          const log = [];
+          const use = (protocols) => kind(() => { new Class(base + "/", protocols).close(); });
+          const failing = { [Symbol.iterator]: () => ({ next: () => ({ value: Symbol("x"), done: false }),
+            return() { log.push("closed"); return {}; } }) };
+          const getter = { get [Symbol.iterator]() { log.push("get"); return function* () { yield "a"; }; } };
+          const proxy = new Proxy(["a"], { get: (target, key) => { log.push(String(key)); return target[key]; },
+            has: (target, key) => { log.push(`has ${String(key)}`); return key in target; } });
+          const odd = [5, "x", {}, null, () => null, () => 5, () => ({}), () => ({ next: 5 }),
+            () => ({ next: () => 5 })];
+          const all = odd.map((iterate) => use({ [Symbol.iterator]: iterate }));
+          return [all, use(failing), use(getter), use(proxy), log];
+        });""",
+    )
+    assert got[-1][:2] == ["get", "Symbol(Symbol.iterator)"]
+
+
 async def test_buffered_amount_after_the_end(page: ApiPage, session: Session) -> None:
     """It grows with what is given to `send` and never falls again; the size is that of the bytes."""
     got = await same(

@@ -15,7 +15,7 @@ from smolmix_web.tunnel import READY_TIMEOUT, Tunnel
 from tests.simnet.cases import download
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork
-from tests.simnet.outages import KINDS, QUIET, REAL_EXIT, SECONDS, measure
+from tests.simnet.outages import KINDS, QUIET, REAL_EXIT, SECONDS, Outage, measure
 from tests.simnet.tunnels import left_over, open_tunnel, simulate
 from tests.simnet.web import add_web
 
@@ -247,5 +247,33 @@ def test_other_exits_are_drawn_when_none_of_the_known_ones_answers() -> None:
             await asyncio.sleep(200)
             assert tunnel.state == "ready" and engine.exit.recipient not in known
             await download(1_000)(tunnel)
+
+    simulate(network, main())
+
+
+@pytest.mark.parametrize("announced", [False, True])
+@pytest.mark.parametrize("rest", [1.0, 10.0, 100.0])
+def test_keys_that_rotate_while_the_line_is_dead(rest: float, announced: bool) -> None:
+    """What was asked of the directory before the line came back is asked anew: its answer never comes."""
+    network = network_for(f"rotation {rest} {announced}")
+    host = SimHost(network)
+
+    async def main() -> None:
+        async with open_tunnel(network, host, **QUIET) as tunnel:
+            outage = Outage(network, "line", tunnel)
+            outage.begin()
+            await asyncio.sleep(60)
+            for _ in range(2):  # the nodes forget the keys that we know
+                network.rotate_keys(forget_old=True)
+            if announced:
+                tunnel.network_changed(online=False)
+            await asyncio.sleep(rest)
+            outage.end()
+            if announced:
+                tunnel.network_changed(online=True)
+            assert await timed(network, tunnel) < 9
+
+        await asyncio.sleep(0.5)
+        assert left_over(network, host) == {}
 
     simulate(network, main())
