@@ -19,6 +19,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from ..errors import DirectoryError, HttpError, TimeoutExpired
+from ..http.connection import request_head
 from ..http.framing import open_body
 from ..http.reader import HeadReader
 from ..rand import RandomSource, SystemRandom
@@ -86,8 +87,8 @@ class CPythonHost:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             name = parts.netloc.rpartition("@")[2]
-            request = f"GET {target} HTTP/1.1\r\nHost: {name}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
-            writer.write(request.encode("ascii"))
+            fields = [("Host", name), ("Accept", "application/json"), ("Connection", "close")]
+            writer.write(request_head("GET", target, fields))
             head, heads = None, HeadReader(secure=True)  # one that is cut is no answer
             while head is None:
                 data = await reader.read(_READ_SIZE)

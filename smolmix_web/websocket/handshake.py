@@ -14,6 +14,7 @@ from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key, generate_key
 
 from ..errors import HttpError, WebSocketError
+from ..http.connection import request_head
 from ..http.headers import USER_AGENT, Headers, get_all, split_list
 from ..http.reader import Head, HeadReader
 from ..http.url import Url
@@ -73,8 +74,7 @@ def _request(target: Url, key: str, protocols: Sequence[str], headers: Headers, 
         fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
     if not get_all(headers, "user-agent"):
         fields.append(("User-Agent", USER_AGENT))
-    lines = [f"GET {target.target} HTTP/1.1", *(f"{name}: {value}" for name, value in [*fields, *headers]), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    return request_head("GET", target.target, [*fields, *headers])
 
 
 async def _read_head(stream: ByteStream, reader: HeadReader) -> Head:
