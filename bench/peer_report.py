@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import platform
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,19 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Of one mode: what the figure is, with its unit; the official client's, ours, and the ratio."""
+    for name, (text, unit, _) in FIGURES.items():
+        official, ours, ratio = (_number(found[side].get(name)) for side in ("official", "ours", "ratio"))
+        yield f"{text}, {unit}" if unit else text, official, ours, ratio
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The same for a terminal."""
     shown = []
     for mode, found in report["modes"].items():
         shown.append(f"{mode:42}{'official':>10}{'ours':>10}{'ours / official':>18}")
-        for name, (text, unit, _) in FIGURES.items():
-            values = (found[side].get(name) for side in ("official", "ours", "ratio"))
-            official, ours, ratio = map(_number, values)
-            shown.append(f"  {text + (f', {unit}' if unit else ''):40}{official:>10}{ours:>10}{ratio:>18}")
+        shown += [f"  {text:40}{official:>10}{ours:>10}{ratio:>18}" for text, official, ours, ratio in _rows(found)]
     for kind in ("gzip", "brotli"):
         official, ours = (report["shipped"][side][kind] for side in ("official", "ours"))
         shown.append(f"first load, {kind:30}{official:>10}{ours:>10}{ours / official:>18.3g}")
@@ -76,11 +81,8 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    rows = "| figure | official | ours | ours / official |\n|---|---|---|---|\n"
-    for name, (text, unit, _) in FIGURES.items():
-        official, ours, ratio = (_number(found[side].get(name)) for side in ("official", "ours", "ratio"))
-        rows += f"| {text}{f', {unit}' if unit else ''} | {official} | {ours} | {ratio} |\n"
-    return rows
+    head = "| figure | official | ours | ours / official |\n|---|---|---|---|\n"
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in _rows(found))
 
 
 def write(report: dict[str, Any]) -> None:

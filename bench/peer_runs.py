@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from playwright.async_api import Browser, BrowserContext, Page, Route
+from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from bench.renderer import cpu_seconds, memory_bytes, renderers
+from browserkit.official import answer_directory
 from localnet import Network
 
 CLIENTS = ("official", "ours")
@@ -20,7 +21,6 @@ MODES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "switches off": {"disablePoissonTraffic": True, "disableCoverTraffic": True},
 }
-COMPILED_IN = "https://validator.nymtech.net/api/"  # the official client's directory
 PATIENCE = 300.0  # s for one step; what takes longer has no figure
 
 SMALL = "http://origin.test/text"
@@ -53,12 +53,7 @@ class Bench:
 
     async def context(self) -> BrowserContext:
         context = await self.browser.new_context()
-
-        async def directory(route: Route) -> None:
-            url = route.request.url.replace(COMPILED_IN, self.network.directory_url, 1)
-            await route.fulfill(response=await route.fetch(url=url))
-
-        await context.route(f"{COMPILED_IN}**", directory)
+        await answer_directory(context, self.network.directory_url)
         return context
 
 

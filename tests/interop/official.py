@@ -1,8 +1,4 @@
-"""The published client, unmodified, in Chromium, against the local network.
-
-Its directory URL is compiled in, so the browser's requests to that host are answered from the local directory; it
-finds everything else by itself.
-"""
+"""The published client, unmodified, in Chromium, against the local network."""
 
 from __future__ import annotations
 
@@ -10,15 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Page, Route, async_playwright
+from playwright.async_api import Page, async_playwright
 
 from browserkit.chromium import launch_arguments
+from browserkit.official import answer_directory
 from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from localnet import Network
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPILED_IN = "https://validator.nymtech.net/api/"
 
 
 async def loaded(page: Page) -> None:
@@ -28,11 +24,6 @@ async def loaded(page: Page) -> None:
 @asynccontextmanager
 async def official_page(network: Network) -> AsyncIterator[Page]:
     """A fresh browser context (the client keeps its registration in IndexedDB) with the client loaded."""
-
-    async def directory(route: Route) -> None:
-        url = route.request.url.replace(COMPILED_IN, network.directory_url, 1)
-        await route.fulfill(response=await route.fetch(url=url))
-
     packages = ROOT / "node_modules" / "@nymproject"
     with StaticServer({"/": Path(__file__).parent / "site", "/packages/": packages}) as server:
         async with async_playwright() as playwright:
@@ -41,7 +32,7 @@ async def official_page(network: Network) -> AsyncIterator[Page]:
             )
             try:
                 context = await browser.new_context()
-                await context.route(f"{COMPILED_IN}**", directory)
+                await answer_directory(context, network.directory_url)
                 page = await context.new_page()
                 await page.goto(server.url)
                 await loaded(page)
