@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import h11
 
@@ -34,6 +35,36 @@ class Answer:
 
 
 Handler = Callable[[Request], Awaitable[Answer] | Answer]
+
+
+Step = bytes | float | str
+
+
+class Speaker(Protocol):
+    """What a server of raw bytes needs of a stream."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+async def play(stream: Speaker, steps: Iterable[Step]) -> str | None:
+    """Send bytes, wait so many seconds, "close" or "reset". Which of these two ended it; None: it is still open."""
+    for step in steps:
+        if step == "close":
+            await stream.close()
+            return "close"
+        if step == "reset":
+            stream.abort()
+            return "reset"
+        if isinstance(step, bytes):
+            await stream.write(step)
+        else:
+            assert not isinstance(step, str), step
+            await asyncio.sleep(step)
+    return None
 
 
 class HttpServer:

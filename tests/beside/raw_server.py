@@ -15,24 +15,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from smolmix_web.errors import SmolmixError
+from tests.http_server import Speaker, play
 
-from .case import CLOSE, RESET, FetchCase, Script, WebSocketCase
+from .case import CLOSE, FetchCase, Script, WebSocketCase
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _HEAD_END = b"\r\n\r\n"
 _CLOSE_OPCODE = 8
 
 
-class Stream(Protocol):
+class Stream(Speaker, Protocol):
     """What a case needs of a connection; `tests.pipe.Pipe` is one."""
 
     async def read(self, limit: int = 65536) -> bytes: ...
-
-    async def write(self, data: bytes) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 class SocketStream:
@@ -86,21 +81,14 @@ class RawServer:
 
     async def _play(self, script: Script, stream: Stream) -> bool:
         """Run the steps; whether the connection is still open after them."""
-        for step in script:
-            if isinstance(step, bytes):
-                await stream.write(step.replace(b"{origin}", self.origin.encode()))
-            elif step == CLOSE:
-                await stream.close()
-                while await stream.read():
-                    pass
-                return False
-            elif step == RESET:
-                stream.abort()
-                return False
-            else:
-                assert not isinstance(step, str)
-                await asyncio.sleep(step)
-        return True
+        origin = self.origin.encode()
+        ended = await play(
+            stream, (step.replace(b"{origin}", origin) if isinstance(step, bytes) else step for step in script)
+        )
+        if ended == CLOSE:
+            while await stream.read():
+                pass
+        return ended is None
 
     async def _talk(self, case: WebSocketCase, stream: Stream) -> None:
         pending = bytearray()

@@ -15,7 +15,7 @@ from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.pool import DRAIN, DRAIN_SECONDS
 from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
-from tests.http_server import Answer, HttpServer, PipeConnector, Request
+from tests.http_server import Answer, HttpServer, PipeConnector, Request, play
 from tests.virtual_loop import virtual
 
 AT_ONCE = pytest.mark.feature("HTTP", "a redirect is followed at once, whatever its own body does")
@@ -58,15 +58,8 @@ class Mover:
             if not first or b"/end" in self.asked[-1]:
                 await stream.write(FINE)
                 continue
-            for step in self.steps:
-                if step == "close":
-                    return await stream.close()
-                if step == "reset":
-                    return stream.abort()
-                if isinstance(step, bytes):
-                    await stream.write(step)
-                else:
-                    await asyncio.sleep(step)
+            if await play(stream, self.steps):
+                return
 
 
 @AT_ONCE

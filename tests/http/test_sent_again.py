@@ -15,7 +15,7 @@ from smolmix_web.http.keepalive import BELIEVED, IdleEnds, announced
 from smolmix_web.http.replay import KEPT, LATE_SECONDS
 from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
-from tests.http_server import Answer, HttpServer, PipeConnector, Request
+from tests.http_server import Answer, HttpServer, PipeConnector, Request, play
 from tests.virtual_loop import run_virtual, virtual
 
 AGAIN = pytest.mark.feature("HTTP", "a request on a kept connection that the server closed is sent again, any method")
@@ -45,15 +45,8 @@ class Scripted:
                 if not data:
                     return
                 self.requests.append((number, data))
-                for step in answer if isinstance(answer, list) else [answer]:
-                    if step == "close":
-                        return await stream.close()
-                    if step == "reset":
-                        return stream.abort()
-                    if isinstance(step, bytes):
-                        await stream.write(step)
-                    else:
-                        await asyncio.sleep(step)
+                if await play(stream, answer if isinstance(answer, list) else [answer]):
+                    return
             await asyncio.sleep(10_000)
         except SmolmixError:
             pass
