@@ -13,6 +13,7 @@ const VIOLATION_MS = 100;
 const LOOK_MS = 1_000;
 const MAX_REFUSALS = 64;
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+const WASM = EMPTY_MODULE.subarray(0, 4);
 
 /** @typedef {"missing" | "unavailable" | "unreachable" | "blocked" | "wrong_type" | "damaged" | "unsupported"} PartReason */
 
@@ -74,14 +75,14 @@ export async function fetchPart(url, init) {
 /**
  * The whole of a file.
  * @param {string} url
- * @param {number[]} magic bytes that it begins with
+ * @param {Uint8Array} magic bytes that it begins with
  * @param {string} kind what it has to be
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 export async function fetchBytes(url, magic, kind) {
   const response = await fetchPart(url);
   const bytes = await bytesOf(response);
-  if (!magic.every((byte, at) => bytes[at] === byte)) throw wrongType(response, kind);
+  if (!beginsWith(bytes, magic)) throw wrongType(response, kind);
   return bytes;
 }
 
@@ -116,19 +117,19 @@ export async function compilePart(url) {
   try {
     if (type === "application/wasm") return await WebAssembly.compileStreaming(response);
     const bytes = await bytesOf(response);
-    if (!isWebAssembly(bytes)) throw wrongType(response, "WebAssembly");
+    if (!beginsWith(bytes, WASM)) throw wrongType(response, "WebAssembly");
     return await WebAssembly.compile(bytes);
   } catch (error) {
     if (error instanceof PartError) throw error;
     const again = await fetchPart(url);
     const start = await again.body?.getReader().read().catch(() => null);
-    if (!isWebAssembly(start?.value)) throw wrongType(again, "WebAssembly");
+    if (!beginsWith(start?.value, WASM)) throw wrongType(again, "WebAssembly");
     throw new PartError(nameOf(url), "damaged", `it cannot be compiled (${textOf(error)})`);
   }
 }
 
-/** @param {Uint8Array | undefined} bytes @returns {boolean} */
-const isWebAssembly = (bytes) => EMPTY_MODULE.subarray(0, 4).every((byte, at) => bytes?.[at] === byte);
+/** @param {Uint8Array | undefined} bytes @param {Uint8Array} magic @returns {boolean} */
+const beginsWith = (bytes, magic) => magic.every((byte, at) => bytes?.[at] === byte);
 
 /**
  * @param {string} url of a module

@@ -28,7 +28,7 @@ import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, import
 const PACK = "python.zst";
 const INTERPRETER = "pyodide/pyodide.asm.wasm";
 /** Magic number of a Zstandard frame (RFC 8878 3.1.1). */
-const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
+const ZSTANDARD = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
 
 /**
  * Loads the interpreter with everything that `import smolmix_web` needs. All files come at the same time; the first one
