@@ -38,13 +38,12 @@ def parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser(
         "bench",
-        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: faults",
+        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: faults;\n"
+        "further options are those of each: `bench peer --help`",
+        add_help=False,
     )
     bench.add_argument("what", choices=["packets", "netstack", "peer", "soak"])
-    bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
-    bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
-    bench.add_argument("--rounds", type=int, help="of `peer` (default: 3)")
 
     commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")
     commands.add_parser("lint", help="ruff, mypy and tsc only")
@@ -63,7 +62,9 @@ def main(arguments: list[str]) -> int:
     if own[:1] == ["localnet"]:
         setup.ensure_venv()
         return common.call([common.PYTHON, "-m", "localnet", *own[1:], *passed_on], env=common.tool_environment())
-    options = parser().parse_args(own)
+    options, others = parser().parse_known_args(own)
+    if others and options.command != "bench":
+        parser().error(f"unknown arguments: {' '.join(others)}")
     if passed_on and options.command != "test":
         parser().error("arguments after -- are for pytest: only `test` takes them")
     match options.command:
@@ -97,15 +98,9 @@ def main(arguments: list[str]) -> int:
             command += ["--port", str(options.port)] if options.port is not None else []
             return common.call(command, env=common.tool_environment())
         case "bench":
-            if options.minutes is not None and options.what != "soak":
-                parser().error("--minutes is for `bench soak`")
             command = [common.PYTHON, "-m", f"bench.{options.what}"]
-            if options.rounds is not None and options.what != "peer":
-                parser().error("--rounds is for `bench peer`")
-            command += ["--docs"] if options.what in ("netstack", "peer") else []
-            command += ["--rounds", str(options.rounds)] if options.rounds is not None else []
-            command += ["--json"] if options.json else []
-            command += ["--minutes", str(options.minutes)] if options.minutes is not None else []
+            command += ["--docs"] if options.what == "netstack" else []
+            command += others
             if options.no_chromium:
                 setup.ensure_venv()
                 return common.call([*command, "--no-chromium"], env=common.tool_environment())

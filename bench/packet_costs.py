@@ -99,6 +99,14 @@ class Workload:
         """What a mix node does with one packet."""
         assert isinstance(process_packet(self.crypto, self.node.private_key, self.packet), ForwardHop)
 
+    def x25519(self) -> None:
+        """The curve operation of which a header has one for each hop."""
+        self.crypto.x25519(self.node.private_key, self.recipient.encryption)
+
+    def x25519_base(self) -> None:
+        """And the one of which it has one."""
+        self.crypto.x25519_base(self.node.private_key)
+
     # -- parts --------------------------------------------------------------------------------------
 
     def _ack_path(self) -> AckPath:

@@ -1,10 +1,15 @@
 """Ours beside the official client, unmodified, in turns in one Chromium on one local network.
 
-    python -m bench.peer [--json] [--rounds N] [--mode defaults|"switches off"] [--docs]
+    python -m bench.peer [--json] [--rounds N] [--modes defaults,off] [--figures ready,small,...] [--docs]
+                         [--cpu 1,0.5,0.25] [--line 100,50] [--line-delay-ms 30] [--loss 0.01] [--memory 512,256]
+                         [--minutes N] [--patience S]
 
 Figures are medians of the rounds, and ratios ours / official. Every run has a fresh context, with an empty cache;
-"ready again" is a second visit in the same one. Writes docs/performance.md with `--docs`. Nothing else should run
-meanwhile.
+"ready again" is a second visit in the same one. `--cpu` gives the renderer, page and worker together, that share of one
+core; `--line` puts a relay of so many kB/s each way in front of the gateways; with several values each is measured.
+`--minutes` idles and fetches in turns instead, and counts what the clients say of themselves. A step that fails, or is
+not done within `--patience`, has no figure and ends no other client's run. Writes docs/performance.md, with the limits of
+the machine, when all figures of both modes are measured, or with `--docs`. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -13,100 +18,208 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
+import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Error as PlaywrightError
 
 from bench import peer_report
-from bench.peer_runs import CLIENTS, MODES, Bench, Figures, run
+from bench.peer_long import run_long
+from bench.peer_plan import CLIENTS, Condition, Plan, add_arguments, plan_from
+from bench.peer_results import Results
+from bench.peer_runs import Bench, Run
+from bench.physical_limits import Facts, measure_facts
+from bench.relay import Relay
 from bench.renderer import children
 from browserkit.chromium import launch_arguments
 from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST, NODE_MODULES, ROOT
 from localnet import Network, NetworkConfig
+from localnet.config import field_types
+from localnet.links import LinkRule
 
 SITE = ROOT / "bench" / "peer_site"
+FOLDERS = {"/": SITE, "/smolmix/": DIST, "/packages/": NODE_MODULES / "@nymproject"}
+CACHING = {"Cache-Control": "public, max-age=31536000, immutable"}
+ANNOUNCED = 700  # nodes in the directory, about as many as the main network has
+
+Log = Callable[[str], None]
 
 
-def medians(runs: list[Figures]) -> dict[str, float | None]:
-    """Of each figure over the runs that have it; None where none has."""
-    names = list(dict.fromkeys(name for figures in runs for name in figures))
-    result: dict[str, float | None] = {}
-    for name in names:
-        values = [value for figures in runs if (value := figures.get(name)) is not None]
-        result[name] = statistics.median(values) if values else None
-    return result
+def network_config(plan: Plan) -> NetworkConfig:
+    """One gateway and one exit. Packets are lost between nodes, never between a client and its gateway."""
+    rules = [LinkRule("*", {"loss": plan.loss})] if plan.loss else []
+    rules += [LinkRule(pattern, {"loss": 0.0}) for pattern in ("client->*", "*->client") if plan.loss]
+    size: dict[str, Any] = {"announce": ANNOUNCED} if "announce" in field_types else {}
+    return NetworkConfig(seed="peer", gateways=1, exits=1, processes=2, links=tuple(rules), **size)
 
 
-def ratios(ours: dict[str, float | None], official: dict[str, float | None]) -> dict[str, float | None]:
-    """ours / official of what both have."""
-    result: dict[str, float | None] = {}
-    for name, value in ours.items():
-        other = official.get(name)
-        result[name] = value / other if value is not None and other else None
-    return result
+@asynccontextmanager
+async def line_to(network: Network, condition: Condition) -> AsyncIterator[None]:
+    """While it lasts the directory names a relay with the condition's rate as the gateways' door."""
+    if condition.line is None:
+        yield
+        return
+    (gateway,) = network.gateways
+    entry = network.entry(gateway.name)
+    async with Relay("127.0.0.1", gateway.ws_port, rate=condition.line * 1000, delay=condition.line_delay) as relay:
+        entry.ws_port = relay.port
+        try:
+            yield
+        finally:
+            entry.ws_port = gateway.ws_port
 
 
-async def measure(rounds: int, modes: list[str], log: Any) -> dict[str, Any]:
-    runs: dict[str, dict[str, list[Figures]]] = {mode: {client: [] for client in CLIENTS} for mode in modes}
-    folders = {"/": SITE, "/smolmix/": DIST, "/packages/": NODE_MODULES / "@nymproject"}
-    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
-    async with (
-        Network(NetworkConfig(seed="peer", gateways=1, exits=1, processes=2)) as network,
-        async_playwright() as playwright,
-    ):
-        known = set(children(os.getpid()))
-        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
+@asynccontextmanager
+async def chromium(playwright: Playwright) -> AsyncIterator[tuple[Browser, int]]:
+    """A new browser and the id of its main process."""
+    known = set(children(os.getpid()))
+    browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
+    try:
         (pid,) = [new for new in set(children(os.getpid())) - known if _is_browser(new)]
-        with StaticServer(folders, headers=caching) as site:
-            bench = Bench(network, browser, pid, site.url, log=log)
-            for number in range(rounds):
-                for mode in modes:
-                    for client in CLIENTS if number % 2 == 0 else reversed(CLIENTS):
-                        figures = await run(bench, client, mode)
-                        runs[mode][client].append(figures)
-                        shown = ", ".join(f"{n} {v:.3g}" if v is not None else f"{n} -" for n, v in figures.items())
-                        log(f"round {number + 1}, {mode}, {client}: {shown}")
-        version = browser.version
+        yield browser, pid
+    finally:
         await browser.close()
-    report: dict[str, Any] = {"chromium": version, "rounds": rounds, "failures": bench.failures, "modes": {}}
-    for mode in modes:
-        ours, official = medians(runs[mode]["ours"]), medians(runs[mode]["official"])
-        report["modes"][mode] = {"ours": ours, "official": official, "ratio": ratios(ours, official)}
-    report["shipped"] = peer_report.shipped()
-    return report
 
 
 def _is_browser(pid: int) -> bool:
     """The main process of a Chromium has no type."""
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
     return b"chrom" in command.split(b"\0")[0] and b"--type=" not in command and b"--remote-debugging" in command
+
+
+@dataclass
+class Measured:
+    """What has been found so far: whole at any time, for whoever stops early."""
+
+    plan: Plan
+    facts: Facts | None = None
+    chromium: str = ""
+    interrupted: bool = False
+    failures: list[str] = field(default_factory=list)
+    ways: set[str] = field(default_factory=set)
+    results: dict[tuple[Condition, str], Results] = field(default_factory=dict)
+    long: dict[tuple[Condition, str], dict[str, Any]] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """All of it for JSON and the page."""
+        plan = self.plan
+        sections = []
+        for (condition, mode), results in self.results.items():
+            sections.append({**_named(condition, mode), "sizes": condition.sizes.words(), **results.report()})
+        return {
+            "chromium": self.chromium,
+            "versions": peer_report.versions(),
+            "rounds": plan.rounds,
+            "patience": plan.patience,
+            "limited_by": sorted(self.ways - {"no limit"}),
+            "interrupted": self.interrupted,
+            "failures": self.failures,
+            "sections": sections,
+            "minutes": plan.minutes,
+            "long": [{**_named(condition, mode), **found} for (condition, mode), found in self.long.items()],
+            "facts": self.facts.to_dict() if self.facts else None,
+            "shipped": peer_report.shipped() if "bytes" in plan.groups and plan.minutes is None else None,
+        }
+
+
+def _named(condition: Condition, mode: str) -> dict[str, Any]:
+    return {
+        "condition": condition.name,
+        "mode": mode,
+        "cpu": condition.cpu,
+        "line": condition.line,
+        "line_delay_ms": condition.line_delay * 1000,
+        "memory": condition.memory,
+        "loss": condition.loss,
+    }
+
+
+async def measure(measured: Measured, log: Log) -> None:
+    """All rounds, into `measured`. Cancelled, it leaves what it has."""
+    plan = measured.plan
+    async with Network(network_config(plan)) as network, async_playwright() as playwright:
+        with StaticServer(FOLDERS, headers=CACHING) as site:
+            for number in range(1 if plan.minutes is not None else plan.rounds):
+                for condition in plan.conditions:
+                    # One that has crashed is of no use to the others.
+                    async with chromium(playwright) as (browser, pid), line_to(network, condition):
+                        measured.chromium = browser.version
+                        bench = Bench(network, browser, pid, site.url, plan, condition, log, measured.failures)
+                        bench.ways = measured.ways
+                        for mode in plan.modes:
+                            for client in CLIENTS if number % 2 == 0 else reversed(CLIENTS):
+                                where = f"round {number + 1}; {condition.name}; {mode}; {client}"
+                                await _one(measured, bench, client, mode, where)
+
+
+async def _one(measured: Measured, bench: Bench, client: str, mode: str, where: str) -> None:
+    key = bench.condition, mode
+    if measured.plan.minutes is not None:
+        bench.log(where)
+        found = measured.long.setdefault(key, {})
+        found[client] = await run_long(bench, client, mode)
+        return
+    run = Run(bench, client, mode)
+    # Before it begins: what an interrupted run has is worth something too.
+    measured.results.setdefault(key, Results()).runs[client].append(run.figures)
+    await run.run()
+    shown = ", ".join(f"{n} {v:.3g}" if v is not None else f"{n} never" for n, v in run.figures.items())
+    bench.log(f"{where}: {shown}")
+
+
+async def main_task(measured: Measured, facts: bool, log: Log) -> None:
+    """`measure`, ended in order by Ctrl-C, SIGTERM and a browser that does not start."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await measure(measured, log)
+        if facts:
+            log("what the machine can do")
+            measured.facts = await asyncio.to_thread(measure_facts)
+    except asyncio.CancelledError:
+        measured.interrupted = True
+    except PlaywrightError as error:
+        measured.interrupted = True
+        measured.failures.append(f"the browser: {(str(error).splitlines() or ['gone'])[0]}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each client runs in each mode (default: 3)")
-    parser.add_argument("--mode", choices=list(MODES), action="append", help="only this one (may be repeated)")
-    parser.add_argument("--docs", action="store_true", help="write docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md although something is left out")
+    add_arguments(parser)
     options = parser.parse_args()
-    if not 1 <= options.rounds <= 50:
-        parser.error("--rounds is a number from 1 to 50")
+    plan = plan_from(options, parser)
     if not (DIST / "worker.js").exists():
         parser.error("dist/ is missing: run `python3 build.py build` first")
-    modes = options.mode or list(MODES)
-    report = asyncio.run(measure(options.rounds, modes, lambda text: print(text, file=sys.stderr, flush=True)))
+    measured = Measured(plan)
+
+    def log(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    docs = options.docs or plan.whole
+    asyncio.run(main_task(measured, docs and plan.minutes is None, log))
+    report = measured.report()
     for line in peer_report.lines(report):
         print(line)
-    if options.docs:
+    if docs and not measured.interrupted:
         peer_report.write(report)
     if options.json:
         print(json.dumps(report))
-    return 0
+    return 1 if measured.interrupted else 0
 
 
 if __name__ == "__main__":

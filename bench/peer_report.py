@@ -1,15 +1,28 @@
-"""What `bench.peer` found, as lines, as docs/performance.md and as a picture."""
+"""What `bench.peer` found, as lines, as docs/performance.md and as a picture.
+
+    python -m bench.peer_report FILE [FILE...]
+
+writes the page anew from reports that `--json` printed (the last line of each file): a page may have figures of several
+commands, such as one without limits, one with `--cpu`, one with `--line` and one with `--minutes`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import gzip
+import json
 import os
 import platform
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.peer_long import COUNTED
+from bench.peer_picture import picture
+from bench.peer_plan import CLIENTS, FIGURES
+from bench.physical_limits import Facts, limits
 from buildtools.common import DIST, NODE_MODULES, ROOT
 from buildtools.report import FIRST_LOAD
 
@@ -19,22 +32,7 @@ PICTURE = ROOT / "docs" / "performance.svg"
 # What the official client's modules are that a page loads for set-up and fetch.
 OFFICIAL = ("mix-tunnel/dist/esm/index.js", "mix-fetch/dist/index.js")
 
-# Figure -> (what it is, unit, whether less is better).
-FIGURES: dict[str, tuple[str, str, bool]] = {
-    "ready": ("page open to ready, first visit", "s", True),
-    "ready again": ("page open to ready, second visit", "s", True),
-    "first fetch": ("first small http fetch", "s", True),
-    "second fetch": ("second small http fetch", "s", True),
-    "together": ("12 fetches of 20 KB at once", "s", True),
-    "upload": ("upload of 1 MB", "s", True),
-    "download": ("download of 3 MB", "s", True),
-    "speed": ("download of 3 MB", "kB/s", False),
-    "cpu per MB": ("CPU of the renderer per MB", "s", True),
-    "up per down": ("Sphinx packets up per packet down", "", True),
-    "body per packet": ("bytes of body per packet down", "", False),
-    "memory": ("memory of the renderer after it", "MB", True),
-    "idle cpu": ("CPU of the idle tunnel", "of a core", True),
-}
+Report = dict[str, Any]
 
 
 @cache
@@ -57,93 +55,186 @@ def shipped() -> dict[str, dict[str, int]]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Of both clients and of what they ran on."""
+    official = json.loads((NODE_MODULES / "@nymproject" / "mix-tunnel" / "package.json").read_text())
+    return {
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
+        "processor": processor(),
+        "python": platform.python_version(),
+        "official": official["version"],
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+# -- tables -----------------------------------------------------------------------------------------
+
+
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return "-" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Of one mode: what the figure is, with its unit; the official client's, ours, and the ratio."""
-    for name, (text, unit, _) in FIGURES.items():
-        official, ours, ratio = (_number(found[side].get(name)) for side in ("official", "ours", "ratio"))
-        yield f"{text}, {unit}" if unit else text, official, ours, ratio
+def _value(section: Mapping[str, Any], client: str, name: str, patience: float) -> str:
+    """A figure; `never (300 s)` where most runs did not have it; `-` where it was not tried. Runs without it are told."""
+    if name not in section[client]:
+        return "-"
+    value, lost = section[client][name], section["failed"][client].get(name, 0)
+    text = _number(value) if value is not None else f"never ({patience:g} s)"
+    return f"{text} ({lost} of {section['runs'][client]} failed)" if lost and value is not None else text
 
 
-def lines(report: dict[str, Any]) -> list[str]:
+def rows(section: Mapping[str, Any], patience: float) -> Iterator[tuple[str, str, str, str]]:
+    """Of one section: what the figure is, with its unit; the official client's, ours, and the ratio."""
+    for name, figure in FIGURES.items():
+        if any(name in section[client] for client in CLIENTS):
+            text = figure.text.format(**section["sizes"])
+            official, ours = (_value(section, client, name, patience) for client in CLIENTS)
+            yield f"{text}, {figure.unit}" if figure.unit else text, official, ours, _number(section["ratio"].get(name))
+
+
+def long_rows(section: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Of one long run: what was counted; the official client's, ours."""
+    for name, (text, unit) in COUNTED.items():
+        official, ours = (_number(section.get(client, {}).get(name)) for client in CLIENTS)
+        yield f"{text}, {unit}" if unit else text, official, ours
+
+
+def _heading(section: Mapping[str, Any]) -> str:
+    return f"{section['mode']}, {section['condition']}"
+
+
+def lines(report: Report) -> list[str]:
     """The same for a terminal."""
     shown = []
-    for mode, found in report["modes"].items():
-        shown.append(f"{mode:42}{'official':>10}{'ours':>10}{'ours / official':>18}")
-        shown += [f"  {text:40}{official:>10}{ours:>10}{ratio:>18}" for text, official, ours, ratio in _rows(found)]
-    for kind in ("gzip", "brotli"):
-        official, ours = (report["shipped"][side][kind] for side in ("official", "ours"))
-        shown.append(f"first load, {kind:30}{official:>10}{ours:>10}{ours / official:>18.3g}")
+    for section in report["sections"]:
+        shown.append(f"{_heading(section):58}{'official':>18}{'ours':>18}{'ours / official':>18}")
+        for text, official, ours, ratio in rows(section, report["patience"]):
+            shown.append(f"  {text:56}{official:>18}{ours:>18}{ratio:>18}")
+    for section in report["long"]:
+        shown.append(f"{_heading(section)}, {report['minutes']:g} minutes".ljust(66) + f"{'official':>10}{'ours':>10}")
+        shown += [f"  {text:64}{official:>10}{ours:>10}" for text, official, ours in long_rows(section)]
+    if report["shipped"]:
+        for kind in ("gzip", "brotli"):
+            official, ours = (report["shipped"][client][kind] for client in CLIENTS)
+            shown.append(f"first load, {kind:46}{official:>18}{ours:>18}{ours / official:>18.3g}")
+    shown += [f"failed: {text}" for text in report["failures"]]
     return shown
 
 
-def _table(found: dict[str, Any]) -> str:
-    head = "| figure | official | ours | ours / official |\n|---|---|---|---|\n"
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in _rows(found))
+# -- the page -----------------------------------------------------------------------------------------
 
 
-def write(report: dict[str, Any]) -> None:
-    """docs/performance.md and its picture."""
-    PICTURE.write_text(picture(report), encoding="utf-8")
-    sizes = "".join(
-        f"| {kind} | {report['shipped']['official'][kind]:,} | {report['shipped']['ours'][kind]:,} "
-        f"| {report['shipped']['ours'][kind] / report['shipped']['official'][kind]:.2f} |\n"
-        for kind in ("raw", "gzip", "brotli")
+def _table(head: Sequence[str], body: Iterator[tuple[str, ...]]) -> str:
+    return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n" + "".join(f"| {' | '.join(row)} |\n" for row in body)
+
+
+def _limit_rows(section: Mapping[str, Any], facts: Facts) -> Iterator[tuple[str, ...]]:
+    for limit in limits(section, facts):
+        figure = FIGURES[limit.figure]
+        text = figure.text.format(**section["sizes"])
+        reached = "-" if limit.reached is None else f"{limit.reached:.2f}"
+        name = f"{text}, {figure.unit}" if figure.unit else text
+        yield name, _number(limit.value), limit.reason, _number(limit.ours), reached, limit.rest
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report of several: all their sections; what there is only one of is the first's that has it."""
+    result = dict(reports[0])
+    for name in ("sections", "long", "failures"):
+        result[name] = [item for report in reports for item in report[name]]
+    result["limited_by"] = sorted({way for report in reports for way in report["limited_by"]})
+    for name in ("facts", "shipped", "minutes"):
+        result[name] = next((report[name] for report in reports if report[name]), None)
+    return result
+
+
+def page(report: Report) -> str:
+    """docs/performance.md."""
+    about, patience = report["versions"], report["patience"]
+    facts = Facts(**report["facts"]) if report["facts"] else None
+    parts = []
+    for section in report["sections"]:
+        parts.append(f"## {_heading(section).capitalize()}\n")
+        runs = section["runs"]["ours"]
+        parts.append(f"{runs} {'round' if runs == 1 else 'rounds'}.\n")
+        parts.append(_table(("figure", "official", "ours", "ours / official"), rows(section, patience)))
+        if facts:
+            parts.append("What sets the limits of ours:\n")
+            head = ("figure", "limit", "set by", "ours", "share of the limit", "what lies between")
+            parts.append(_table(head, _limit_rows(section, facts)))
+    for section in report["long"]:
+        parts.append(f"## {report['minutes']:g} minutes, {_heading(section)}\n")
+        parts.append(
+            "Small fetch, idling, download, idling, in turns. Nothing is cut off on purpose, so every reconnect is "
+            "false. The official client tells nothing of its state.\n"
+        )
+        parts.append(_table(("counted", "official", "ours"), long_rows(section)))
+    if report["shipped"]:
+        parts.append("## Bytes of a first load\n")
+        parts.append(_table(("", "official", "ours", "ours / official"), _shipped_rows(report["shipped"])))
+    if facts:
+        parts.append("## The machine, as the limits know it\n")
+        parts.append(_table(("what", "measured"), _fact_rows(facts)))
+    parts.append("## Steps that failed or took too long\n")
+    parts.append("".join(f"* {text}\n" for text in report["failures"]) or "None.\n")
+    limited = (
+        f" Shares of a core and memory are given by: {', '.join(report['limited_by'])}." if report["limited_by"] else ""
     )
-    modes = "".join(f"## {mode.capitalize()}\n\n{_table(found)}\n" for mode, found in report["modes"].items())
-    failures = "".join(f"* {line}\n" for line in report["failures"]) or "None.\n"
-    PAGE.write_text(
-        f"""# Performance
+    return f"""# Performance
 
-The official client (`@nymproject/mix-tunnel` 0.2.1, unmodified) and this one, in turns, in fresh contexts of one
+The official client (`@nymproject/mix-tunnel` {about["official"]}, unmodified) and this one, in turns, in fresh contexts of one
 Chromium, on one local network without delay; `defaults` is with Poisson and cover traffic, `switches off` without both.
-Medians of {report["rounds"]} rounds. Absolute times are this machine's; the ratios are what counts.
+Medians of the rounds; a run that fails counts as worse than any number. Absolute times are this machine's; the ratios
+are what counts.
 
 ![Ratios to the official client](performance.svg)
 
-Written by `python3 build.py bench peer` ({platform.system()} {platform.machine()}, {os.cpu_count()} cores,
-Chromium {report["chromium"]}); nothing else should run meanwhile.
+Chromium {report["chromium"]}, Python {about["python"]}, {about["machine"]}{f" ({about['processor']})" if about["processor"] else ""}.{limited}
 
-{modes}## Bytes of a first load
+To repeat it, on a machine that does nothing else: `python3 build.py bench peer` writes this page; with `--cpu 0.5,0.25`,
+`--line 100,50` (kB/s), `--loss 0.01`, `--memory 512` or `--minutes 10` under such conditions. To put the results of several
+commands on one page, keep what each prints with `--json`, and run `python -m bench.peer_report FILE...`.
 
-| | official | ours | ours / official |
-|---|---|---|---|
-{sizes}
-## Steps that failed or took too long
-
-{failures}""",
-        encoding="utf-8",
-    )
+{chr(10).join(parts)}"""
 
 
-def picture(report: dict[str, Any]) -> str:
-    """Bars of the ratios, better to the left; the line is the official client."""
-    rows = []
-    for mode, found in report["modes"].items():
-        for name, (text, _, less) in FIGURES.items():
-            ratio = found["ratio"].get(name)
-            if ratio and name not in ("speed", "up per down", "body per packet"):
-                rows.append((f"{text} ({mode})", ratio if less else 1 / ratio))
-    width, left, unit, height = 860, 400, 220, 22
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height * len(rows) + 40}" '
-        'font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height * len(rows) + 40}" fill="#fff"/>',
-    ]
-    for number, (text, ratio) in enumerate(rows):
-        top = 10 + number * height
-        colour = "#2a7f62" if ratio <= 1 else "#b4552d"
-        parts.append(f'<text x="{left - 8}" y="{top + 14}" text-anchor="end" fill="#222">{text}</text>')
-        parts.append(f'<rect x="{left}" y="{top + 2}" width="{min(ratio, 2) * unit:.0f}" height="15" fill="{colour}"/>')
-        parts.append(
-            f'<text x="{left + min(ratio, 1.75) * unit + 6:.0f}" y="{top + 14}" fill="#222">{ratio:.2f}</text>'
-        )
-    bottom = 10 + len(rows) * height
-    parts.append(f'<path d="M{left + unit} 6V{bottom}" stroke="#222" stroke-dasharray="4 3"/>')
-    parts.append(
-        f'<text x="{left + unit}" y="{bottom + 16}" text-anchor="middle" fill="#222">official client</text></svg>'
-    )
-    return "\n".join(parts) + "\n"
+def _shipped_rows(sizes: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, ...]]:
+    for kind in ("raw", "gzip", "brotli"):
+        official, ours = (sizes[client][kind] for client in CLIENTS)
+        yield kind, f"{official:,}", f"{ours:,}", f"{ours / official:.2f}"
+
+
+def _fact_rows(facts: Facts) -> Iterator[tuple[str, ...]]:
+    yield "packets per second that the local network carries", _number(facts.network_packets)
+    for name, value in facts.to_dict().items():
+        if name.endswith("_us"):
+            yield f"`{name.removesuffix('_us')}` in a worker of Chromium, µs", _number(value)
+
+
+def write(report: Report) -> None:
+    """The page and its picture."""
+    PICTURE.write_text(picture(report), encoding="utf-8")
+    PAGE.write_text(page(report), encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    options = parser.parse_args()
+    try:
+        reports = [json.loads(path.read_text().strip().splitlines()[-1]) for path in options.files]
+    except (OSError, ValueError, IndexError) as error:
+        parser.error(f"not a report: {error}")
+    write(merged(reports))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -12,131 +13,231 @@ from urllib.parse import quote
 from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
+from bench.limits import MemoryLimit, less_memory, limited
+from bench.peer_plan import FIGURES, MODES, Condition, Plan
+from bench.peer_results import Figures
 from bench.renderer import cpu_seconds, memory_bytes, renderers
 from browserkit.official import answer_directory
 from localnet import Network
 
-CLIENTS = ("official", "ours")
-MODES: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "switches off": {"disablePoissonTraffic": True, "disableCoverTraffic": True},
-}
-PATIENCE = 300.0  # s for one step; what takes longer has no figure
-
 SMALL = "http://origin.test/text"
-DOWNLOAD = 3_000_000
-TOGETHER, TOGETHER_SIZE = 12, 20_000
-UPLOAD = 1_000_000
 SETTLE = 2.0  # s after a step, until what it left on the way has arrived
-IDLE = 30.0  # s
+SAMPLE = 0.5  # s between two looks at the memory
+CLOSING = 20.0  # s for a context to close
+STRAY = 0.2  # s of CPU that a renderer without limits may use: the browser keeps spare ones
 
-Figures = dict[str, float | None]
+
+class StepLate(Exception):
+    """A step was not done when the patience was over: what it began goes on, and would spoil the next."""
 
 
 @dataclass
 class Bench:
-    """What all runs share."""
+    """What all runs of one browser share."""
 
     network: Network
     browser: Browser
     browser_pid: int
     site: str
-    download: int = DOWNLOAD
-    idle: float = IDLE
+    plan: Plan
+    condition: Condition
     log: Callable[[str], None] = print
     failures: list[str] = field(default_factory=list)
+    ways: set[str] = field(default_factory=set)  # by which limits were kept
 
-    def address(self, client: str, options: dict[str, Any]) -> str:
-        given = {"directoryUrls": [self.network.directory_url]} if client == "ours" else {}
-        text = json.dumps({"client": client, "options": {"forceTls": False, **given, **options}})
-        return f"{self.site}/index.html#{quote(text)}"
+    def address(self, client: str, mode: str) -> str:
+        given: dict[str, Any] = {"directoryUrls": [self.network.directory_url]} if client == "ours" else {}
+        gateway = self.network.gateways[0].identity_text
+        options = {"forceTls": False, **given, **MODES[mode], "preferredGateway": gateway}
+        return f"{self.site}/index.html#{quote(json.dumps({'client': client, 'options': options}))}"
 
-    async def context(self) -> BrowserContext:
+    @asynccontextmanager
+    async def context(self) -> AsyncIterator[BrowserContext]:
         context = await self.browser.new_context()
-        await answer_directory(context, self.network.directory_url)
-        return context
+        try:
+            await answer_directory(context, self.network.directory_url)
+            yield context
+        finally:
+            # A browser that has lost a renderer, or is very slow, may take its time.
+            with suppress(PlaywrightError, TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    await context.close()
 
-
-async def run(bench: Bench, client: str, mode: str) -> Figures:
-    """All figures of one client in one mode. A step that fails or takes too long has none, and is logged."""
-    figures: Figures = {}
-    gateway = bench.network.gateways[0]
-    address = bench.address(client, {**MODES[mode], "preferredGateway": gateway.identity_text})
-    context = await bench.context()
-    try:
-        page = await _visit(context, address)
-
-        async def step(name: str, work: Callable[[], Awaitable[float]]) -> None:
+    @asynccontextmanager
+    async def visit(self, context: BrowserContext) -> AsyncIterator[Visit]:
+        """A page whose renderer is there, idle and under the condition's limits; the client's page is not yet open."""
+        page = await context.new_page()
+        # The renderer of a site is kept when the page goes on to another page of it.
+        await page.goto(f"{self.site}/blank.html")
+        page.set_default_timeout(self.plan.patience * 1000)
+        pids = renderers(self.browser_pid)
+        size = None if self.condition.memory is None else self.condition.memory * 1_000_000
+        with limited(pids, self.condition.cpu) as way, less_memory(pids, size) as memory:
+            self.ways |= {way} | ({memory.by} if memory.by else set())
+            visit = Visit(page, pids, memory)
+            sampler = asyncio.create_task(visit.sample()) if "memory" in self.plan.groups or size else None
             try:
-                async with asyncio.timeout(PATIENCE):
-                    figures[name] = await work()
-            except (TimeoutError, PlaywrightError) as error:
-                figures[name] = None
-                bench.failures.append(
-                    f"{client}, {mode}: {name}: {str(error).splitlines()[0] if str(error) else 'late'}"
-                )
-                bench.log(bench.failures[-1])
-
-        async def get(url: str, size: int | None = None) -> float:
-            got = await page.evaluate("(url) => peer.get(url)", url)
-            assert size is None or got["bytes"] == size, got
-            return float(got["milliseconds"]) / 1000
-
-        await step("ready", lambda: _ready(page))
-        if figures["ready"] is None:
-            return figures
-        await step("first fetch", lambda: get(SMALL))
-        await step("second fetch", lambda: get(SMALL))
-        await asyncio.sleep(SETTLE)
-        await step("together", lambda: _together(page))
-        await asyncio.sleep(SETTLE)
-        await step("upload", lambda: _upload(page))
-        await asyncio.sleep(SETTLE)
-        pids = renderers(bench.browser_pid)
-        before, counted = cpu_seconds(pids), dict(gateway.counters)
-        await step("download", lambda: get(f"http://origin.test/bytes/{bench.download}", bench.download))
-        used, after = cpu_seconds(pids) - before, dict(gateway.counters)
-        seconds = figures["download"]
-        if seconds is not None:
-            # For each packet down the gateway sends the ack that it carried; the others it delivers are the client's.
-            down = after["acks_sent"] - counted["acks_sent"]
-            up = after["delivered"] - counted["delivered"] - down
-            figures["speed"] = bench.download / 1000 / seconds
-            figures["cpu per MB"] = used / (bench.download / 1e6)
-            figures["up per down"] = up / max(1, down)
-            figures["body per packet"] = bench.download / max(1, down)
-            figures["memory"] = memory_bytes(pids) / 1e6
-        await asyncio.sleep(SETTLE)
-        before = cpu_seconds(pids)
-        await asyncio.sleep(bench.idle)
-        figures["idle cpu"] = (cpu_seconds(pids) - before) / bench.idle
-        await page.close()
-        page = await _visit(context, address)
-        await step("ready again", lambda: _ready(page))
-        return figures
-    finally:
-        await context.close()
+                yield visit
+                strays = [pid for pid in renderers(self.browser_pid) if pid not in pids and cpu_seconds([pid]) > STRAY]
+                if strays and self.condition != Condition(line=self.condition.line):
+                    self.failures.append(f"{self.condition.name}: a renderer was not limited")
+            finally:
+                if sampler is not None:
+                    sampler.cancel()
+                with suppress(PlaywrightError, TimeoutError):
+                    async with asyncio.timeout(CLOSING):
+                        await page.close()
 
 
-async def _visit(context: BrowserContext, address: str) -> Page:
-    page = await context.new_page()
-    await page.goto(address)
-    await page.wait_for_function("globalThis.peer !== undefined", timeout=60_000)
-    return page
+@dataclass
+class Visit:
+    page: Page
+    pids: list[int]
+    memory: MemoryLimit
+    peak: int = 0  # bytes
+
+    async def sample(self) -> None:
+        while True:
+            self.peak = max(self.peak, memory_bytes(self.pids))
+            await asyncio.sleep(SAMPLE)
+
+    async def ready(self, address: str) -> float:
+        """Open the client's page; seconds until its tunnel is up."""
+        await self.page.goto(address)
+        await self.page.wait_for_function("globalThis.peer !== undefined")
+        return float(await self.page.evaluate("() => peer.ready()")) / 1000
+
+    async def get(self, url: str, size: int | None = None, *, watched: bool = False) -> dict[str, float]:
+        """Fetch it; `seconds`, and `late`, of the page's own timers meanwhile in ms where they are watched."""
+        got = await self.page.evaluate(f"(url) => peer.{'watchedGet' if watched else 'get'}(url)", url)
+        _check(got["bytes"], size)
+        return {"seconds": float(got["milliseconds"]) / 1000, "late": float(got.get("late") or 0.0)}
+
+    async def together(self, count: int, size: int) -> float:
+        urls = [f"http://origin.test/bytes/{size}?seed={number}" for number in range(count)]
+        got = await self.page.evaluate("(urls) => peer.together(urls)", urls)
+        _check(got["bytes"], count * size)
+        return float(got["milliseconds"]) / 1000
+
+    async def upload(self, size: int) -> float:
+        got = await self.page.evaluate("([url, size]) => peer.post(url, size)", ["http://origin.test/upload", size])
+        _check(got["bytes"], size)
+        return float(got["milliseconds"]) / 1000
 
 
-async def _ready(page: Page) -> float:
-    return float(await page.evaluate("() => peer.ready()")) / 1000
+def _check(got: int, wanted: int | None) -> None:
+    if wanted is not None and got != wanted:
+        raise PlaywrightError(f"{got} bytes came instead of {wanted}")
 
 
-async def _together(page: Page) -> float:
-    urls = [f"http://origin.test/bytes/{TOGETHER_SIZE}?seed={number}" for number in range(TOGETHER)]
-    got = await page.evaluate("(urls) => peer.together(urls)", urls)
-    assert got["bytes"] == TOGETHER * TOGETHER_SIZE, got
-    return float(got["milliseconds"]) / 1000
+class Run:
+    """All figures of one client in one mode. `figures` is filled as they come, so that what was measured stays."""
+
+    def __init__(self, bench: Bench, client: str, mode: str) -> None:
+        self._bench, self._client, self._mode = bench, client, mode
+        self._wanted = bench.plan.groups
+        self.figures: Figures = {}
+
+    async def run(self) -> None:
+        """A step that fails has no figure, and is told; after one that takes too long nothing more is tried."""
+        address = self._bench.address(self._client, self._mode)
+        try:
+            async with self._bench.context() as context:
+                async with self._bench.visit(context) as visit:
+                    await self._first_visit(visit, address)
+                if "ready" in self._wanted:
+                    async with self._bench.visit(context) as visit:
+                        await self._step("ready again", lambda: visit.ready(address))
+        except StepLate:
+            pass
+        except PlaywrightError as error:  # outside of the steps: the browser itself
+            self._fail("the browser", _words(error))
+
+    async def _first_visit(self, visit: Visit, address: str) -> None:
+        sizes, wanted = self._bench.condition.sizes, self._wanted
+        try:
+            before = cpu_seconds(visit.pids)
+            await self._step("ready", lambda: visit.ready(address))
+            if self.figures["ready"] is None:
+                # Whoever is not ready does nothing else either.
+                self.figures.update({name: None for name in self._bench.plan.figures if name in AFTER_READY})
+                return
+            self.figures["ready cpu"] = cpu_seconds(visit.pids) - before
+            if "small" in wanted:
+                await self._step("first fetch", lambda: self._seconds(visit.get(SMALL)))
+                await self._step("second fetch", lambda: self._seconds(visit.get(SMALL)))
+                await asyncio.sleep(SETTLE)
+            if "parallel" in wanted:
+                await self._step("together", lambda: visit.together(sizes.together, sizes.together_size))
+                await asyncio.sleep(SETTLE)
+            if "upload" in wanted:
+                await self._step("upload", lambda: visit.upload(sizes.upload))
+                await asyncio.sleep(SETTLE)
+            if "download" in wanted:
+                await self._download(visit, sizes.download)
+            if "memory" in wanted:
+                self.figures["memory"] = memory_bytes(visit.pids) / 1e6
+            if "idle" in wanted:
+                await asyncio.sleep(SETTLE)
+                await self._idle(visit, sizes.idle)
+        finally:
+            if "memory" in wanted and visit.peak:
+                self.figures["peak memory"] = visit.peak / 1e6
+            if visit.memory.kills():
+                self._fail("memory", f"the kernel ended the renderer at {self._bench.condition.memory} MB")
+
+    async def _download(self, visit: Visit, size: int) -> None:
+        gateway = self._bench.network.gateways[0]
+        url = f"http://origin.test/bytes/{size}"
+        used, down, up = cpu_seconds(visit.pids), gateway.counters["acks_sent"], gateway.up.passed
+
+        async def work() -> float:
+            got = await visit.get(url, size, watched=True)
+            self.figures["timers late"] = got["late"]
+            return got["seconds"]
+
+        await self._step("download", work)
+        seconds = self.figures["download"]
+        if seconds is None:
+            self.figures.update({name: None for name in FIGURES if FIGURES[name].group == "download"})
+            return
+        # With each packet for the client the gateway sends the ack that it carried.
+        down, up = gateway.counters["acks_sent"] - down, gateway.up.passed - up
+        self.figures["speed"] = size / 1000 / seconds
+        self.figures["cpu per MB"] = (cpu_seconds(visit.pids) - used) / (size / 1e6)
+        self.figures["up per down"] = up / max(1, down)
+        self.figures["body per packet"] = size / max(1, down)
+
+    async def _idle(self, visit: Visit, seconds: float) -> None:
+        gateway = self._bench.network.gateways[0]
+        used, up = cpu_seconds(visit.pids), gateway.up.passed
+        await asyncio.sleep(seconds)
+        self.figures["idle cpu"] = (cpu_seconds(visit.pids) - used) / seconds
+        self.figures["idle up"] = (gateway.up.passed - up) / seconds
+
+    async def _seconds(self, got: Awaitable[dict[str, float]]) -> float:
+        return (await got)["seconds"]
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[float]]) -> None:
+        patience = self._bench.plan.patience
+        self.figures[name] = None
+        try:
+            async with asyncio.timeout(patience):
+                self.figures[name] = await work()
+        except TimeoutError:
+            self._fail(name, f"not within {patience:g} s")
+            raise StepLate from None
+        except PlaywrightError as error:
+            self._fail(name, _words(error))
+
+    def _fail(self, name: str, why: str) -> None:
+        text = f"{self._bench.condition.name}; {self._mode}; {self._client}: {name}: {why}"
+        self._bench.failures.append(text)
+        self._bench.log(text)
 
 
-async def _upload(page: Page) -> float:
-    got = await page.evaluate("([url, size]) => peer.post(url, size)", ["http://origin.test/upload", UPLOAD])
-    assert got["bytes"] == UPLOAD, got
-    return float(got["milliseconds"]) / 1000
+AFTER_READY = {name for name, figure in FIGURES.items() if figure.group in ("small", "parallel", "upload", "download")}
+
+
+def _words(error: Exception) -> str:
+    return (str(error).splitlines() or ["failed"])[0]

@@ -24,18 +24,67 @@ const timed = async (work) => {
   return { milliseconds: performance.now() - began, bytes };
 };
 
+const TIMER = 50;
+const MAX_DELAYS = 100_000;
+const { setTimeout, clearTimeout } = globalThis;
+
+/** How late each timer of 50 ms is while the work lasts; the 95th percentile. */
+const watched = async (work) => {
+  const late = [];
+  let timer = 0;
+  const arm = () => {
+    const due = performance.now() + TIMER;
+    timer = setTimeout(() => {
+      if (late.length < MAX_DELAYS) late.push(Math.max(0, performance.now() - due));
+      arm();
+    }, TIMER);
+  };
+  arm();
+  try {
+    const done = await work();
+    late.sort((a, b) => a - b);
+    return { ...done, late: late.length ? late[Math.min(late.length - 1, Math.floor(late.length * 0.95))] : null };
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+const size = async (answer) => (await answer.arrayBuffer()).byteLength;
+
+/** What the client told of its state since the page was opened: ours by events, the official one has none. */
+const told = { changes: 0, reconnects: 0, warnings: [], states: [] };
+
+async function listen() {
+  if (client !== "ours") return;
+  const { api } = await ready;
+  (await api.getMixTunnel()).addEventListener("state", ({ detail }) => {
+    const state = [detail.state, detail.step].filter(Boolean).join(": ");
+    for (const warning of detail.warnings ?? []) {
+      const text = typeof warning === "string" ? warning : warning.code ?? JSON.stringify(warning);
+      if (!told.warnings.includes(text) && told.warnings.length < 100) told.warnings.push(text);
+    }
+    if (told.states.at(-1)?.[1] === state) return;
+    told.changes += 1;
+    if (detail.state === "reconnecting" && !told.states.at(-1)?.[1].startsWith("reconnecting")) told.reconnects += 1;
+    if (told.states.length < 1000) told.states.push([Math.round(performance.now()), state]);
+  });
+}
+listen().catch(() => {});
+
 globalThis.peer = {
   ready: async () => (await ready).milliseconds,
-  get: (url) => timed(async ({ mixFetch }) => (await (await mixFetch(url)).arrayBuffer()).byteLength),
+  get: (url) => timed(async ({ mixFetch }) => size(await mixFetch(url))),
+  watchedGet: (url) => watched(() => globalThis.peer.get(url)),
   together: (urls) => timed(async ({ mixFetch }) => {
-    const sizes = await Promise.all(urls.map(async (url) => (await (await mixFetch(url)).arrayBuffer()).byteLength));
-    return sizes.reduce((sum, size) => sum + size, 0);
+    const sizes = await Promise.all(urls.map(async (url) => size(await mixFetch(url))));
+    return sizes.reduce((sum, one) => sum + one, 0);
   }),
-  post: (url, size) => timed(async ({ mixFetch }) => {
-    const body = new Uint8Array(size);
-    for (let at = 0; at < size; at += 65536) crypto.getRandomValues(body.subarray(at, Math.min(size, at + 65536)));
+  post: (url, length) => timed(async ({ mixFetch }) => {
+    const body = new Uint8Array(length);
+    for (let at = 0; at < length; at += 65536) crypto.getRandomValues(body.subarray(at, Math.min(length, at + 65536)));
     const answer = await (await mixFetch(url, { method: "POST", body })).json();
     return answer.length;
   }),
+  told: async () => told,
   disconnect: async () => (await ready).api.disconnectMixTunnel(),
 };
