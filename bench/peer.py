@@ -8,8 +8,8 @@ Figures are medians of the rounds, and ratios ours / official. Every run has a f
 "ready again" is a second visit in the same one. `--cpu` gives the renderer, page and worker together, that share of one
 core; `--line` puts a relay of so many kB/s each way in front of the gateways; with several values each is measured.
 `--minutes` idles and fetches in turns instead, and counts what the clients say of themselves. A step that fails, or is
-not done within `--patience`, has no figure and ends no other client's run. Writes docs/performance.md, with the limits of
-the machine, when all figures of both modes are measured, or with `--docs`. Nothing else should run meanwhile.
+not done within `--patience`, has no figure and ends no other client's run. Writes docs/performance.md, with the limits
+of the machine, when all figures of both modes are measured, or with `--docs`. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
