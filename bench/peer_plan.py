@@ -138,9 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say what is measured; `plan_from` reads them. `build.py bench` has the same."""
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="how often each client runs in each mode (default: 3)")
-    add(
-        "--modes", type=_modes, default=tuple(MODES), metavar="defaults,off", help="traffic as it is; both switches off"
-    )
+    add("--modes", type=_modes, default=tuple(MODES), metavar="defaults,off", help="as it is; both switches off")
     add(
         "--figures", type=_groups, default=frozenset(GROUPS), metavar=",".join(GROUPS), help="only these (default: all)"
     )

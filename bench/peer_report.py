@@ -82,7 +82,7 @@ def _number(value: float | None) -> str:
 
 
 def _value(section: Mapping[str, Any], client: str, name: str, patience: float) -> str:
-    """A figure; `never (300 s)` where most runs did not have it; `-` where it was not tried. Runs without it are told."""
+    """A figure; `never (300 s)` where most runs did not have it; `-` where it was not tried."""
     if name not in section[client]:
         return "-"
     value, lost = section[client][name], section["failed"][client].get(name, 0)
@@ -184,23 +184,25 @@ def page(report: Report) -> str:
         parts.append(_table(("what", "measured"), _fact_rows(facts)))
     parts.append("## Steps that failed or took too long\n")
     parts.append("".join(f"* {text}\n" for text in report["failures"]) or "None.\n")
-    limited = (
-        f" Shares of a core and memory are given by: {', '.join(report['limited_by'])}." if report["limited_by"] else ""
-    )
+    where = f"Chromium {report['chromium']}, Python {about['python']}, {about['machine']}"
+    where += f" ({about['processor']})." if about["processor"] else "."
+    if report["limited_by"]:
+        where += f" Shares of a core and memory are given by: {', '.join(report['limited_by'])}."
     return f"""# Performance
 
-The official client (`@nymproject/mix-tunnel` {about["official"]}, unmodified) and this one, in turns, in fresh contexts of one
-Chromium, on one local network without delay; `defaults` is with Poisson and cover traffic, `switches off` without both.
-Medians of the rounds; a run that fails counts as worse than any number. Absolute times are this machine's; the ratios
-are what counts.
+The official client (`@nymproject/mix-tunnel` {about["official"]}, unmodified) and this one, in turns, in fresh contexts
+of one Chromium, on one local network without delay; `defaults` is with Poisson and cover traffic, `switches off` without
+both. Medians of the rounds; a run that fails counts as worse than any number. Absolute times are this machine's; the
+ratios are what counts.
 
 ![Ratios to the official client](performance.svg)
 
-Chromium {report["chromium"]}, Python {about["python"]}, {about["machine"]}{f" ({about['processor']})" if about["processor"] else ""}.{limited}
+{where}
 
-To repeat it, on a machine that does nothing else: `python3 build.py bench peer` writes this page; with `--cpu 0.5,0.25`,
-`--line 100,50` (kB/s), `--loss 0.01`, `--memory 512` or `--minutes 10` under such conditions. To put the results of several
-commands on one page, keep what each prints with `--json`, and run `python -m bench.peer_report FILE...`.
+To repeat it, on a machine that does nothing else: `python3 build.py bench peer` writes this page; it measures under such
+conditions with `--cpu 0.5,0.25`, `--line 100,50` (kB/s), `--loss 0.01`, `--memory 512` or `--minutes 10`. To put the
+results of several commands on one page, keep what each prints with `--json`, and run
+`.venv/bin/python -m bench.peer_report FILE...`.
 
 {chr(10).join(parts)}"""
 

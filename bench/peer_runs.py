@@ -224,6 +224,9 @@ class Run:
         try:
             async with asyncio.timeout(patience):
                 self.figures[name] = await work()
+        except asyncio.CancelledError:
+            del self.figures[name]  # neither done nor failed
+            raise
         except TimeoutError:
             self._fail(name, f"not within {patience:g} s")
             raise StepLate from None

@@ -118,8 +118,8 @@ def _rest(figure: str, section: Mapping[str, Any], facts: Facts) -> str:
         "round trips while the window opens",
         "upload": "one acknowledgement comes back for each packet; round trips while the window opens",
         "together": "connections wait behind each other at the exit; round trips while their windows open",
-        "cpu per MB": f"packets as they are made today take {per_mb:.3g} s; the rest is TCP, HTTP, the event loop, the page",
-        "idle cpu": f"building the packets takes {idle:.3g} today; the rest is receiving those that come back, and timers",
+        "cpu per MB": f"packets as they are made today take {per_mb:.3g} s; the rest is TCP, HTTP, timers, the page",
+        "idle cpu": f"building the packets takes {idle:.3g} today; the rest is receiving what comes back, timers",
     }[figure]
 
 
