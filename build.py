@@ -38,8 +38,8 @@ def parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser(
         "bench",
-        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: the official client beside; `soak`: faults\n"
-        "further options are those of each: `bench peer --help`",
+        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`:\n"
+        "faults; further options are those of each: `bench peer --help`",
         add_help=False,
     )
     bench.add_argument("what", choices=["packets", "netstack", "peer", "soak"])

@@ -161,7 +161,8 @@ def page(report: Report) -> str:
     facts = Facts(**report["facts"]) if report["facts"] else None
     parts = []
     for section in report["sections"]:
-        parts.append(f"## {_heading(section).capitalize()}\n")
+        heading = _heading(section)
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n")
         runs = section["runs"]["ours"]
         parts.append(f"{runs} {'round' if runs == 1 else 'rounds'}.\n")
         parts.append(_table(("figure", "official", "ours", "ours / official"), rows(section, patience)))
@@ -191,17 +192,17 @@ def page(report: Report) -> str:
     return f"""# Performance
 
 The official client (`@nymproject/mix-tunnel` {about["official"]}, unmodified) and this one, in turns, in fresh contexts
-of one Chromium, on one local network without delay; `defaults` is with Poisson and cover traffic, `switches off` without
-both. Medians of the rounds; a run that fails counts as worse than any number. Absolute times are this machine's; the
-ratios are what counts.
+of one Chromium, on one local network without delay; `defaults` is with Poisson and cover traffic, `switches off` is
+without both. Medians of the rounds; a run that fails counts as worse than any number. Absolute times are this
+machine's; the ratios are what counts.
 
 ![Ratios to the official client](performance.svg)
 
 {where}
 
-To repeat it, on a machine that does nothing else: `python3 build.py bench peer` writes this page; it measures under such
-conditions with `--cpu 0.5,0.25`, `--line 100,50` (kB/s), `--loss 0.01`, `--memory 512` or `--minutes 10`. To put the
-results of several commands on one page, keep what each prints with `--json`, and run
+To repeat it, on a machine that does nothing else: `python3 build.py bench peer` writes this page; it measures under
+such conditions with `--cpu 0.5,0.25`, `--line 100,50` (kB/s), `--loss 0.01`, `--memory 512` or `--minutes 10`. To put
+the results of several commands on one page, keep what each prints with `--json`, and run
 `.venv/bin/python -m bench.peer_report FILE...`.
 
 {chr(10).join(parts)}"""
