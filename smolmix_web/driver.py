@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from .engine import Engine
-from .errors import TunnelError
+from .errors import unforeseen
 from .host.base import Host, TimerHandle
 from .mixnet.gateway.link import OpenSocket
 from .netstack import Stack
 
+RESERVE = 256 * 1024  # bytes, to tell that there is no memory left
 BUFFER_RETRY = 0.02  # s between looks at a full buffer of the socket
 
 
@@ -51,6 +52,7 @@ class Driver:
         self._received: deque[bytes | str] = deque()
         self._woken = False
         self._running = False
+        self._reserve = bytes(RESERVE)
 
     # -- sockets.Net ------------------------------------------------------------------------------
 
@@ -125,10 +127,10 @@ class Driver:
             self._turn()
         except Exception as error:
             # A defect of ours must end the tunnel visibly, not leave it "ready" without a timer.
-            self._host.log(traceback.format_exc())
-            defect = TunnelError(f"internal error: {type(error).__name__}: {error}", code="internal", phase="engine")
-            self._engine.fail(defect, self._host.now())
+            self._reserve = b""  # the rest needs some memory, and there may be none
+            self._engine.fail(unforeseen(error, "engine"), self._host.now())
             self._on_change()
+            self._host.log("".join(traceback.format_exception(error)))
 
     def _turn(self) -> None:
         """Whatever takes time is preceded and followed by the packets that are due: when they leave must not tell

@@ -19,6 +19,7 @@
     ├── StorageError          the stored identity: damaged, foreign, or its place is not usable (a warning, mostly)
     ├── TimeoutExpired        a deadline passed (`phase` says which)
     ├── Cancelled             the caller aborted
+    ├── OutOfMemory           there was no memory for it; what is kept in memory elsewhere must go first
     └── TunnelError           the tunnel as a whole failed or is not up
 
 Codes are lower_snake_case and part of the public interface: they cross to JavaScript unchanged. The ones users act on
@@ -215,5 +216,21 @@ class Cancelled(SmolmixError):
     default_code = "aborted"
 
 
+class OutOfMemory(SmolmixError):
+    default_code = "out_of_memory"
+
+
 class TunnelError(SmolmixError):
     default_code = "tunnel"
+
+
+# How JavaScript says it, where no MemoryError does: buffers of the browser, the memories of WebAssembly.
+_NO_MEMORY = ("allocation failed", "out of memory", "Unable to grow instance memory")
+
+
+def unforeseen(error: Exception, phase: str | None = None) -> SmolmixError:
+    """What users are told of an exception that is none of ours: want of memory, or a defect (code `internal`)."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+        return OutOfMemory("there is not enough memory", phase=phase)
+    return TunnelError(f"internal error: {text}", code="internal", phase=phase)

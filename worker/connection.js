@@ -37,6 +37,15 @@ const TRANSIENT = ["unavailable", "unreachable"];
 export const bootError = (message, reason) =>
   new MixError({ name: "MixError", code: "boot_failed", phase: "boot", message, reason, retryable: TRANSIENT.includes(reason) });
 
+/** How engines and Pyodide say it. */
+const NO_MEMORY = /out of memory|allocation failed|MemoryError|unable to grow|\bOOM\b/i;
+
+/** @param {string} message @returns {MixError} the worker is gone, or must go */
+const crashError = (message) => {
+  const reason = NO_MEMORY.test(message) ? "out_of_memory" : null;
+  return new MixError({ name: "MixError", code: "worker_crashed", phase: "worker", message, reason });
+};
+
 export class WorkerConnection {
   /** @type {Worker} */ #worker;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
@@ -77,11 +86,11 @@ export class WorkerConnection {
     worker.addEventListener("message", (event) => this.#receive(event.data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      if (this.#running) this.#crash(mixError("worker_crashed", `the worker stopped: ${event.message}`, "worker"));
+      if (this.#running) this.#crash(crashError(`the worker stopped: ${event.message}`));
       else void this.#notLoaded(script, event.message);
     });
     worker.addEventListener("messageerror", () => {
-      this.#crash(mixError("worker_crashed", "a message of the worker could not be read", "worker"));
+      this.#crash(crashError("a message of the worker could not be read"));
     });
     worker.postMessage({ type: "boot", snapshot });
     // Not every browser tells its workers.
@@ -106,7 +115,7 @@ export class WorkerConnection {
         this.#crash(bootError(message.message, message.reason));
         return;
       case "crashed":
-        this.#crash(mixError("worker_crashed", message.message, "worker"));
+        this.#crash(crashError(message.message));
         return;
       case "state":
         this.#onState(message.snapshot);

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..crypto.distribution import fetch_pyca
-from ..errors import Cancelled, SmolmixError, StateError, UsageError
+from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
 from . import operations, sockets
@@ -77,7 +77,14 @@ class Bridge:
         except SmolmixError as error:
             self._fail(channel_id, error)
         except Exception as error:  # a defect ends one id, not the worker
-            self._fail(channel_id, _defect(error))
+            self._fail(channel_id, unforeseen(error))
+
+    def unreadable(self, channel_id: int, error: Exception) -> None:
+        """A message of the page could not be taken over: its id ends, also one that was only to be opened by it."""
+        if channel_id in self._channels:
+            self._fail(channel_id, unforeseen(error))
+        else:
+            self._post({"type": "error", "id": channel_id, "error": unforeseen(error).to_dict()})
 
     def _open(self, kind: str, channel_id: int, message: Message) -> None:
         if channel_id in self._channels:
@@ -122,7 +129,7 @@ class Bridge:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._fail(channel.id, _defect(error))
+            self._fail(channel.id, unforeseen(error))
             raise  # the loop reports it with its traceback
         finally:
             if self._channels.get(channel.id) is channel:
@@ -182,7 +189,3 @@ class Bridge:
         """The tunnel's counters, and how many other operations of the page are under way."""
         own = {"operations": len(self._channels) - 1, **self._worker_statistics()}
         channel.send("result", value={**own, **self._ready().statistics()})
-
-
-def _defect(error: Exception) -> SmolmixError:
-    return SmolmixError(f"{type(error).__name__}: {error}")

@@ -48,7 +48,12 @@ def start(post_message: Any, restored: bool) -> Any:
     bridge = Bridge(post, make_tunnel, worker_statistics)
 
     def receive(message: Any) -> None:
-        bridge.receive(message_to_python(message))
+        try:
+            converted = message_to_python(message)
+        except MemoryError as error:
+            bridge.unreadable(int(message.id), error)
+        else:
+            bridge.receive(converted)
 
     return create_proxy(receive)
 

@@ -255,6 +255,30 @@ async def test_a_defect_is_told_and_ends_one_id(caplog: pytest.LogCaptureFixture
     assert page.kinds(2) == ["result"]
 
 
+@pytest.mark.feature("Worker", "want of memory ends an operation with a typed error")
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RangeError: Array buffer allocation failed")])
+async def test_want_of_memory_has_a_code_of_its_own(error: Exception) -> None:
+    page = Page(resolve=error)
+    await page.set_up()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    page.say("resolve", name="n", family=None)
+    await settle()
+    assert page.error() == ("out_of_memory", None)
+
+
+async def test_a_message_that_there_is_no_memory_for_ends_its_id() -> None:
+    """One that is open, and one that was to be opened by it."""
+    page = Page(resolve=asyncio.Event())
+    await page.set_up()
+    page.say("resolve", 1, name="n", family=None)
+    await settle()
+    for number in (1, 2):
+        page.bridge.unreadable(number, MemoryError())
+        assert page.error(number)[0] == "out_of_memory"
+    await settle()
+    assert page.open == 0
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

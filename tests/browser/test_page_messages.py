@@ -128,6 +128,18 @@ async def test_a_worker_that_says_it_crashed(scripted: ApiPage) -> None:
     assert got == ["worker_crashed", "worker", "Python stopped", "failed"]
 
 
+async def test_a_crash_for_want_of_memory_says_so(scripted: ApiPage) -> None:
+    got = await scripted.run(
+        HEAD
+        + """const pending = caught(() => api.mixDNS("n"));
+        await heard("resolve");
+        say({type: "crashed", message: "Python stopped: RangeError: Array buffer allocation failed"});
+        const error = await pending;
+        return [error.code, error.reason, error.retryable];"""
+    )
+    assert got == ["worker_crashed", "out_of_memory", True]
+
+
 @pytest.mark.feature("WebSocket", "bufferedAmount, and a bound for what waits")
 async def test_messages_of_a_websocket_wait_in_the_page(scripted: ApiPage) -> None:
     """At most 64 are in the worker; a close comes after all of them."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.driver import Driver
+from smolmix_web.driver import RESERVE, Driver
+from smolmix_web.errors import SmolmixError
 from smolmix_web.mixnet.gateway.link import OpenSocket
 
 RECEIVE, POLL, PREPARE = 0.005, 0.001, 0.003  # s that a step takes
@@ -129,3 +130,33 @@ def test_one_timer_serves_the_next_tick(machine: Machine) -> None:
     machine.time = due
     fire()
     assert [what for what, _ in machine.log if what[0].isdigit()] == [f"{due:.3f}"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(MemoryError(), "out_of_memory"), (ZeroDivisionError("oh"), "internal")],
+    ids=["memory", "defect"],
+)
+def test_what_nobody_foresaw_ends_the_tunnel_and_is_told(machine: Machine, error: Exception, code: str) -> None:
+    """Also where there is no memory left to tell it with: some is kept for that."""
+    failures: list[SmolmixError] = []
+    free: list[int] = []
+    changes: list[int] = []
+    told: list[str] = []
+
+    class Failing(SlowEngine):
+        def receive(self, frame: bytes, now: float, unix_time: float) -> None:
+            machine.log = told.append  # type: ignore[assignment]
+            raise error
+
+        def fail(self, failure: SmolmixError, now: float) -> None:
+            free.append(RESERVE - len(driver._reserve))
+            failures.append(failure)
+
+    driver = Driver(machine, Failing(machine), lambda: changes.append(1))  # type: ignore[arg-type]
+    driver.start()
+    changes.clear()
+    machine.events.socket_message(b"frame")
+    assert [(failure.code, failure.phase) for failure in failures] == [(code, "engine")]
+    assert free == [RESERVE] and changes == [1]
+    assert type(error).__name__ in told[0]
