@@ -6,7 +6,8 @@
 
 Figures are medians of the rounds, and ratios ours / official. Every run has a fresh context, with an empty cache;
 "ready again" is a second visit in the same one. `--cpu` gives the renderer, page and worker together, that share of one
-core; `--line` puts a relay of so many kB/s each way in front of the gateways; with several values each is measured.
+core; `--line` puts a relay of so many kB/s each way in front of the gateways; `--memory` ends a renderer that takes
+more, and gives WebAssembly half of it. With several values each is measured.
 `--minutes` idles and fetches in turns instead, and counts what the clients say of themselves. A step that fails, or is
 not done within `--patience`, has no figure and ends no other client's run. Writes docs/performance.md, with the limits
 of the machine, when all figures of both modes are measured, or with `--docs`. Nothing else should run meanwhile.
@@ -49,6 +50,8 @@ SITE = ROOT / "bench" / "peer_site"
 FOLDERS = {"/": SITE, "/smolmix/": DIST, "/packages/": NODE_MODULES / "@nymproject"}
 CACHING = {"Cache-Control": "public, max-age=31536000, immutable"}
 ANNOUNCED = 700  # nodes in the directory, about as many as the main network has
+WASM_SHARE = 0.5  # of the memory; the rest of a renderer takes the other half
+WASM_PAGE = 65536  # bytes
 
 Log = Callable[[str], None]
 
@@ -78,10 +81,13 @@ async def line_to(network: Network, condition: Condition) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def chromium(playwright: Playwright) -> AsyncIterator[tuple[Browser, int]]:
-    """A new browser and the id of its main process."""
+async def chromium(playwright: Playwright, condition: Condition) -> AsyncIterator[tuple[Browser, int]]:
+    """A new browser and the id of its main process. Where memory is short, WebAssembly gets no more than its share."""
     known = set(children(os.getpid()))
-    browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
+    extra = []
+    if condition.memory is not None:
+        extra.append(f"--js-flags=--wasm-max-mem-pages={round(condition.memory * 1e6 * WASM_SHARE / WASM_PAGE)}")
+    browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments(extra))
     try:
         (pid,) = [new for new in set(children(os.getpid())) - known if _is_browser(new)]
         yield browser, pid
@@ -153,7 +159,7 @@ async def measure(measured: Measured, log: Log) -> None:
             for number in range(1 if plan.minutes is not None else plan.rounds):
                 for condition in plan.conditions:
                     # One that has crashed is of no use to the others.
-                    async with chromium(playwright) as (browser, pid), line_to(network, condition):
+                    async with chromium(playwright, condition) as (browser, pid), line_to(network, condition):
                         measured.chromium = browser.version
                         bench = Bench(network, browser, pid, site.url, plan, condition, log, measured.failures)
                         bench.ways = measured.ways

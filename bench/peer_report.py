@@ -37,7 +37,7 @@ Report = dict[str, Any]
 
 @cache
 def _sizes(paths: tuple[Path, ...]) -> dict[str, int]:
-    import brotli
+    import brotli  # type: ignore[import-untyped, unused-ignore]
 
     data = [path.read_bytes() for path in paths]
     return {
