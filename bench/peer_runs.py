@@ -73,7 +73,7 @@ class Bench:
         pids = renderers(self.browser_pid)
         size = None if self.condition.memory is None else self.condition.memory * 1_000_000
         with limited(pids, self.condition.cpu) as way, less_memory(pids, size) as memory:
-            self.ways |= {way} | ({memory.by} if memory.by else set())
+            self.ways |= {way} | ({memory.by or "WebAssembly's bound alone"} if size is not None else set())
             visit = Visit(page, pids, memory)
             sampler = asyncio.create_task(visit.sample()) if "memory" in self.plan.groups or size else None
             try:
