@@ -185,7 +185,7 @@ async def _one(measured: Measured, bench: Bench, client: str, mode: str, where: 
     # Before it begins: what an interrupted run has is worth something too.
     measured.results.setdefault(key, Results()).runs[client].append(run.figures)
     await run.run()
-    shown = ", ".join(f"{n} {v:.3g}" if v is not None else f"{n} never" for n, v in run.figures.items())
+    shown = ", ".join(f"{n} {v:.3g}" if v is not None else f"{n} -" for n, v in run.figures.items())
     bench.log(f"{where}: {shown}")
 
 

@@ -38,10 +38,10 @@ COUNTED: dict[str, tuple[str, str]] = {
 async def run_long(bench: Bench, client: str, mode: str) -> dict[str, Any]:
     """What one client counted. `COUNTED` names the numbers; None where it never got so far. `states`: what it told,
     with the time in ms since its page was opened; `errors`: what failed, with the time in s."""
-    address = bench.address(client, mode)
+    address = bench.address_in(client, mode)
     found: dict[str, Any] = dict.fromkeys(COUNTED) | {"fetches": 0, "failed": 0, "states": [], "errors": []}
     try:
-        async with bench.context() as context, bench.visit(context) as visit:
+        async with bench.fresh() as context, bench.visit(context) as visit:
             used, began = cpu_seconds(visit.pids), time.monotonic()
             try:
                 async with asyncio.timeout(bench.plan.patience):

@@ -82,12 +82,14 @@ def _number(value: float | None) -> str:
 
 
 def _value(section: Mapping[str, Any], client: str, name: str, patience: float) -> str:
-    """A figure; `never (300 s)` where most runs did not have it; `-` where it was not tried."""
+    """A figure; `never (300 s)` or `failed` where most runs did not have it; `-` where it was not tried."""
     if name not in section[client]:
         return "-"
     value, lost = section[client][name], section["failed"][client].get(name, 0)
-    text = _number(value) if value is not None else f"never ({patience:g} s)"
-    return f"{text} ({lost} of {section['runs'][client]} failed)" if lost and value is not None else text
+    if value is None:
+        return f"never ({patience:g} s)" if section["late"][client].get(name) else "failed"
+    text = _number(value)
+    return f"{text} ({lost} of {section['runs'][client]} failed)" if lost else text
 
 
 def rows(section: Mapping[str, Any], patience: float) -> Iterator[tuple[str, str, str, str]]:

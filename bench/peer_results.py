@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.peer_plan import CLIENTS, FIGURES
 
-Figures = dict[str, float | None]  # None: its step failed, or took longer than the patience
+Figures = dict[str, float | None]  # None: its step failed, or came after one that did
+LATE = math.inf  # its step took longer than the patience
 
 
 @dataclass
@@ -21,10 +22,11 @@ class Results:
 
     def report(self) -> dict[str, Any]:
         """`ours` and `official`: medians; `ratio`: ours / official; `failed`: how many of the runs have no such figure;
-        `runs`: how many there were."""
+        `late`: how many of these because the patience was over; `runs`: how many there were."""
         found: dict[str, Any] = {client: medians(runs) for client, runs in self.runs.items()}
         found["ratio"] = ratios(found["ours"], found["official"])
         found["failed"] = {client: failed(runs) for client, runs in self.runs.items()}
+        found["late"] = {client: failed(runs, late=True) for client, runs in self.runs.items()}
         found["runs"] = {client: len(runs) for client, runs in self.runs.items()}
         return found
 
@@ -35,18 +37,18 @@ def medians(runs: Sequence[Figures]) -> Figures:
     result: Figures = {}
     for name in dict.fromkeys(name for figures in runs for name in figures):
         worst = -math.inf if name in FIGURES and FIGURES[name].better == "more" else math.inf
-        values = [worst if (value := run[name]) is None else value for run in runs if name in run]
+        values = [worst if (value := run[name]) in (None, LATE) else value for run in runs if name in run]
         median = statistics.median(values)
         result[name] = median if math.isfinite(median) else None
     return result
 
 
-def failed(runs: Sequence[Figures]) -> dict[str, int]:
-    """Of each figure, in how many runs it was tried in vain; only where it was."""
+def failed(runs: Sequence[Figures], *, late: bool = False) -> dict[str, int]:
+    """Of each figure, in how many runs it was tried in vain, or only those that were late; only where it was."""
     counts: dict[str, int] = {}
     for figures in runs:
         for name, value in figures.items():
-            if value is None:
+            if value == LATE or (value is None and not late):
                 counts[name] = counts.get(name, 0) + 1
     return counts
 

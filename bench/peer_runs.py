@@ -15,7 +15,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from bench.limits import MemoryLimit, less_memory, limited
 from bench.peer_plan import FIGURES, MODES, Condition, Plan
-from bench.peer_results import Figures
+from bench.peer_results import LATE, Figures
 from bench.renderer import cpu_seconds, memory_bytes, renderers
 from browserkit.official import answer_directory
 from localnet import Network
@@ -24,7 +24,9 @@ SMALL = "http://origin.test/text"
 SETTLE = 2.0  # s after a step, until what it left on the way has arrived
 SAMPLE = 0.5  # s between two looks at the memory
 CLOSING = 20.0  # s for a context to close
-STRAY = 0.2  # s of CPU that a renderer without limits may use: the browser keeps spare ones
+BUSY = 150  # ms
+NO_LIMIT = Condition()
+PLAIN = Plan(1, tuple(MODES), frozenset(), (NO_LIMIT,), 0.0, 300.0, None)
 
 
 class StepLate(Exception):
@@ -39,23 +41,32 @@ class Bench:
     browser: Browser
     browser_pid: int
     site: str
-    plan: Plan
-    condition: Condition
+    plan: Plan = PLAIN
+    condition: Condition = NO_LIMIT
     log: Callable[[str], None] = print
     failures: list[str] = field(default_factory=list)
     ways: set[str] = field(default_factory=set)  # by which limits were kept
 
-    def address(self, client: str, mode: str) -> str:
+    def address(self, client: str, options: dict[str, Any]) -> str:
+        """Of the page that sets a client up with these options, and those of the network."""
         given: dict[str, Any] = {"directoryUrls": [self.network.directory_url]} if client == "ours" else {}
+        text = json.dumps({"client": client, "options": {"forceTls": False, **given, **options}})
+        return f"{self.site}/index.html#{quote(text)}"
+
+    def address_in(self, client: str, mode: str) -> str:
         gateway = self.network.gateways[0].identity_text
-        options = {"forceTls": False, **given, **MODES[mode], "preferredGateway": gateway}
-        return f"{self.site}/index.html#{quote(json.dumps({'client': client, 'options': options}))}"
+        return self.address(client, {**MODES[mode], "preferredGateway": gateway})
+
+    async def context(self) -> BrowserContext:
+        context = await self.browser.new_context()
+        await answer_directory(context, self.network.directory_url)
+        return context
 
     @asynccontextmanager
-    async def context(self) -> AsyncIterator[BrowserContext]:
-        context = await self.browser.new_context()
+    async def fresh(self) -> AsyncIterator[BrowserContext]:
+        """A context, closed at the end."""
+        context = await self.context()
         try:
-            await answer_directory(context, self.network.directory_url)
             yield context
         finally:
             # A browser that has lost a renderer, or is very slow, may take its time.
@@ -70,7 +81,8 @@ class Bench:
         # The renderer of a site is kept when the page goes on to another page of it.
         await page.goto(f"{self.site}/blank.html")
         page.set_default_timeout(self.plan.patience * 1000)
-        pids = renderers(self.browser_pid)
+        pids = [await self._renderer_of(page)]
+        begun = self._used()
         size = None if self.condition.memory is None else self.condition.memory * 1_000_000
         with limited(pids, self.condition.cpu) as way, less_memory(pids, size) as memory:
             self.ways |= {way} | ({memory.by or "WebAssembly's bound alone"} if size is not None else set())
@@ -78,16 +90,33 @@ class Bench:
             sampler = asyncio.create_task(visit.sample()) if "memory" in self.plan.groups or size else None
             try:
                 yield visit
-                if self.condition.cpu is not None or size is not None:
-                    others = [pid for pid in renderers(self.browser_pid) if pid not in pids]
-                    if any(cpu_seconds([pid]) > STRAY for pid in others):
-                        self.failures.append(f"{self.condition.name}: a renderer was not limited")
+                if _busiest(begun, self._used()) not in (None, *pids):
+                    self.failures.append(f"{self.condition.name}: another renderer than the measured one did the work")
             finally:
                 if sampler is not None:
                     sampler.cancel()
                 with suppress(PlaywrightError, TimeoutError):
                     async with asyncio.timeout(CLOSING):
                         await page.close()
+
+    def _used(self) -> dict[int, float]:
+        return {pid: cpu_seconds([pid]) for pid in renderers(self.browser_pid)}
+
+    async def _renderer_of(self, page: Page) -> int:
+        """The process of a page: the one that is busy when the page is. The browser keeps spare ones."""
+        for _ in range(10):
+            before = self._used()
+            await page.evaluate("(ms) => { for (const end = performance.now() + ms; performance.now() < end;); }", BUSY)
+            if (found := _busiest(before, self._used())) is not None:
+                return found
+        raise PlaywrightError("no renderer of the page was found")
+
+
+def _busiest(before: dict[int, float], after: dict[int, float]) -> int | None:
+    """Who has used most CPU in between; None where nobody has."""
+    used = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
+    busiest = max(used, key=lambda pid: used[pid], default=None)
+    return busiest if busiest is not None and used[busiest] > 0 else None
 
 
 @dataclass
@@ -141,9 +170,9 @@ class Run:
 
     async def run(self) -> None:
         """A step that fails has no figure, and is told; after one that takes too long nothing more is tried."""
-        address = self._bench.address(self._client, self._mode)
+        address = self._bench.address_in(self._client, self._mode)
         try:
-            async with self._bench.context() as context:
+            async with self._bench.fresh() as context:
                 async with self._bench.visit(context) as visit:
                     await self._first_visit(visit, address)
                 if "ready" in self._wanted:
@@ -229,6 +258,7 @@ class Run:
             del self.figures[name]  # neither done nor failed
             raise
         except TimeoutError:
+            self.figures[name] = LATE
             self._fail(name, f"not within {patience:g} s")
             raise StepLate from None
         except PlaywrightError as error:

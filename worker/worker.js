@@ -70,8 +70,12 @@ async function python() {
   });
   if (!restored && (await wanted)) {
     pyodide.pyimport("smolmix_web.bridge.preload").destroy();
-    const snapshot = pyodide.makeMemorySnapshot();
-    whenReady = () => void keepSnapshot(base, name, snapshot);
+    try {
+      const snapshot = pyodide.makeMemorySnapshot();
+      whenReady = () => void keepSnapshot(base, name, snapshot);
+    } catch {
+      // There is no memory for a copy of Python's: then this visit goes without.
+    }
     // While one is made Python sees the worker's globals through proxies.
     pyodide.registerJsModule("js", self);
   }

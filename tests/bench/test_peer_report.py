@@ -13,7 +13,7 @@ import pytest
 from bench import peer_report
 from bench.peer import Measured
 from bench.peer_plan import CLIENTS, FIGURES, GROUPS, MODES, Condition, Plan
-from bench.peer_results import Figures, Results, medians
+from bench.peer_results import LATE, Figures, Results, medians
 from bench.physical_limits import Facts
 
 pytestmark = pytest.mark.cpython
@@ -50,7 +50,7 @@ def a_report(monkeypatch: pytest.MonkeyPatch, *conditions: Condition, minutes: f
 
 
 def test_a_failure_counts_as_worse_than_any_number() -> None:
-    runs: list[Figures] = [{"ready": 1.0, "speed": 50.0}, {"ready": 3.0, "speed": 70.0}, {"ready": None, "speed": None}]
+    runs: list[Figures] = [{"ready": 1.0, "speed": 50.0}, {"ready": 3.0, "speed": 70.0}, {"ready": LATE, "speed": None}]
     assert medians(runs) == {"ready": 3.0, "speed": 50.0}
     assert medians(runs[1:]) == {"ready": None, "speed": None}
     assert medians([{"ready": 1.0}, {}]) == {"ready": 1.0}
@@ -58,11 +58,13 @@ def test_a_failure_counts_as_worse_than_any_number() -> None:
 
 def test_results_tell_ratios_and_how_many_runs_failed() -> None:
     results = Results()
-    results.runs["ours"] += [{"ready": 1.0, "upload": None}, {"ready": 2.0, "upload": None}, {"ready": None}]
+    results.runs["ours"] += [{"ready": 1.0, "upload": LATE}, {"ready": 2.0, "upload": None}, {"ready": None}]
     results.runs["official"] += [{"ready": 4.0, "upload": 8.0}]
     found = results.report()
     assert found["ratio"] == {"ready": 0.5, "upload": None}
     assert found["failed"] == {"ours": {"upload": 2, "ready": 1}, "official": {}}
+    assert found["late"] == {"ours": {"upload": 1}, "official": {}}
+    json.loads(json.dumps(found, allow_nan=False))
     assert found["runs"] == {"ours": 3, "official": 1}
 
 
@@ -71,10 +73,13 @@ def test_the_terminal_shows_what_never_happened_and_what_was_not_tried(monkeypat
     del report["sections"][1:]
     (section,) = report["sections"]
     section["ours"]["ready"] = section["ratio"]["ready"] = None
-    section["failed"]["ours"] = {"ready": 3, "upload": 1}
+    section["ours"]["together"] = section["ratio"]["together"] = None
+    section["failed"]["ours"] = {"ready": 3, "upload": 1, "together": 2}
+    section["late"]["ours"] = {"ready": 1}
     del section["official"]["upload"]
     shown = {line.strip().split("   ")[0]: line.split() for line in peer_report.lines(report)}
     assert shown["page open to ready, first visit, s"][-5:] == ["2", "never", "(300", "s)", "-"]
+    assert shown["6 fetches of 20 kB at once, s"][-2:] == ["failed", "-"]
     upload = f"{section['ours']['upload']:g}"
     assert shown["upload of 200 kB, s"][-7:] == ["-", upload, "(1", "of", "3", "failed)", "0.5"]
     assert shown["download of 0.5 MB, kB/s"][-1] == "0.5"

@@ -15,6 +15,7 @@ from bench import peer_long, peer_runs
 from bench.limits import MemoryLimit
 from bench.peer import Measured, line_to, main_task, network_config
 from bench.peer_plan import FIGURES, GROUPS, Condition, Plan
+from bench.peer_results import LATE
 from bench.peer_runs import Run
 from localnet import Network, NetworkConfig
 from localnet.links import LinkTable
@@ -86,16 +87,21 @@ class Bench:
         self.logged: list[str] = []
         self.log = self.logged.append
 
-    def address(self, client: str, mode: str) -> str:
+    def address_in(self, client: str, mode: str) -> str:
         return "http://page"
 
     @asynccontextmanager
-    async def context(self) -> AsyncIterator[None]:
+    async def fresh(self) -> AsyncIterator[None]:
         yield
 
     @asynccontextmanager
     async def visit(self, context: None) -> AsyncIterator[Visit]:
         yield Visit(self)
+
+
+def test_the_renderer_of_a_page_is_the_busiest() -> None:
+    assert peer_runs._busiest({1: 5.0, 2: 1.0, 3: 0.0}, {1: 5.1, 2: 1.3, 4: 0.2}) == 2
+    assert peer_runs._busiest({1: 5.0}, {1: 5.0}) is None and peer_runs._busiest({}, {}) is None
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +134,7 @@ async def test_a_step_that_fails_has_no_figure_and_the_next_are_measured() -> No
 
 async def test_after_a_step_that_hangs_nothing_more_is_tried() -> None:
     figures = await run(bench := Bench(upload="hangs"))
-    assert figures["upload"] is None and "download" not in figures and "ready again" not in figures
+    assert figures["upload"] == LATE and "download" not in figures and "ready again" not in figures
     assert figures["together"] == 1.0 and figures["peak memory"] == 90.0
     assert bench.failures == ["0.5 of a core; defaults; ours: upload: not within 0.2 s"]
 
