@@ -24,7 +24,9 @@ SMALL = "http://origin.test/text"
 SETTLE = 2.0  # s after a step, until what it left on the way has arrived
 SAMPLE = 0.5  # s between two looks at the memory
 CLOSING = 20.0  # s for a context to close
-BUSY = 150  # ms
+BUSY = 150  # ms that a page is kept busy to find its renderer,
+LOOKS = 40  # so often at most,
+DOMINANT = 0.8  # until one does so much of all that renderers do
 NO_LIMIT = Condition()
 PLAIN = Plan(1, tuple(MODES), frozenset(), (NO_LIMIT,), 0.0, 300.0, None)
 
@@ -103,20 +105,24 @@ class Bench:
         return {pid: cpu_seconds([pid]) for pid in renderers(self.browser_pid)}
 
     async def _renderer_of(self, page: Page) -> int:
-        """The process of a page: the one that is busy when the page is. The browser keeps spare ones."""
-        for _ in range(10):
+        """The process of a page: the one that is busy when the page is, twice in a row. The browser keeps spare ones,
+        and one of them may be starting."""
+        last = None
+        for _ in range(LOOKS):
             before = self._used()
             await page.evaluate("(ms) => { for (const end = performance.now() + ms; performance.now() < end;); }", BUSY)
-            if (found := _busiest(before, self._used())) is not None:
+            found = _busiest(before, self._used(), DOMINANT)
+            if found is not None and found == last:
                 return found
+            last = found
         raise PlaywrightError("no renderer of the page was found")
 
 
-def _busiest(before: dict[int, float], after: dict[int, float]) -> int | None:
-    """Who has used most CPU in between; None where nobody has."""
+def _busiest(before: dict[int, float], after: dict[int, float], share: float = 0.0) -> int | None:
+    """Who has used most CPU in between, and this share of all; None where nobody has."""
     used = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
     busiest = max(used, key=lambda pid: used[pid], default=None)
-    return busiest if busiest is not None and used[busiest] > 0 else None
+    return busiest if busiest is not None and used[busiest] > share * sum(used.values()) else None
 
 
 @dataclass

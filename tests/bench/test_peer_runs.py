@@ -101,6 +101,8 @@ class Bench:
 
 def test_the_renderer_of_a_page_is_the_busiest() -> None:
     assert peer_runs._busiest({1: 5.0, 2: 1.0, 3: 0.0}, {1: 5.1, 2: 1.3, 4: 0.2}) == 2
+    assert peer_runs._busiest({1: 5.0, 2: 1.0, 3: 0.0}, {1: 5.1, 2: 1.3, 4: 0.2}, 0.6) is None
+    assert peer_runs._busiest({1: 5.0, 2: 1.0}, {1: 5.1, 2: 1.8}, 0.8) == 2
     assert peer_runs._busiest({1: 5.0}, {1: 5.0}) is None and peer_runs._busiest({}, {}) is None
 
 

@@ -19,6 +19,13 @@ PAGES = 2048  # of 64 KiB: 128 MiB, enough for a tunnel at work
 KEEP_PYODIDE = """import * as real from "./pyodide.real.mjs";
 export const loadPyodide = async (options) => (self.pyodide = await real.loadPyodide(options));
 """
+NO_COPY = """import * as real from "./pyodide.real.mjs";
+export const loadPyodide = async (options) => {
+  const pyodide = await real.loadPyodide(options);
+  pyodide.makeMemorySnapshot = () => { self.asked = true; throw new RangeError("Array buffer allocation failed"); };
+  return pyodide;
+};
+"""
 FILL = """
 hog = []
 for size in (1 << 20, 1 << 16, 1 << 10):
@@ -30,6 +37,14 @@ for size in (1 << 20, 1 << 16, 1 << 10):
 len(hog)
 """
 
+
+async def replace_pyodide(page: ApiPage, wrapper: str) -> None:
+    real = (DIST / "pyodide" / "pyodide.mjs").read_text()
+    script = "text/javascript"
+    await page.page.route("**/pyodide/pyodide.mjs", lambda r: r.fulfill(body=wrapper, content_type=script))
+    await page.page.route("**/pyodide/pyodide.real.mjs", lambda r: r.fulfill(body=real, content_type=script))
+
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -40,10 +55,7 @@ async def small(session: Session) -> AsyncIterator[ApiPage]:
         executable_path=ensure_chromium(), args=launch_arguments([f"--js-flags=--wasm-max-mem-pages={PAGES}"])
     )
     opened = await Session(session.net, session.site, browser, session.options).open()
-    real = (DIST / "pyodide" / "pyodide.mjs").read_text()
-    script = "text/javascript"
-    await opened.page.route("**/pyodide/pyodide.mjs", lambda r: r.fulfill(body=KEEP_PYODIDE, content_type=script))
-    await opened.page.route("**/pyodide/pyodide.real.mjs", lambda r: r.fulfill(body=real, content_type=script))
+    await replace_pyodide(opened, KEEP_PYODIDE)
     yield opened
     await browser.close()
 
@@ -66,3 +78,10 @@ async def test_a_worker_without_memory(small: ApiPage) -> None:
     await small.run("await api.disconnectMixTunnel()")
     await small.set_up(snapshot="off")
     assert await small.run("""return (await api.mixFetch("http://http.test/text")).status""") == 200
+
+
+async def test_without_memory_for_a_snapshot_the_visit_goes_without(fresh: ApiPage) -> None:
+    await replace_pyodide(fresh, NO_COPY)
+    await fresh.set_up()
+    assert await fresh.page.workers[0].evaluate("() => self.asked")
+    assert await fresh.run("""return (await api.mixFetch("http://http.test/text")).status""") == 200
