@@ -28,6 +28,7 @@ from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST, NODE_MODULES, ROOT
 from localnet import Network, NetworkConfig
+from localnet.announced import MAIN_NETWORK
 
 SITE = ROOT / "bench" / "peer_site"
 
@@ -56,7 +57,7 @@ async def measure(rounds: int, modes: list[str], log: Any) -> dict[str, Any]:
     folders = {"/": SITE, "/smolmix/": DIST, "/packages/": NODE_MODULES / "@nymproject"}
     caching = {"Cache-Control": "public, max-age=31536000, immutable"}
     async with (
-        Network(NetworkConfig(seed="peer", gateways=1, exits=1, processes=2)) as network,
+        Network(NetworkConfig(seed="peer", gateways=1, exits=1, processes=2, announce=MAIN_NETWORK)) as network,
         async_playwright() as playwright,
     ):
         known = set(children(os.getpid()))
