@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--gateways", type=int, default=2, metavar="N", help="entry gateways (default 2)")
     add("--exits", type=int, default=2, metavar="N", help="exits (default 2)")
     add("--announce", type=int, default=0, metavar="N",
-        help=f"nodes the directory lists, the missing ones invented ({MAIN_NETWORK}: the main network's size)")  # fmt: skip
+        help=f"nodes the directory lists, some invented ({MAIN_NETWORK}: as the main network)")  # fmt: skip
     add("--exit-version", action="append", metavar="X.Y.Z", help="version an exit announces; repeat for several exits")
     add("--seed", help="derive all node keys from this text (default: random)")
     add("--latency-ms", type=float, default=0.0, help="latency of every link")

@@ -1,7 +1,7 @@
 """Nodes that the directory lists and that do not exist: a list as long as the main network's, for measurements.
 
-None is ever on a route: the mix nodes are in no layer, and the gateways perform too badly for any client. Their lines are
-made once, as JSON text, so that serving them costs the machine next to nothing.
+None is ever on a route: the mix nodes are in no layer, and the gateways perform too badly for any client. Their lines
+are made once, as JSON text, so that serving them costs the machine next to nothing.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class _Node:
         }
 
     def described(self, rotation: int, build: dict[str, str]) -> dict[str, Any]:
+        wireguard = {"port": 51822, "tunnel_port": 51822, "metadata_port": 51830, "public_key": self._sphinx_key}
         key = {"rotation_id": rotation, "public_key": self._sphinx_key}
         keys = {"ed25519": self._identity, "x25519": self._sphinx_key, "current_x25519_sphinx_key": key}
         return {
@@ -100,12 +101,7 @@ class _Node:
                 "network_requester": None,
                 "ip_packet_router": self._router,
                 "authenticator": self._router,
-                "wireguard": {
-                    "port": 51822,
-                    "tunnel_port": 51822,
-                    "metadata_port": 51830,
-                    "public_key": self._sphinx_key,
-                },
+                "wireguard": wireguard,
                 "mixnet_websockets": {"ws_port": 9000, "wss_port": 9001},
                 "lewes_protocol": None,
             },

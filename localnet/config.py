@@ -30,7 +30,7 @@ class NetworkConfig:
     """`build_version` each exit announces, repeated cyclically: from 1.37.0 clients try IPR v10 first."""
 
     announce: int = 0
-    """Nodes that the directory lists in all, with such that do not exist where the network has fewer (`announced.py`)."""
+    """Nodes that the directory lists in all; where the network has fewer, with such that do not exist."""
 
     directory_port: int = 0
     control_port: int = 0

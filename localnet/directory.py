@@ -306,7 +306,7 @@ class Directory:
             return _dump(document)
         count, text = added
         listing: Any = document
-        pages = listing["nodes"] if "nodes" in listing else listing
+        pages = listing.get("nodes", listing)
         pages["pagination"]["total"] = pages["pagination"]["size"] = len(pages["data"]) + count
         body = _dump(document)
         end = body.rindex(b"]")

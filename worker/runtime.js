@@ -9,6 +9,7 @@
  */
 
 import { decompress } from "fzstd";
+import { mark } from "./marks.js";
 import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, importPart, textOf } from "./parts.js";
 
 /**
@@ -44,11 +45,13 @@ export async function startPython(base, choose = async () => ({})) {
   const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, options, library] = await Promise.all([
     importPart(`${base}pyodide.mjs`, "loadPyodide"),
     importPart(`${base}pyodide.asm.mjs`, "default"),
-    compilePart(`${base}pyodide.asm.wasm`),
+    compilePart(`${base}pyodide.asm.wasm`).then((module) => mark("compiled", module)),
     lock,
     lock.then(({ info }) => choose(String(info?.build))),
-    fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive").then(unpack),
+    fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive").then(unpack)
+      .then((pack) => mark("unpacked", pack)),
   ]);
+  mark("parts");
   const stdLibURL = URL.createObjectURL(library);
   const scope = /** @type {any} */ (globalThis);
   // Pyodide would fetch the WebAssembly itself, and say nothing when that fails. This name stops it.
@@ -71,7 +74,7 @@ export async function startPython(base, choose = async () => ({})) {
       };
       loadPyodide({
         indexURL: base, packageBaseUrl: base, lockFileContents, stdLibURL, createPyodideModule, ...options,
-      }).then(resolve, (/** @type {unknown} */ error) => {
+      }).then((started) => resolve(mark("interpreter", /** @type {Pyodide} */ (started))), (/** @type {unknown} */ error) => {
         // Python has ended before it began.
         const exited = typeof error === "object" && error !== null && "status" in error;
         const file = exited ? PACK : "pyodide/pyodide.mjs";

@@ -7,6 +7,7 @@
 
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
+import { mark } from "./marks.js";
 import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
@@ -21,6 +22,7 @@ const KEEP_AFTER_MS = 3_000;
 const base = new URL("./pyodide/", import.meta.url).href;
 const guard = createGuard(self, base);
 
+mark("script");
 self.postMessage({ type: "started" });
 
 /** @type {((message: PageMessage) => void) | null} */
@@ -40,14 +42,16 @@ self.addEventListener("message", ({ data }) => {
 
 /** What is to be done once the tunnel is up. @type {(() => void) | null} */
 let whenReady = null;
+let starting = true;
 
 /** @param {WorkerMessage} message */
 function post(message, /** @type {Transferable[]} */ transfer = []) {
   self.postMessage(message, transfer);
-  if (whenReady && message.type === "state" && message.snapshot.state === "ready") {
-    setTimeout(whenReady, KEEP_AFTER_MS);
-    whenReady = null;
-  }
+  if (!starting || message.type !== "state") return;
+  const { state, step } = message.snapshot;
+  mark(step ?? state);
+  starting = state === "connecting";
+  if (state === "ready" && whenReady) setTimeout(whenReady, KEEP_AFTER_MS);
 }
 
 /**
@@ -70,7 +74,8 @@ async function python() {
   });
   if (!restored && (await wanted)) {
     pyodide.pyimport("smolmix_web.bridge.preload").destroy();
-    const snapshot = pyodide.makeMemorySnapshot();
+    mark("imports");
+    const snapshot = mark("snapshot", pyodide.makeMemorySnapshot());
     whenReady = () => void keepSnapshot(base, name, snapshot);
     // While one is made Python sees the worker's globals through proxies.
     pyodide.registerJsModule("js", self);
@@ -79,7 +84,9 @@ async function python() {
 }
 
 async function boot() {
-  const [{ pyodide, restored }, crypto] = await Promise.all([python(), createCrypto()]);
+  const [{ pyodide, restored }, crypto] = await Promise.all([
+    python(), createCrypto().then((made) => mark("crypto", made)),
+  ]);
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
@@ -88,6 +95,7 @@ async function boot() {
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);
   bridge.destroy();
+  mark("bridge");
   for (const message of early.splice(0)) receive?.(message);
   post({ type: "booted" });
 }
