@@ -74,7 +74,7 @@ export async function startPython(base, choose = async () => ({})) {
       };
       loadPyodide({
         indexURL: base, packageBaseUrl: base, lockFileContents, stdLibURL, createPyodideModule, ...options,
-      }).then((started) => resolve(mark("interpreter", /** @type {Pyodide} */ (started))), (/** @type {unknown} */ error) => {
+      }).then((/** @type {Pyodide} */ started) => resolve(mark("interpreter", started)), (/** @type {unknown} */ error) => {
         // Python has ended before it began.
         const exited = typeof error === "object" && error !== null && "status" in error;
         const file = exited ? PACK : "pyodide/pyodide.mjs";

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
 import { mark } from "./marks.js";
@@ -92,6 +93,7 @@ async function boot() {
   pyodide.registerJsModule("smolmix_crypto", crypto);
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
+  pyodide.registerJsModule("smolmix_answer", { readBody });
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);
   bridge.destroy();

@@ -13,6 +13,7 @@ from smolmix_web.errors import DirectoryError
 from smolmix_web.mixnet.addresses import unpack_node_address
 from smolmix_web.mixnet.directory import EntryDetails, ListMetadata, RewardedSet, SkimmedNode, SupportedRoles
 from smolmix_web.mixnet.directory_query import SkimmedList
+from smolmix_web.mixnet.node_list import NodeList
 from smolmix_web.mixnet.topology import Topology
 from smolmix_web.rand import SeededRandom
 
@@ -62,8 +63,8 @@ def build(
     gateways = [node(10, entry=ENTRY), node(11, entry=ENTRY)] if gateways is None else gateways
     return Topology.from_lists(
         rewarded_set or rewarded(),
-        SkimmedList(METADATA, tuple(mixes)),
-        SkimmedList(metadata, tuple(gateways)),
+        SkimmedList(METADATA, NodeList.of(mixes)),
+        SkimmedList(metadata, NodeList.of(gateways)),
         **options,
     )
 
