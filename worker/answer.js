@@ -10,10 +10,10 @@
 
 /** Of mixnet/json_text.py. */
 const MAX_DEPTH = 64;
-/** Integers of so many digits are exact in JavaScript. */
-const MAX_DIGITS = 15;
-const [QUOTE, BACKSLASH, DOT, ZERO, NINE, UPPER_E, LOWER_E] = [0x22, 0x5c, 0x2e, 0x30, 0x39, 0x45, 0x65];
-const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
+const STRINGS = /"[^"\\]*(?:\\[^][^"\\]*)*"/g;
+/** Fractions, exponents, and integers that JavaScript may not know exactly. */
+const ODD_NUMBERS = /\.|\d[eE]|\d{16}/;
+const NO_BRACKETS = /[^[\]{}]+/g;
 
 /**
  * @param {Response} response
@@ -50,8 +50,8 @@ export async function readBody(response, maxBytes, fields) {
  */
 export function condense(bytes, fields) {
   try {
-    if (!isPlain(bytes)) return bytes;
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    if (!isPlain(text.replace(STRINGS, ""))) return bytes;
     return new TextEncoder().encode(JSON.stringify(pick(JSON.parse(text), fields)));
   } catch {
     return bytes;
@@ -76,44 +76,15 @@ function pick(value, fields) {
 }
 
 /**
- * Outside of strings: no fractions, exponents or long numbers, and brackets not too deep.
- * @param {Uint8Array} bytes
- * @returns {boolean}
+ * @param {string} text JSON without its strings
+ * @returns {boolean} both parsers take its numbers for the same, and it is not too deep
  */
-function isPlain(bytes) {
-  let depth = 0, digits = 0;
-  for (let at = 0; at < bytes.length; at += 1) {
-    const byte = bytes[at];
-    if (byte >= ZERO && byte <= NINE) {
-      digits += 1;
-      if (digits > MAX_DIGITS) return false;
-      continue;
-    }
-    if (byte === DOT || byte === UPPER_E || (byte === LOWER_E && digits > 0)) return false;
-    digits = 0;
-    if (byte === QUOTE) {
-      at = endOfString(bytes, at);
-      if (at < 0) return false;
-    } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-      depth += 1;
-      if (depth > MAX_DEPTH) return false;
-    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
-      depth -= 1;
-    }
+function isPlain(text) {
+  if (ODD_NUMBERS.test(text)) return false;
+  let depth = 0;
+  for (const bracket of text.replace(NO_BRACKETS, "")) {
+    depth += bracket === "[" || bracket === "{" ? 1 : -1;
+    if (depth > MAX_DEPTH) return false;
   }
   return true;
-}
-
-/**
- * @param {Uint8Array} bytes
- * @param {number} at where its first quote is
- * @returns {number} where its last one is; -1: nowhere
- */
-function endOfString(bytes, at) {
-  for (let end = bytes.indexOf(QUOTE, at + 1); ; end = bytes.indexOf(QUOTE, end + 1)) {
-    if (end < 0) return -1;
-    let slashes = 0;
-    while (bytes[end - 1 - slashes] === BACKSLASH) slashes += 1;
-    if (slashes % 2 === 0) return end;
-  }
 }

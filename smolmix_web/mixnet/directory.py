@@ -24,7 +24,7 @@ from ..errors import DirectoryError, MessageError
 from .addresses import KEY_LENGTH, Recipient, is_ed25519_point
 from .base58 import base58_decode
 from .json_text import load_json
-from .node_list import Listed, NodeList
+from .node_list import Columns, Listed, NodeList
 from .rotation import rotation_id
 
 MAX_RESPONSE = 32 * 1024 * 1024  # bytes of one answer
@@ -322,7 +322,7 @@ def _load(resource: Resource, body: bytes) -> JsonValue:
     return root
 
 
-def _nodes(items: JsonValue, read: Callable[[JsonValue], Any], columns: Callable[[Any], _Columns]) -> NodeList[Any]:
+def _nodes(items: JsonValue, read: Callable[[JsonValue], Any], columns: Callable[[Any], Columns]) -> NodeList[Any]:
     """Of the rows of a page. What a list is searched by is wrong in some: those are read at once, to say how."""
     found: NodeList[Any] = NodeList()
     rows: list[Any] = items.array(MAX_NODES)
@@ -330,8 +330,12 @@ def _nodes(items: JsonValue, read: Callable[[JsonValue], Any], columns: Callable
     for index, row in enumerate(rows):
         reader = partial(_read, place, index, row, read)
         try:
-            node_id, identity, performance = columns(row)
-            if type(node_id) is not int or not 0 <= node_id <= _U32 or type(identity) is not str:
+            found_by = columns(row)
+            if (
+                type(found_by.node_id) is not int
+                or not 0 <= found_by.node_id <= _U32
+                or type(found_by.identity) is not str
+            ):
                 raise TypeError
         except (AttributeError, KeyError, TypeError, ValueError):
             try:
@@ -340,7 +344,7 @@ def _nodes(items: JsonValue, read: Callable[[JsonValue], Any], columns: Callable
                 found.skip(error)
                 continue
             raise AssertionError("a row that can be read has what it is searched by") from None
-        found.add(Listed(node_id, identity, performance, None, reader))
+        found.add(Listed(found_by, None, reader))
     if rows and not found.any_good():
         raise DirectoryError(
             f"no usable node among {len(rows)}: {found.complaints[0].message}", code="bad_response", phase="directory"
@@ -352,15 +356,16 @@ def _read(place: JsonValue, index: int, row: Any, read: Callable[[JsonValue], An
     return read(place.item(index, row))
 
 
-_Columns = tuple[int, str, int]  # number, identity in base58, performance in percent
+def _skimmed_columns(row: Any) -> Columns:
+    roles = row.get("supported_roles")
+    exit_ = type(roles) is dict and roles.get("exit_ipr") is True
+    return Columns(row["node_id"], row["ed25519_identity_pubkey"], _percent(row["performance"]), exit_)
 
 
-def _skimmed_columns(row: Any) -> _Columns:
-    return row["node_id"], row["ed25519_identity_pubkey"], _percent(row["performance"])
-
-
-def _described_columns(row: Any) -> _Columns:
-    return row["node_id"], row["description"]["host_information"]["keys"]["ed25519"], 0
+def _described_columns(row: Any) -> Columns:
+    description = row["description"]
+    exit_ = description.get("ip_packet_router") is not None
+    return Columns(row["node_id"], description["host_information"]["keys"]["ed25519"], 0, exit_)
 
 
 # -- the resources ------------------------------------------------------------------------------------

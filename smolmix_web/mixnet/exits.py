@@ -80,7 +80,7 @@ def draw_exits(
     Nodes are drawn with equal chance and read then; an exit is taken with the chance of its performance, so that only
     those are read that were drawn. `DirectoryError` `no_exit` when there is none.
     """
-    left: list[Listed[DescribedNode] | ExitCandidate] = [*described.listed()]
+    left: list[Listed[DescribedNode] | ExitCandidate] = [one for one in described.listed() if one.exit]
     count = len(left)
     drawn: list[ExitCandidate] = []
     while left and len(drawn) < limit:

@@ -8,29 +8,33 @@ listed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from ..errors import DirectoryError
-from .base58 import base58_encode
 
 MAX_REPORTED = 20  # complaints kept per list
 
 Node = TypeVar("Node")
 
 
+class Columns(NamedTuple):
+    """What a list is searched by. `identity` as written, in base58; `performance` in percent; `exit`: may be one."""
+
+    node_id: int
+    identity: str
+    performance: int
+    exit: bool
+
+
 class Listed(Generic[Node]):
-    """One node of a list: `identity` in base58 and as it was written, `performance` in percent."""
+    """One node of a list: its columns at once, the node when it is read."""
 
-    __slots__ = ("_read", "identity", "node", "node_id", "performance")
+    __slots__ = ("_read", "exit", "identity", "node", "node_id", "performance")
 
-    def __init__(
-        self, node_id: int, identity: str, performance: int, node: Node | None, read: Callable[[], Node] | None = None
-    ) -> None:
-        self.node_id = node_id
-        self.identity = identity
-        self.performance = performance
-        self.node = node  # once it is read
+    def __init__(self, columns: Columns, node: Node | None, read: Callable[[], Node] | None = None) -> None:
+        self.node_id, self.identity, self.performance, self.exit = columns
+        self.node = node
         self._read = read
 
     def read(self) -> Node | None:
@@ -48,14 +52,6 @@ class NodeList(Generic[Node]):
         self._nodes: dict[str, Listed[Node]] = {}
         self.skipped = 0  # bad nodes that were met so far
         self.complaints: list[DirectoryError] = []  # about the first of them
-
-    @classmethod
-    def of(cls, nodes: Iterable[Any]) -> NodeList[Any]:
-        """A list of nodes that are read already."""
-        made: NodeList[Any] = cls()
-        for node in nodes:
-            made.add(Listed(node.node_id, base58_encode(node.identity), getattr(node, "performance", 0), node))
-        return made
 
     def skip(self, error: DirectoryError) -> None:
         """Count a bad node."""

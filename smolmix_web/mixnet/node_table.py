@@ -135,11 +135,14 @@ class NodeTable(Mapping[bytes, TopologyNode]):
         self._sources = [nodes for nodes, _ in sources]
         self._by_id: dict[int, list[tuple[NodeList[SkimmedNode], Listed[SkimmedNode]]]] = {}
         self._names: dict[str, int] = {}
+        self._exits: set[str] = set()
         for nodes, least in sources:
             for listed in nodes.listed():
                 if listed.performance >= least:
                     self._by_id.setdefault(listed.node_id, []).append((nodes, listed))
                     self._names[listed.identity] = listed.node_id
+                    if listed.exit:
+                        self._exits.add(listed.identity)
         self._nodes: dict[int, TopologyNode | None] = {}
         self._found: dict[bytes, TopologyNode] = {}
 
@@ -169,6 +172,11 @@ class NodeTable(Mapping[bytes, TopologyNode]):
         node_id = self._names.get(name)
         node = None if node_id is None else self.numbered(node_id)
         return node if node is not None and base58_encode(node.identity) == name else None
+
+    def exit_weight(self, name: str) -> int:
+        """Percent by which an exit at the node of this name is chosen; reads none that says it is no exit."""
+        node = self.named(name) if name in self._exits else None
+        return 0 if node is None else node.exit_weight
 
     def met(self) -> list[TopologyNode]:
         """Those that were read so far."""

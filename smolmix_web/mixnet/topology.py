@@ -128,8 +128,7 @@ class Topology:
 
     def exit_weight(self, name: str) -> int:
         """Percent by which an exit at the node with this base58 identity is chosen; 0 where there cannot be one."""
-        node = self.nodes.named(name) if isinstance(self.nodes, NodeTable) else None
-        return 0 if node is None else node.exit_weight
+        return self.nodes.exit_weight(name) if isinstance(self.nodes, NodeTable) else 0
 
     def identities_of(self, hops: Sequence[Hop]) -> list[bytes]:
         """The nodes of a route of this topology, or of an earlier one as far as they are still used."""
