@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .announced import AnnouncedNodes
+from .capacity import ensure_capacity
 from .certificates import Authority
 from .config import NetworkConfig
 from .control import Control
@@ -89,6 +90,7 @@ class Network:
 
     async def _start(self) -> None:
         config = self.config
+        ensure_capacity(config)
         self.scheduler = Scheduler(asyncio.get_running_loop())
         self.links = LinkTable(self.scheduler, self.seed, config.links)
         self.world = World(self.authority, config.resolvers)
