@@ -38,13 +38,14 @@ def parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser(
         "bench",
-        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client; `soak`: faults",
+        help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client;\n"
+        "`start`: where its time goes; `soak`: faults",
     )
-    bench.add_argument("what", choices=["packets", "netstack", "peer", "soak"])
+    bench.add_argument("what", choices=["packets", "netstack", "peer", "start", "soak"])
     bench.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
     bench.add_argument("--minutes", type=float, help="of `soak` (default: 10)")
-    bench.add_argument("--rounds", type=int, help="of `peer` (default: 3)")
+    bench.add_argument("--rounds", type=int, help="of `peer` (default: 3) and `start` (default: 5)")
 
     commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")
     commands.add_parser("lint", help="ruff, mypy and tsc only")
@@ -100,8 +101,8 @@ def main(arguments: list[str]) -> int:
             if options.minutes is not None and options.what != "soak":
                 parser().error("--minutes is for `bench soak`")
             command = [common.PYTHON, "-m", f"bench.{options.what}"]
-            if options.rounds is not None and options.what != "peer":
-                parser().error("--rounds is for `bench peer`")
+            if options.rounds is not None and options.what not in ("peer", "start"):
+                parser().error("--rounds is for `bench peer` and `bench start`")
             command += ["--docs"] if options.what in ("netstack", "peer") else []
             command += ["--rounds", str(options.rounds)] if options.rounds is not None else []
             command += ["--json"] if options.json else []
