@@ -2,7 +2,7 @@
 
     python -m bench.start [--json] [--rounds N]
 
-A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh contexts of one Chromium, on one local
+A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh contexts of one Chromium, on a local
 network whose directory is as long as the main network's. The steps are the marks of the worker (worker/marks.js);
 several run at the same time, so each figure is when it was done, in seconds since the page's navigation began. Medians
 of the rounds. Nothing else should run meanwhile.
@@ -34,6 +34,7 @@ KEEPING = 20.0  # s that keeping the snapshot may take
 # In the order of a first visit: name of the mark -> what is done then.
 STEPS = {
     "script": "worker's script runs",
+    "found": "kept snapshot read",
     "files": "files are there",
     "compiled": "WebAssembly compiled",
     "unpacked": "Python's pack unpacked",

@@ -66,9 +66,10 @@ async function python() {
     if (!(await wanted)) return {};
     const snapshot = look ? await findSnapshot(base, build) : null;
     restored = snapshot !== null;
-    return snapshot ? { _loadSnapshot: snapshot } : { _makeSnapshot: true };
+    if (!snapshot) return { options: { _makeSnapshot: true } };
+    return { options: { _loadSnapshot: mark("found", snapshot.memory) }, library: snapshot.library };
   });
-  const pyodide = await start(true).catch(async (error) => {
+  const { pyodide, library } = await start(true).catch(async (error) => {
     if (!restored) throw error;
     await dropSnapshots();
     return start(false);
@@ -77,7 +78,7 @@ async function python() {
     pyodide.pyimport("smolmix_web.bridge.preload").destroy();
     mark("imports");
     const snapshot = mark("snapshot", pyodide.makeMemorySnapshot());
-    whenReady = () => void keepSnapshot(base, name, snapshot);
+    whenReady = () => void keepSnapshot(base, name, snapshot, library);
     // While one is made Python sees the worker's globals through proxies.
     pyodide.registerJsModule("js", self);
   }
