@@ -128,6 +128,7 @@ class Program:
         `scripts` gives what a part of the loader needs: names of its parts, or `export NAME`.
         """
         image, reached = self.image, Reached()
+        looking = True
         functions: list[int] = []
         names: list[str] = ["", *(f"export {name}" for name in exports)]
         seen = {part: bytearray(len(self._words)) for part in self.parts}
@@ -156,7 +157,7 @@ class Program:
                     name = self._globals[index].name
                     names.append(f"export {name}" if name in self._exports else f"import {name}")
             part = self.part_of(function)
-            if part is not None:
+            if part is not None and looking:
                 objects: list[int] = []
                 for value in (*found.constants, *found.offsets):
                     number(value, part, objects)
@@ -164,23 +165,36 @@ class Program:
                     for value in self._words_at(objects.pop(), seen[part]):
                         number(value, part, objects)
 
+        def follow() -> None:
+            while names or functions:
+                if functions:
+                    call(functions.pop())
+                    continue
+                name = names.pop()
+                if name in reached.scripts:
+                    continue
+                reached.scripts.add(name)
+                names.extend(scripts.get(name, ()))
+                export = self._exports.get(name.removeprefix("export ")) if name.startswith("export ") else None
+                if export is not None:
+                    reached.exports.add(export.name)
+                    if export.kind == KIND_FUNCTION:
+                        want(export.index)
+
+        merged = []
         for slot, function in enumerate(image.table, image.table_base):
-            if slot not in self.doubtful and slot not in self.cut:
+            if slot in self.doubtful or slot in self.cut:
+                continue
+            if self.part_of(function) is None:
                 want(function)
-        while names or functions:
-            if functions:
-                call(functions.pop())
-                continue
-            name = names.pop()
-            if name in reached.scripts:
-                continue
-            reached.scripts.add(name)
-            names.extend(scripts.get(name, ()))
-            export = self._exports.get(name.removeprefix("export ")) if name.startswith("export ") else None
-            if export is not None:
-                reached.exports.add(export.name)
-                if export.kind == KIND_FUNCTION:
-                    want(export.index)
+            else:
+                merged.append(function)
+        follow()
+        # The linker made them one with a function outside: that function calls, but its data is not the part's.
+        looking = False
+        for function in merged:
+            want(function)
+        follow()
         return reached
 
     def dead_data(self, reached: Reached, first: int, end: int) -> list[tuple[int, int]]:
