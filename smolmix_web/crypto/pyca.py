@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from ..errors import CryptoError
 from . import hashes, product
+from .onion import OnionFromPrimitives
 
 try:
     from blake3 import blake3 as _blake3
@@ -39,7 +40,7 @@ def _xor(left: bytes, right: bytes) -> bytes:
     return (int.from_bytes(left, "little") ^ int.from_bytes(right, "little")).to_bytes(size, "little")
 
 
-class PycaCrypto:
+class PycaCrypto(OnionFromPrimitives):
     """See `crypto.provider.Crypto` for the contract of each method."""
 
     name = "pyca"
