@@ -1,6 +1,6 @@
 """The narrow interface to all cryptography: single primitives, and batches that cost one border crossing.
 
-Providers: `pyca` (package `cryptography` and `blake3`) and `browser` (libsodium and noble through
+Providers: `pyca` (packages `cryptography`, `pynacl` and `blake3`) and `browser` (libsodium and noble through
 JavaScript). Both give the same bytes for the same inputs. Lengths are bytes; every wrong length and every
 failed check raises `CryptoError`. Keys and secrets are raw `bytes`.
 """

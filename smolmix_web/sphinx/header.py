@@ -71,7 +71,7 @@ def plan_header(
 
     tag = version.to_bytes(3, "big")
     forward = b"\x01" + tag
-    blocks = []
+    blocks: list[bytes] = []
     for hop, delay in zip(route[1:], delays_ns, strict=False):
         blocks += (forward, hop.address, delay.to_bytes(c.DELAY, "big"))
     routing = b"".join((*blocks, b"\x02", tag, destination, identifier, padding))
