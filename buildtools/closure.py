@@ -50,7 +50,8 @@ REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_gu
 
 # Modules and packages of smolmix_web that a page has no use for and does not get.
 LEFT_OUT = {
-    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.cpython", "smolmix_web.host.cpython",
+    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.completion", "smolmix_web.cpython",
+    "smolmix_web.host.cpython",
     "smolmix_web.integrations", "smolmix_web.proxy", "smolmix_web.storage.files",
 }  # fmt: skip
 

@@ -11,10 +11,10 @@ from .errors import MissingLibrary
 # Extra to the modules that cannot be done without; others, such as brotli, only make more possible.
 MODULES = {
     "cpython": ("ada_url", "blake3", "cryptography", "filelock", "platformdirs"),
-    "aiohttp": ("aiohttp",),
-    "httpx": ("httpx",),
     "proxy": ("h11",),
     "requests": ("requests", "urllib3"),
+    "httpx": ("httpx",),
+    "aiohttp": ("aiohttp",),
 }
 
 

@@ -1,6 +1,6 @@
 """The vault under CPython: a folder of mode 0700 with files of mode 0600 below the user's data folder.
 
-    <data folder>/smolmix-web/<client id>/     (on Linux $XDG_DATA_HOME or ~/.local/share, elsewhere what is usual there)
+    <data folder>/smolmix-web/<client id>/     (the folder on Linux: $XDG_DATA_HOME or ~/.local/share)
         identity             the record
         key                  the key of a record without passphrase
         lock                 locked while a tunnel uses the folder
