@@ -27,6 +27,7 @@ from .host.cpython import CPythonHost
 from .http import HttpRequest
 from .netstack.pcap import PcapWriter
 from .options import TunnelOptions
+from .proxy import command as proxy_command
 from .tunnel import Tunnel
 from .websocket import Close
 
@@ -97,6 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     ping.add_argument("-c", "--count", type=int, default=4)
     ping.add_argument("-s", "--size", type=int, default=32, help="bytes of each request's body")
     ping.add_argument("--family", type=int, choices=(4, 6))
+    proxy = commands.add_parser("proxy", parents=[common], help="SOCKS, HTTP and DNS for other programs, until Ctrl-C")
+    proxy_command.add_arguments(proxy)
     completion.add_parser(commands)
     return parser
 
@@ -311,7 +314,9 @@ COMMANDS: dict[str, Command] = {
     "udp": run_udp,
     "tcp": run_tcp,
     "ping": run_ping,
+    "proxy": proxy_command.run_proxy,
 }
+ENDLESS = {"proxy"}  # --timeout is for the set-up alone
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -325,10 +330,12 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
             observer = PcapWriter(capture, unix_offset=host.unix_time() - host.now())
         tunnel = Tunnel(options, host, observer=observer)
         try:
-            async with asyncio.timeout(args.timeout):
+            async with asyncio.timeout(args.timeout) as limit:
                 started = time.monotonic()
                 await tunnel.start()
                 setup_ms = round((time.monotonic() - started) * 1000)
+                if args.command in ENDLESS:
+                    limit.reschedule(None)
                 result = await COMMANDS[args.command](tunnel, args)
                 return {**result, "setup_ms": setup_ms}
         except TimeoutError:
