@@ -163,36 +163,14 @@ class _Client:
         if parts is None or parts.credentials or parts.path != "/" or not _has_port(request.target):
             raise _Refused(400, "Bad Request", "CONNECT needs HOST:PORT")
         self.drop_upstream()
-        connected = await self._connect(parts.host, parts.port or 80, isolation)
+        opening = self._tunnel.connect_tcp(parts.host, parts.port or 80, isolation=isolation)
+        connected, early = await self._local.open(opening, self._codec.trailing_data[0], reading=True)
         try:
             await self._send(h11.Response(status_code=200, reason=b"Connection established", headers=[]))
         except BaseException:
             connected.stream.abort()
             raise
-        early, _ = self._codec.trailing_data
         await relay(self._local, connected.stream, early, self._statistics.count)
-
-    async def _connect(self, host: str, port: int, isolation: str) -> Connected:
-        """A connection, unless the client leaves before there is one."""
-        connected: Connected = await self._while_here(self._tunnel.connect_tcp(host, port, isolation=isolation))
-        return connected
-
-    async def _while_here(self, work: Any) -> Any:
-        """The result of `work`, which is given up when the client's connection is lost."""
-        working = asyncio.ensure_future(work)
-        lost = asyncio.create_task(self._local.lost())
-        try:
-            await asyncio.wait((working, lost), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            raise ConnectionAborted("the program has left", phase="transfer")
-        finally:
-            lost.cancel()
-            if not working.done():
-                working.cancel()
-                late = (await asyncio.gather(working, return_exceptions=True))[0]
-                if isinstance(late, Connected):
-                    late.stream.abort()
 
     # -- requests passed on --------------------------------------------------------------------------
 
@@ -209,14 +187,14 @@ class _Client:
         again = self._upstream is not None and _bodiless(request)
         upstream = await self._upstream_to(parts.host, port, isolation)
         try:
-            await self._while_here(self._exchange(upstream, head))
+            await self._local.while_here(self._exchange(upstream, head))
         except SmolmixError:
             # A kept connection that the server had closed meanwhile.
             if not (again and upstream.used and self._codec.our_state is h11.SEND_RESPONSE and not upstream.answered):
                 raise
             self.drop_upstream()
             upstream = await self._upstream_to(parts.host, port, isolation)
-            await self._while_here(self._exchange(upstream, head))
+            await self._local.while_here(self._exchange(upstream, head))
         upstream.used = True
         if not upstream.reusable:
             self.drop_upstream()
@@ -228,7 +206,8 @@ class _Client:
             kept.answered = False
             return kept
         self.drop_upstream()
-        connected = await self._connect(host, port, isolation)
+        opening = self._tunnel.connect_tcp(host, port, isolation=isolation)
+        connected, _ = await self._local.open(opening, reading=False)
         self._upstream = _Upstream(connected, (host, port, isolation))
         return self._upstream
 
@@ -271,7 +250,9 @@ class _Client:
             event = await upstream.event(limit)
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code != 101:
-                    await self._send(h11.InformationalResponse(status_code=event.status_code, headers=event.headers))
+                    await self._send(
+                        h11.InformationalResponse(status_code=event.status_code, headers=_kept(event.headers))
+                    )
                 continue
             if isinstance(event, h11.Response):
                 upstream.answered = True
@@ -343,20 +324,19 @@ def _bodiless(request: h11.Request) -> bool:
 
 
 def _kept(headers: Any) -> Headers:
-    """Without what is between neighbours, and without what `Connection` names as such."""
-    pairs: Headers = list(headers)
-    named = {token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")} - {
-        b"close",
-        b"keep-alive",
-    }
-    return [(name, value) for name, value in pairs if name not in _HOP_BY_HOP | named]
+    """As they were spelled, without what is between neighbours, and without what `Connection` names as such."""
+    pairs: Headers = headers.raw_items()
+    named = {
+        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
+    } - {b"close", b"keep-alive"}
+    return [(name, value) for name, value in pairs if name.lower() not in _HOP_BY_HOP | named]
 
 
 def _for_server(request: h11.Request, host: str, port: int | None) -> Headers:
     """The headers as they go on: the server's own name comes from the URL (RFC 9112 3.2.2)."""
     shown = f"[{host}]" if ":" in host else host
     own = (b"Host", (shown if port is None else f"{shown}:{port}").encode())
-    return [own, *(pair for pair in _kept(request.headers) if pair[0] != b"host")]
+    return [own, *(pair for pair in _kept(request.headers) if pair[0].lower() != b"host")]
 
 
 def _as_answer(error: SmolmixError) -> _Refused:

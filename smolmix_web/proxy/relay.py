@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..deadline import LoopClock, Watchdog
-from ..errors import ConnectionReset, SmolmixError, TimeoutExpired
+from ..dial import Connected
+from ..errors import ConnectionAborted, ConnectionReset, SmolmixError, TimeoutExpired
 from ..sockets import ByteStream
 
 PIECE = 65_536
@@ -26,9 +27,16 @@ class Local:
         self.reader = reader
         self.writer = writer
         self.over = False
+        # For all who wait for it: cancelling one of them must not cancel what the others wait for.
+        self.gone = asyncio.ensure_future(self._gone())
         raw = writer.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    async def _gone(self) -> None:
+        """The connection is lost in both directions."""
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
 
     async def read(self) -> bytes:
         """Some bytes, `b""` at the end. Raises `ConnectionReset`."""
@@ -49,10 +57,50 @@ class Local:
         with contextlib.suppress(OSError, RuntimeError):
             self.writer.write_eof()
 
-    async def lost(self) -> None:
-        """Returns when the connection is gone in both directions."""
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
+    async def open(
+        self, opening: Awaitable[Connected], early: bytes = b"", *, reading: bool
+    ) -> tuple[Connected, bytes]:
+        """A stream, and what the program has said until it was there, after `early`.
+
+        Raises `ConnectionAborted` when the program leaves before; with `reading` the end of its half is such a
+        leaving too, unless it has said something that somebody is to hear.
+        """
+        said = bytearray(early)
+
+        async def leaving() -> None:
+            if reading and not said:
+                data = await self.read()
+                if not data:
+                    return
+                said.extend(data)
+            await asyncio.wait((self.gone,))
+
+        opener, watch = asyncio.ensure_future(opening), asyncio.create_task(leaving())
+        connected: Connected | None = None
+        try:
+            await asyncio.wait((opener, watch), return_when=asyncio.FIRST_COMPLETED)
+            if not opener.done():
+                raise ConnectionAborted("the program has left", phase="connect")
+            connected = opener.result()
+            return connected, bytes(said)
+        finally:
+            watch.cancel()
+            opener.cancel()
+            late, _ = await asyncio.gather(opener, watch, return_exceptions=True)
+            if connected is None and isinstance(late, Connected):
+                late.stream.abort()
+
+    async def while_here(self, work: Awaitable[None]) -> None:
+        """Do `work`, unless the program's connection is lost in both directions: then `ConnectionAborted`."""
+        working = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait((working, self.gone), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ConnectionAborted("the program has left", phase="transfer")
+            working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     def close(self) -> None:
         """Orderly: what was written still arrives."""

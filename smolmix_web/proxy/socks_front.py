@@ -61,22 +61,13 @@ class SocksFront:
         return None
 
     async def _connect(self, local: Local, request: Request, rest: bytes) -> None:
-        opening = asyncio.create_task(
-            self._tunnel.connect_tcp(request.host, request.port, isolation=isolation_of(request))
-        )
-        lost = asyncio.create_task(local.lost())
+        opening = self._tunnel.connect_tcp(request.host, request.port, isolation=isolation_of(request))
         try:
-            await asyncio.wait((opening, lost), return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():  # nobody waits for it any more
-                return
-            connected = opening.result()
+            connected, rest = await local.open(opening, rest, reading=True)
         except SmolmixError as error:
             await local.write(request.reply(socks_reply(error)))
             local.close()
             raise
-        finally:
-            lost.cancel()
-            await _ended(opening)
         stream, bound = connected.stream, connected.local
         try:
             answer = request.reply(Reply.SUCCEEDED, bound.address, bound.port) if bound else None
@@ -105,12 +96,3 @@ class SocksFront:
 
 def isolation_of(request: Request) -> str:
     return f"socks\0{request.user}" if request.user else ""
-
-
-async def _ended(opening: asyncio.Task[object]) -> None:
-    """An attempt to connect that nobody wants any more leaves nothing open."""
-    if not opening.done():
-        opening.cancel()
-        late = (await asyncio.gather(opening, return_exceptions=True))[0]
-        if not isinstance(late, BaseException):
-            late.stream.abort()  # type: ignore[attr-defined]
