@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import SmolmixError
 from ..sockets import Address
@@ -33,8 +33,7 @@ class _Socket(asyncio.DatagramProtocol):
         self.queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)  # by its look alone, before Python 3.12
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         if address[0] != self._client or self._port not in (0, address[1]) or self.queue.full():
