@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_PLACES = {"open_tunnel": ".cpython", "SmolmixError": ".errors"}
+_PLACES = {
+    "BlockingTunnel": ".integrations.blocking",
+    "SmolmixError": ".errors",
+    "open_tunnel": ".cpython",
+    "patch": ".integrations.everywhere",
+    "unpatch": ".integrations.everywhere",
+}
 
 if TYPE_CHECKING:
     from .cpython import open_tunnel as open_tunnel
     from .errors import SmolmixError as SmolmixError
+    from .integrations.blocking import BlockingTunnel as BlockingTunnel
+    from .integrations.everywhere import patch as patch
+    from .integrations.everywhere import unpatch as unpatch
 
 
 def __getattr__(name: str) -> Any:

@@ -63,6 +63,7 @@ _TRYING = ("connecting", "reconnecting")
 
 OnChange = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
@@ -525,6 +526,28 @@ class Tunnel:
 
         async with Deadline(self._host, limits.total, "total"):
             return await self._anew(dial)
+
+    async def open_connection(
+        self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`streams.py`)."""
+        from .streams import as_os_error, streams
+
+        try:
+            return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
+        except SmolmixError as error:
+            raise as_os_error(error) from error
+
+    async def create_connection(
+        self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
+    ) -> tuple[asyncio.Transport, P]:
+        """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
+        from .streams import as_os_error, attach
+
+        try:
+            return attach(await self.connect_tcp(host, port, tls=tls, **options), factory)
+        except SmolmixError as error:
+            raise as_os_error(error) from error
 
     @property
     def _dialer(self) -> Dialer:
