@@ -8,6 +8,7 @@ from ..errors import StateError
 from ..rand import RandomSource
 from ..sphinx.surb import ReplySurb
 from .addresses import Recipient
+from .delivery import Delivery
 from .fragments import split_message
 from .jobs import Owner, ReplyFragment
 from .lanes import Lane
@@ -31,7 +32,15 @@ class ReplySender:
         self._stock = ReplyStock(config)
 
     def send(
-        self, own: Recipient, tag: bytes, data: bytes, lane: Lane, limit: int | None, label: object, now: float
+        self,
+        own: Recipient,
+        tag: bytes,
+        data: bytes,
+        lane: Lane,
+        limit: int | None,
+        lifetime: float | None,
+        delivery: Delivery | None,
+        now: float,
     ) -> None:
         """See `MixnetClient.send_reply`."""
         peer = self._stock.get(tag)
@@ -43,13 +52,22 @@ class ReplySender:
         limit = self._config.reply_retransmissions if limit is None else limit
         self._statistics.messages_sent += 1
         self._statistics.bytes_sent += len(data)
-        lifetime = self._config.message_lifetime
-        peer.queue.extend(ReplyFragment(peer, fragment, lane, limit, lifetime, label=label) for fragment in fragments)
+        lifetime = self._config.message_lifetime if lifetime is None else lifetime
+        if delivery is not None:
+            delivery.expect(len(fragments))
+        peer.queue.extend(
+            ReplyFragment(peer, fragment, lane, limit, lifetime, delivery=delivery) for fragment in fragments
+        )
         self._serve(own, peer, now)
 
     def room(self, tag: bytes) -> int:
         peer = self._stock.get(tag)
         return 0 if peer is None else max(0, self._config.reply_queue_limit - len(peer.queue))
+
+    def waiting(self, tag: bytes) -> int:
+        """Fragments that wait for a SURB of this tag."""
+        peer = self._stock.get(tag)
+        return 0 if peer is None else len(peer.queue)
 
     def available(self, tag: bytes) -> int:
         """SURBs held of a tag."""
