@@ -12,7 +12,7 @@ from .assembly import Pinned
 from .directory_loader import load
 from .engine import Engine
 from .errors import DirectoryError, SmolmixError
-from .exit.link import MAX_CANDIDATES
+from .exit.link import MAX_CANDIDATES, ExitLink
 from .host.base import Host, TimerHandle
 from .mixnet.directory import Resource
 from .mixnet.directory_query import DirectoryQuery
@@ -24,7 +24,9 @@ from .mixnet.topology import Topology
 class DirectoryKeeper:
     """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
 
-    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned) -> None:
+    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned, *, exits: bool = True) -> None:
+        """`exits`: are any wanted?"""
+        self._wants_exits = exits
         self._host = host
         self._urls = urls
         self._pinned = pinned
@@ -39,6 +41,8 @@ class DirectoryKeeper:
     async def first(self) -> tuple[Topology, list[ExitCandidate]]:
         """The topology, and exits in the order to try. Raises `DirectoryError` or `TimeoutExpired`."""
         preferred = self._pinned.exit
+        if not self._wants_exits:
+            return self._pinned.topology or (await self._topology())[1], []
         if self._pinned.topology is not None:
             assert preferred is not None
             # Nobody tells the exit's version: try both.
@@ -85,7 +89,7 @@ class DirectoryKeeper:
         if self._plan is not None:
             self._plan.succeeded(topology, host.now(), host.unix_time())
         self._wake()
-        if engine.exit.tried_in_vain and self._pinned.exit is None:
+        if isinstance(engine.exit, ExitLink) and engine.exit.tried_in_vain and self._pinned.exit is None:
             engine.exit.set_candidates(await self._exits(base, topology))
 
     def close(self) -> None:
