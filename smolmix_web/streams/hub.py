@@ -43,6 +43,7 @@ MOVED_SURBS = 10
 SURBS_LOW, SURBS_HIGH, SURBS_PATIENCE = 40, 120, 1.0  # what an acceptor holds of us, s
 RETRY = 5.0  # s until a recipient that no route leads to is tried again
 ANSWER_RATE, ANSWERS = 2.0, 20  # answers to frames of no stream, per second and at once
+ROUNDING = 1e-6  # s
 LATE = 5.0  # s; a poll this late means that the machine slept
 
 
@@ -423,7 +424,7 @@ class StreamHub:
         self._polled = now
         recipients: dict[Recipient, bool] = {}
         for entry in self._entries.values():
-            ours = entry.stream.peer is Peer.OURS
+            ours = entry.stream.peer is Peer.OURS or not entry.stream.heard
             if entry.recipient is not None:
                 recipients[entry.recipient] = recipients.get(entry.recipient, False) or ours
         if moved:
@@ -458,7 +459,9 @@ class StreamHub:
             return self._polled
         holds = [entry.hold_until for entry in self._ready if entry.hold_until > self._polled - self._lag]
         times = [self._due, self._orphans.next_deadline(), *holds]
-        return min((time + self._lag for time in times if time is not None), default=None)
+        # Never early, not even by the rounding of the difference of two clocks.
+        late = self._lag + (ROUNDING if self._lag else 0.0)
+        return min((time + late for time in times if time is not None), default=None)
 
     def to_dict(self) -> dict[str, int]:
         """Counters, and the mailbox's."""

@@ -47,6 +47,7 @@ class Sender:
         self._buffer = bytearray()
         self._flights: dict[int, Flight] = {}  # in the order of their numbers
         self._lost: list[int] = []
+        self._kept: dict[int, Flight] = {}  # taken for done because nobody acknowledges
         self._oldest = 0  # all before are done
         self._trip: float | None = None
         self._deviation = 0.0
@@ -88,6 +89,7 @@ class Sender:
         self._buffer.clear()
         self._flights.clear()
         self._lost.clear()
+        self._kept.clear()
         self._oldest = self.next
 
     # -- out ----------------------------------------------------------------------------------------------
@@ -144,12 +146,11 @@ class Sender:
         """The peer's gateway has it."""
         if self._flights.get(flight.number) is not flight:
             return
+        flight.delivered = now
         if self._settled:
-            del self._flights[flight.number]
+            self._keep(flight)
             self._advance(now)
             return
-        # Kept until the peer acknowledges it, or it is certain that nobody does.
-        flight.delivered = now
         self._earliest = now if self._earliest is None else self._earliest
 
     def undelivered(self, flight: Flight) -> None:
@@ -158,17 +159,30 @@ class Sender:
             self._lose(flight)
 
     def settle(self, now: float) -> None:
-        """The peer acknowledges nothing: what its gateway has is done."""
+        """The peer acknowledges nothing, it seems: what its gateway has is done."""
         self._settled = True
         self.credit = float("inf")
-        for number in [number for number, flight in self._flights.items() if flight.delivered is not None]:
-            del self._flights[number]
+        for flight in [flight for flight in self._flights.values() if flight.delivered is not None]:
+            self._keep(flight)
         self._advance(now)
+
+    def _keep(self, flight: Flight) -> None:
+        """The last ones are kept, in case that the peer has only been slow to show what it is."""
+        del self._flights[flight.number]
+        self._kept[flight.number] = flight
+        if len(self._kept) > FRAMES_UNKNOWN:
+            del self._kept[next(iter(self._kept))]
 
     def trust(self, credit: int) -> None:
         """The peer acknowledges by itself, and takes no more than `credit` bytes in all."""
         self.credit = max(self.credit, credit) if self.trusted else max(INITIAL_CREDIT, credit)
         self.trusted, self._settled = True, False
+        if self._kept:
+            self._flights = dict(sorted({**self._kept, **self._flights}.items()))
+            self._kept.clear()
+            times = (flight.delivered for flight in self._flights.values() if flight.delivered is not None)
+            self._earliest = min(times, default=None)
+            self._oldest = next(iter(self._flights))
 
     def acknowledge(self, received: int, ranges: Iterable[tuple[int, int]], now: float) -> bool:
         """The peer has everything before `received`, and `ranges`. False: that cannot be true."""
@@ -187,6 +201,10 @@ class Sender:
             self._backoff = 0
         self._advance(now)
         return True
+
+    def lacks(self, received: int) -> bool:
+        """Does a peer that has everything before `received` wait for a frame that is not there any more?"""
+        return received < self._oldest
 
     def _acknowledged(self, number: int, now: float) -> None:
         flight = self._flights.pop(number, None)

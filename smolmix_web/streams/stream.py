@@ -40,6 +40,7 @@ DEAD = 180.0  # s of silence in spite of that
 IDLE = 1800.0  # s without any frame, with a peer that cannot be asked
 HOLE = 120.0  # s that a reference client's frame may be missing: its mixnet has given up by then
 STUCK = 300.0  # s that a frame may be repeated to a peer that answers
+SLOW = 20.0  # s after which a peer that turned out to be ours has said that it has what its gateway had
 LINGER = 120.0  # s that a closed stream works on what was written
 MAX_PONGS = 4
 QUEUE_FULL = "queue_full"  # a frame that the mixnet did not even take
@@ -107,6 +108,7 @@ class Stream:
         self._heard_any = not dialed
         self._active_at = now
         self._peer_moves = 0
+        self._lacks_since: float | None = None  # the peer waits for what we took for arrived
         self._closing = False
         self._closing_since: float | None = None  # as far as `poll` knows
         self._reset: Reset | None = None  # to be said
@@ -132,6 +134,11 @@ class Stream:
     def space(self) -> int:
         """Bytes that `write` takes."""
         return self._sender.space if self.error is None and self.write_error is None else 0
+
+    @property
+    def heard(self) -> bool:
+        """Has the peer shown that it is there?"""
+        return self._heard_any
 
     @property
     def drained(self) -> bool:
@@ -254,6 +261,14 @@ class Stream:
         if contradicts or not sender.acknowledge(record.received, record.ranges, now):
             error = StreamError("the peer contradicts itself", code="stream_reset", phase="stream", reason="malformed")
             self._fail(error, Reset(codes.FAILED, "contradiction"))
+            return
+        if not sender.lacks(record.received):
+            self._lacks_since = None
+        elif self._lacks_since is None:
+            self._lacks_since = now  # it may only be slow
+            self._asking = self._control_due = True
+        elif now >= self._lacks_since + SLOW:
+            self._lost("not_acknowledged")
             return
         if record.final is not None and receiver.final is None:
             receiver.final = record.final
@@ -405,6 +420,9 @@ class Stream:
     def moved(self, surbs: int) -> None:
         """Our own address is another one: the peer needs SURBs that lead there, or to hear of it."""
         self._control_surbs = surbs
+        if not self._heard_any:
+            # Its answer may have been lost with our gateway, and says what it is.
+            self._open_due, self._judge_at, self._opens = True, None, 0
         self._say_control()
 
     # -- time -------------------------------------------------------------------------------------------------
@@ -461,7 +479,12 @@ class Stream:
     def _ask_at(self) -> float | None:
         """When to ask for a sign of life."""
         if self.peer is Peer.OURS:
-            waits = self._sender.in_flight or self._sender.blocked or (self._sender.finished and not self._final_heard)
+            waits = (
+                self._sender.in_flight
+                or self._lacks_since is not None
+                or self._sender.blocked
+                or (self._sender.finished and not self._final_heard)
+            )
             wait = min(ASK_MAX, ASK_FIRST * ASK_BACKOFF ** min(self._asks, 8)) if waits else KEEPALIVE
         elif self._pings:
             wait = KEEPALIVE
