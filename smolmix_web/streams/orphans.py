@@ -1,6 +1,7 @@
 """Frames of streams that nobody has opened yet: every message takes its own route, so data overtakes its Open.
 
-Bounded in streams, frames, bytes and time, as the reference is (docs/protocol/stream.md 3); what is beyond is dropped.
+Bounded in streams, frames, bytes and time. The reference keeps 32 frames of a stream for 5 s (docs/protocol/stream.md
+3); with an Open of three packets, one of which may be lost, that is little, and nobody repeats what is dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..mixnet.lp_frame import LpFrame
 
-MAX_STREAMS, MAX_FRAMES, MAX_BYTES, PATIENCE = 64, 32, 4 * 1024 * 1024, 5.0
+MAX_STREAMS, MAX_FRAMES, MAX_BYTES, PATIENCE = 64, 256, 4 * 1024 * 1024, 20.0
 
 
 @dataclass(slots=True)

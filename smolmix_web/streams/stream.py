@@ -215,6 +215,7 @@ class Stream:
         self._heard_at = self._active_at = now
         self._heard_any = True
         self._sender.opening = False
+        self._judge_soon(now)
         self._open_again = None
         self._asks = 0
         kind = frame.message_type
@@ -234,12 +235,7 @@ class Stream:
     def _take_data(self, frame: LpFrame, now: float) -> None:
         receiver = self._receiver
         arrival = receiver.insert(receiver.number(frame.sequence), frame.payload, now)
-        if arrival is Arrival.REFUSED and self.peer is not Peer.OURS:
-            if self.peer is Peer.REFERENCE:
-                self._fail(StreamError("the peer sends more than is read", code="stream_overflow", phase="stream"))
-            return
-        if self.peer is Peer.REFERENCE and receiver.early > REFERENCE_EARLY:
-            self._gap(f"{receiver.early} frames wait for one that is missing")
+        if self.peer is Peer.REFERENCE and self._overrun():
             return
         self._unacknowledged += arrival is Arrival.TAKEN
         if receiver.ended or self._unacknowledged >= ACK_FRAMES:
@@ -395,7 +391,7 @@ class Stream:
                 self._event()
             elif kind == OPEN and not self._heard_any:
                 self._sender.opening = False
-                self._judge_at = now + JUDGEMENT if self.peer is Peer.UNKNOWN else None
+                self._judge_soon(now)
                 self._open_again = now + OPEN_AGAIN * 2 ** (self._opens - 1) if self._opens <= OPEN_REPEATS else None
             elif outgoing.tells_end:
                 self._end_told = True
@@ -453,11 +449,24 @@ class Stream:
             self._control_due = self._control_due or self.peer is Peer.OURS
         self._judge_silence(now)
 
+    def _judge_soon(self, now: float) -> None:
+        if self.peer is Peer.UNKNOWN and self._judge_at is None:
+            self._judge_at = now + JUDGEMENT
+
     def _judged(self, now: float) -> None:
         """The peer is a reference client."""
         self._receiver.max_early = REFERENCE_EARLY + 1
         self._sender.settle(now)
+        self._overrun()
         self._event()
+
+    def _overrun(self) -> bool:
+        """Has a peer that repeats nothing sent what had to be dropped, or what it would drop itself?"""
+        if self._receiver.early > REFERENCE_EARLY:
+            self._gap(f"{self._receiver.early} frames wait for one that is missing")
+        elif self._receiver.refused:
+            self._fail(StreamError("the peer sends more than is read", code="stream_overflow", phase="stream"))
+        return self._over
 
     def _conclude(self, now: float) -> None:
         """Is it over?"""

@@ -104,7 +104,7 @@ async def trouble(network: SimNetwork, tunnels: list[Tunnel], rng: SeededRandom,
 async def _run(network: SimNetwork, report: Report) -> None:
     rng = SeededRandom(f"soak {report.seed}")
     hosts = [SimHost(network, name) for name in "ab"]
-    sizes = 20_000 + rng.below(60_000), rng.below(60_000)
+    sizes = 10_000 + rng.below(40_000), rng.below(30_000)
     async with open_tunnel(network, hosts[0], **QUIET) as a, open_tunnel(network, hosts[1], **QUIET) as b:
         tunnels = [a, b]
         network.impair(loss=PER_LINK, duplicate=0.1, reorder=0.1, jitter=0.02)
@@ -133,11 +133,10 @@ async def _run(network: SimNetwork, report: Report) -> None:
         await worries
         hubs = [tunnel._engine.peers for tunnel in tunnels if tunnel._engine is not None]
         begun = network.queue.now
-        while any(hub.streams for hub in hubs):
+        while any(hub.streams or hub.next_deadline() is not None for hub in hubs):
             assert network.queue.now - begun < GONE, f"streams of seed {report.seed} are still there"
             await asyncio.sleep(1.0)
         report.repeated = sum(hub.statistics.repeated for hub in hubs)
-        assert len(hubs) == 2 and all(hub.next_deadline() is None for hub in hubs)
     await asyncio.sleep(0.5)
     for host in hosts:
         assert left_over(network, host) == {}, f"left behind by seed {report.seed}"

@@ -131,8 +131,21 @@ def test_how_many_frames_may_be_on_their_way() -> None:
     assert not sender.ready(100)
     sender.delivered(first[1], 4.0)
     assert len(drain(sender)) == FRAMES_UNKNOWN - 1
+    # It acknowledges after all: what was taken for done is its business again.
     sender.trust(1 << 30)
-    assert len(drain(sender)) == FRAMES_TRUSTED - FRAMES_UNKNOWN
+    assert sender.in_flight == 2 * FRAMES_UNKNOWN and drain(sender)
+    assert sender.in_flight == FRAMES_TRUSTED and not sender.lacks(0)
+    assert sender.acknowledge(sender.next, (), 5.0) and not sender.in_flight
+
+
+def test_what_was_taken_for_arrived_is_kept_for_a_while_only() -> None:
+    sender = filled(100 * (FRAMES_UNKNOWN + 50))
+    sender.settle(0.0)
+    while (flight := sender.take(100, 1.0)) is not None:
+        sender.delivered(flight, 1.0)
+    assert sender.done
+    sender.trust(1 << 30)
+    assert sender.in_flight == FRAMES_UNKNOWN and sender.lacks(49) and not sender.lacks(50)
 
 
 def test_credit_binds_and_a_rest_of_it_is_used_only_when_nothing_else_will_come() -> None:
