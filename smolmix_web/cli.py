@@ -1,4 +1,7 @@
-"""The command line: fetch, dns, ws, udp, tcp and ping through the mixnet. Progress on stderr, results on stdout."""
+"""The command line: fetch, dns, ws, udp, tcp and ping through the mixnet. Progress on stderr, results on stdout.
+
+What speaks with other clients (listen, send, stream) is in cli_peer.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import cli_peer
 from .dns.records import TYPES
 from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
@@ -27,6 +31,7 @@ from .websocket import Close
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _PIECE = 65_536
+TIMEOUT = 300.0  # s for everything
 ANSWER_TIMEOUT = 60.0  # s for a WebSocket or UDP answer
 
 Command = Callable[[Tunnel, argparse.Namespace], Awaitable[dict[str, Any]]]
@@ -47,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--storage-passphrase-file", metavar="FILE", help="its first line seals the stored identity; with --client-id"
     )
-    group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="for everything (default 300 s)")
+    group.add_argument("--timeout", type=float, metavar="S", help="for everything (default 300 s; none to listen)")
     group.add_argument("--pcap", metavar="FILE", help="write the tunnel's IP packets to a capture file")
     group.add_argument("--json", action="store_true", help="one JSON object on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -79,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     ping.add_argument("-c", "--count", type=int, default=4)
     ping.add_argument("-s", "--size", type=int, default=32, help="bytes of each request's body")
     ping.add_argument("--family", type=int, choices=(4, 6))
+    cli_peer.add_commands(commands, common)
     return parser
 
 
@@ -93,6 +99,7 @@ def options_from(args: argparse.Namespace) -> TunnelOptions:
         "disableCoverTraffic": args.no_cover,
         "clientId": args.client_id,
         "debug": not args.quiet,
+        **(cli_peer.OPTIONS if args.command in PEER_COMMANDS else {}),
     }
     if args.storage_passphrase_file is not None:
         given["storagePassphrase"] = read_passphrase(args.storage_passphrase_file)
@@ -293,11 +300,20 @@ COMMANDS: dict[str, Command] = {
     "tcp": run_tcp,
     "ping": run_ping,
 }
+PEER_COMMANDS: dict[str, Command] = {
+    "listen": cli_peer.run_listen,
+    "send": cli_peer.run_send,
+    "stream": cli_peer.run_stream(_stdin),
+}
+COMMANDS |= PEER_COMMANDS
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:
     """Set a tunnel up, run the command, close the tunnel."""
     options = options_from(args)
+    limit = args.timeout
+    if limit is None and not (args.command in PEER_COMMANDS and cli_peer.unlimited(args)):
+        limit = TIMEOUT
     host = CPythonHost(verbose=not args.quiet, ca_file=args.ca)
     with contextlib.ExitStack() as files:
         observer = None
@@ -306,14 +322,14 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
             observer = PcapWriter(capture, unix_offset=host.unix_time() - host.now())
         tunnel = Tunnel(options, host, observer=observer)
         try:
-            async with asyncio.timeout(args.timeout):
+            async with asyncio.timeout(limit):
                 started = time.monotonic()
                 await tunnel.start()
                 setup_ms = round((time.monotonic() - started) * 1000)
                 result = await COMMANDS[args.command](tunnel, args)
                 return {**result, "setup_ms": setup_ms}
         except TimeoutError:
-            raise TimeoutExpired(f"not done in {args.timeout:g} s", phase="total") from None
+            raise TimeoutExpired(f"not done in {limit:g} s", phase="total") from None
         finally:
             await tunnel.close()
 

@@ -385,7 +385,7 @@ class Engine:
 
     @property
     def disconnected(self) -> bool:
-        return self.exit.disconnected or not self.gateway.can_forward
+        return (self.exit.disconnected and not self.peers.leaving) or not self.gateway.can_forward
 
     def statistics(self) -> dict[str, Any]:
         """What docs/javascript.md lists, then counters of all rooms by name."""

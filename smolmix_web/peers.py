@@ -267,6 +267,17 @@ class PeerStream:
         if error is not None:
             raise error
 
+    async def finished(self, timeout: float) -> None:
+        """Close, and return when both sides know it: afterwards the tunnel may be closed without a loss. Errors as of
+        `read`; `TimeoutExpired(phase="delivery")`."""
+        stream = self._stream
+        await self.close()
+        async with Deadline(self._net, timeout, "delivery"):
+            while not stream.over:
+                await self._drained.wait()
+        if stream.error is not None:
+            raise stream.error
+
     async def send_eof(self) -> None:
         """End the sending half; reading goes on. A peer of ours reads the end, a reference client hears nothing."""
         self._stream.finish()

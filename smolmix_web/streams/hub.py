@@ -110,6 +110,7 @@ class StreamHub:
         self._polled = now
         self._due: float | None = None
         self._moves = 0
+        self._goodbye = False
 
     # -- the application ------------------------------------------------------------------------------------
 
@@ -160,8 +161,14 @@ class StreamHub:
     def end_all(self, error: SmolmixError) -> None:
         """The client is going: every stream ends with this error, and peers of ours are told."""
         self._on_incoming = None
+        self._goodbye = self._goodbye or bool(self._entries)
         for entry in list(self._entries.values()):
             entry.stream.abort(error, codes.CLOSED if entry.stream.drained else codes.FAILED, "the client ended")
+
+    @property
+    def leaving(self) -> bool:
+        """After `end_all`: are there peers that have not been told?"""
+        return self._goodbye and (bool(self._entries) or self._mixnet.queue_length > 0)
 
     def _check_room(self, *, dialed: bool) -> None:
         if sum(key[0] is dialed for key in self._entries) >= MAX_STREAMS:

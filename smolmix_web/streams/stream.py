@@ -325,6 +325,7 @@ class Stream:
         """The frame to send now. Tell `sent` what became of it."""
         if self._reset is not None:
             reset, self._reset = self._reset, None
+            self._event()
             return self._control_frame(Control(self._receiver.expected, self._receiver.credit, reset=reset))
         if self._over:
             return None
@@ -482,6 +483,8 @@ class Stream:
                 self._reset, self._over = Reset(codes.CLOSED), True
         elif self.peer is Peer.REFERENCE and self._closing and sender.done and not self._open_due:
             self._over = True
+        if self._over:
+            self._event()
         if not self._over and self._closing_since is not None and now >= self._closing_since + LINGER:
             self._fail(TimeoutExpired("the rest of a closed stream did not arrive", code="stream_timeout"))
 
