@@ -16,7 +16,7 @@ INITIAL_CREDIT = 256 * 1024  # bytes that a peer of ours takes before it has sai
 # has the Open, for what overtakes that is kept up to 32.
 FRAMES_TRUSTED, FRAMES_UNKNOWN, FRAMES_OPENING = 1024, 192, 24
 RTO_FIRST, RTO_MIN, RTO_MAX = 6.0, 2.0, 30.0  # s from a frame's delivery to its acknowledgement
-SETTLING = 1.0  # s that what the peer says may be older than what it has
+SETTLING = 1.0  # s by which frames overtake each other after their gateway had them, at most
 _GAIN, _DEVIATION_GAIN = 1 / 8, 1 / 4
 
 
@@ -52,7 +52,8 @@ class Sender:
         self._trip: float | None = None
         self._deviation = 0.0
         self._backoff = 0
-        self._heard = float("-inf")  # when the peer acknowledged anything
+        self._newest = float("-inf")  # when the last one was delivered of those that are acknowledged
+        self._probe_at = float("-inf")
         self._earliest: float | None = None  # no frame on its way was delivered before
         self._settled = False  # nobody acknowledges
         self.progress = 0.0  # when the oldest frame changed
@@ -188,7 +189,6 @@ class Sender:
         """The peer has everything before `received`, and `ranges`. False: that cannot be true."""
         if received > self.next or any(end > self.next for _, end in ranges):
             return False
-        self._heard = now
         before = len(self._flights)
         for number in list(self._flights):
             if number >= received:
@@ -198,7 +198,7 @@ class Sender:
             for number in [number for number in self._flights if first <= number < end]:
                 self._acknowledged(number, now)
         if len(self._flights) < before:
-            self._backoff = 0
+            self._backoff, self._probe_at = 0, float("-inf")
         self._advance(now)
         return True
 
@@ -208,7 +208,10 @@ class Sender:
 
     def _acknowledged(self, number: int, now: float) -> None:
         flight = self._flights.pop(number, None)
-        if flight is not None and flight.delivered is not None and not flight.repeats:
+        if flight is None or flight.delivered is None:
+            return
+        self._newest = max(self._newest, flight.delivered)
+        if not flight.repeats:
             self._measure(max(0.0, now - flight.delivered))
 
     def _measure(self, trip: float) -> None:
@@ -230,22 +233,23 @@ class Sender:
         return min(RTO_MAX, max(RTO_MIN, rto) * 1.5 ** min(self._backoff, 8))
 
     def poll(self, now: float) -> None:
-        """Find what is lost. While the peer says nothing at all, one frame at a time asks for it."""
+        """Find what is lost: what is overdue although the peer has what was delivered later. While it has nothing
+        newer it may only be slow, and one frame at a time asks for it, more and more seldom."""
         if not self.trusted:
             return
-        timeout = self.timeout
-        if self._earliest is None or now < self._earliest + timeout:
+        due = self.next_deadline()
+        if due is None or now < due:
             return
+        limit = now - self.timeout
         delivered = [(flight.delivered, flight) for flight in self._flights.values() if flight.delivered is not None]
-        overdue = [(when, flight) for when, flight in delivered if now >= when + timeout]
-        known = [flight for when, flight in overdue if when < self._heard - SETTLING]
+        overdue = [(when, flight) for when, flight in delivered if when <= limit]
+        known = [flight for when, flight in overdue if when < self._newest - SETTLING]
         for flight in known:
             self._lose(flight)
-        if overdue and not known:
+        if overdue and not known and now >= self._probe_at:
             self._lose(overdue[0][1])
             self._backoff += 1
-            for _, flight in overdue[1:]:
-                flight.delivered = now  # they get the time again
+            self._probe_at = now + self.timeout
         left = (flight.delivered for flight in self._flights.values() if flight.delivered is not None)
         self._earliest = min(left, default=None)
 
@@ -256,4 +260,7 @@ class Sender:
             self._lost.append(flight.number)
 
     def next_deadline(self) -> float | None:
-        return self._earliest + self.timeout if self.trusted and self._earliest is not None else None
+        if not self.trusted or self._earliest is None:
+            return None
+        due = self._earliest + self.timeout
+        return due if self._earliest < self._newest - SETTLING else max(due, self._probe_at)

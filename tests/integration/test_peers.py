@@ -27,9 +27,9 @@ async def read_all(stream: PeerStream) -> bytes:
     return bytes(got)
 
 
-@pytest.mark.feature("Streams", "two Python clients on a local network, 2 MB each way")
+@pytest.mark.feature("Streams", "two Python clients on a local network, 200 kB each way")
 async def test_messages_and_a_stream(localnet: Network) -> None:
-    data = SeededRandom("peers").bytes(2_000_000)
+    data = SeededRandom("peers").bytes(200_000)
     async with open_tunnel(localnet, exit="none") as a, open_tunnel(localnet, exit="none") as b:
         incoming = b.messages
         sent = a.messages.send(b.address, b"hello")

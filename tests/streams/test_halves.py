@@ -179,9 +179,9 @@ def test_what_arrived_at_the_gateway_and_not_at_the_peer_is_lost_after_a_while()
     sender = filled(500, trusted=True)
     flights = drain(sender)
     for flight in flights:
-        sender.delivered(flight, 1.0)
+        sender.delivered(flight, 2.5 if flight.number == 2 else 1.0)
     assert sender.next_deadline() == 1.0 + RTO_FIRST
-    sender.acknowledge(1, ((2, 3),), 4.0)  # a trip of 3 s
+    sender.acknowledge(1, ((2, 3),), 4.0)  # a trip of 3 s; number 2 was delivered later than all that is missing
     due = sender.next_deadline()
     assert due is not None
     sender.poll(due - 0.001)
@@ -205,6 +205,20 @@ def test_a_silent_peer_is_asked_with_one_frame_at_a_time_more_and_more_seldom() 
         assert again.number == 0
         sender.delivered(again, now)
     assert waits == sorted(waits) and waits[-1] > 3 * waits[0] and waits[-1] <= 30.0
+
+
+def test_the_answer_to_a_probe_tells_what_else_is_lost() -> None:
+    sender = filled(500, trusted=True)
+    for flight in drain(sender):
+        sender.delivered(flight, 0.0)
+    due = sender.next_deadline()
+    assert due is not None
+    sender.poll(due)
+    (probe,) = drain(sender)
+    sender.delivered(probe, due + 0.2)
+    sender.acknowledge(1, (), due + 0.5)
+    sender.poll(due + 0.5)
+    assert [flight.number for flight in drain(sender)] == [1, 2, 3, 4]
 
 
 def test_acknowledgements_that_cannot_be_true_are_refused() -> None:
