@@ -320,15 +320,19 @@ class MixnetClient:
         max_retransmissions: int | None = None,
         lifetime: float | None = None,
         delivery: Delivery | None = None,
+        urgent: bool = False,
         now: float,
     ) -> None:
         """Reply to whoever is behind a sender tag; each packet costs a SURB, and waits for one if need be.
 
         `data` is not empty. `max_retransmissions`: None for the default of 10; `lifetime`, `delivery`: see `send`.
+        `urgent`: the SURBs kept for asking for more are used too, for what makes the peer give some.
         Raises `StateError`: `unknown_sender_tag`, `queue_full`.
         """
         self._now = now
-        self._replies.send(self.address, sender_tag, data, lane, max_retransmissions, lifetime, delivery, now)
+        self._replies.send(
+            self.address, sender_tag, data, lane, max_retransmissions, lifetime, delivery, now, urgent=urgent
+        )
 
     def reply_room(self, sender_tag: bytes) -> int:
         """Fragments that `send_reply` still takes for this tag; 0 for an unknown one."""

@@ -54,7 +54,7 @@ class ReplyFragment:
     lane: Lane
     max_retransmissions: int | None
     lifetime: float
-    is_request: bool = False
+    may_empty: bool = False  # it may take the last SURB: a request for others, or what brings them
     surb: ReplySurb | None = None
     remaining: int = 1
     delivery: Delivery | None = None

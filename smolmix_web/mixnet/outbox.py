@@ -256,8 +256,8 @@ class Outbox:
             elif isinstance(owner, OutgoingMessage):
                 self.push_again(pending)
             else:
-                # A request for SURBs may use the last one; data leaves the reserve, less the one it takes.
-                surb = owner.peer.take(0 if owner.is_request else self._config.surb_reserve - 1)
+                # What brings SURBs may use the last one; data leaves the reserve, less the one it takes.
+                surb = owner.peer.take(0 if owner.may_empty else self._config.surb_reserve - 1)
                 if surb is not None:
                     self.push_again(pending, surb)
                 else:

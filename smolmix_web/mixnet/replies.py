@@ -41,6 +41,8 @@ class ReplySender:
         lifetime: float | None,
         delivery: Delivery | None,
         now: float,
+        *,
+        urgent: bool = False,
     ) -> None:
         """See `MixnetClient.send_reply`."""
         peer = self._stock.get(tag)
@@ -55,9 +57,13 @@ class ReplySender:
         lifetime = self._config.message_lifetime if lifetime is None else lifetime
         if delivery is not None:
             delivery.expect(len(fragments))
-        peer.queue.extend(
-            ReplyFragment(peer, fragment, lane, limit, lifetime, delivery=delivery) for fragment in fragments
-        )
+        replies = [
+            ReplyFragment(peer, fragment, lane, limit, lifetime, may_empty=urgent, delivery=delivery)
+            for fragment in fragments
+        ]
+        while urgent and replies and (surb := peer.take(0)) is not None:
+            self._outbox.push_reply(replies.pop(0), surb)
+        peer.queue.extend(replies)
         self._serve(own, peer, now)
 
     def room(self, tag: bytes) -> int:
@@ -148,7 +154,7 @@ class ReplySender:
             Lane.SURBS,
             self._config.reply_retransmissions,
             self._config.message_lifetime,
-            is_request=True,
+            may_empty=True,
         )
         self._outbox.push_reply(request, surb)
         self._stock.requested(peer, amount, now)

@@ -223,6 +223,7 @@ class StreamHub:
                     return
                 # Whoever knows the id is the peer: it has moved, and its old SURBs lead nowhere.
                 entry.tag, entry.known = tag, (*entry.known, tag)
+                entry.stream.rerouted()
             self.statistics.frames_received += 1
             if frame.message_type == OPEN:
                 entry.stream.opened()
@@ -279,7 +280,8 @@ class StreamHub:
         self._leave(entry)
         entry.recipient, entry.known = address, (*entry.known, address)
         self._mixnet.keep_stock(address, SURBS_LOW, SURBS_HIGH, self._polled, patience=SURBS_PATIENCE)
-        entry.stream.moved(MOVED_SURBS)
+        entry.stream.moved(MOVED_SURBS, self._clock(self._polled))
+        entry.stream.rerouted()
 
     # -- what leaves ------------------------------------------------------------------------------------------
 
@@ -330,7 +332,8 @@ class StreamHub:
         """One frame of this stream, if it may; how many were sent."""
         stream, mixnet = entry.stream, self._mixnet
         self._ready.move_to_end(entry)
-        if clock < entry.hold_until or (not stream.dialed and mixnet.replies_waiting(entry.tag) >= STARVING):
+        starves = not stream.dialed and mixnet.replies_waiting(entry.tag) >= STARVING and not stream.urgent
+        if clock < entry.hold_until or starves:
             return 0
         if min(mixnet.room(Lane.SMALL), mixnet.room(Lane.BULK)) < LANE_ROOM:
             return 0
@@ -355,7 +358,7 @@ class StreamHub:
                     now=now,
                 )
             else:
-                mixnet.send_reply(entry.tag, data, lane=lane, delivery=delivery, now=now)
+                mixnet.send_reply(entry.tag, data, lane=lane, delivery=delivery, urgent=outgoing.urgent, now=now)
         except DirectoryError:
             # The peer's gateway left the network; the peer may still tell where it went.
             entry.hold_until = clock + RETRY
@@ -446,7 +449,7 @@ class StreamHub:
         for entry in self._entries.values():
             if moved and not entry.stream.dialed:
                 entry.stream.own_address = (self._moves, self._mixnet.address)
-            entry.stream.moved(MOVED_SURBS if moved else 2)
+            entry.stream.moved(MOVED_SURBS if moved else 2, self._clock(now))
 
     def _clock(self, now: float) -> float:
         """The streams' time: it stands still while there is no gateway."""

@@ -159,6 +159,12 @@ class Sender:
         if self._flights.get(flight.number) is flight:
             self._lose(flight)
 
+    def reroute(self) -> None:
+        """The peer is elsewhere: what is on its way goes where it was."""
+        for flight in self._flights.values():
+            self._lose(flight)
+        self._earliest, self._backoff, self._probe_at = None, 0, float("-inf")
+
     def settle(self, now: float) -> None:
         """The peer acknowledges nothing, it seems: what its gateway has is done."""
         self._settled = True

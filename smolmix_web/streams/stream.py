@@ -55,11 +55,13 @@ class Peer(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outgoing:
-    """A frame for the mixnet. `surbs`: at least so many with it where we are anonymous; `bulk`: nobody waits for it."""
+    """A frame for the mixnet. `surbs`: at least so many with it where we are anonymous; `bulk`: nobody waits for it;
+    `urgent`: the last SURB may be spent on it."""
 
     frame: LpFrame
     surbs: int = 0
     bulk: bool = False
+    urgent: bool = False
     flight: Flight | None = None
     tells_end: bool = False
 
@@ -95,6 +97,7 @@ class Stream:
         self._pongs: deque[int] = deque()
         self._control_due = False
         self._control_surbs = 2
+        self._moved_at = float("-inf")
         self._controls_out = 0  # that the mixnet has and is not done with
         self._ack_at: float | None = None
         self._unacknowledged = 0
@@ -318,6 +321,15 @@ class Stream:
         return self._control_due and self.peer is Peer.OURS and self._controls_out < MAX_CONTROLS
 
     @property
+    def urgent(self) -> bool:
+        """Is there something that must be said with the last SURB? Where we are now: else none will come."""
+        return self._control_ready and self.own_address is not None and self._unsettled
+
+    @property
+    def _unsettled(self) -> bool:
+        return self._heard_at <= self._moved_at
+
+    @property
     def _ping_due(self) -> bool:
         return self._asking and self.peer is not Peer.OURS
 
@@ -378,12 +390,13 @@ class Stream:
     def _control_frame(self, record: Control) -> Outgoing:
         surbs, self._control_surbs = self._control_surbs, 2
         tells_end = self._receiver.ended and record.heard
-        return Outgoing(LpFrame(self.stream_id, CONTROL, 0, record.to_bytes()), surbs, tells_end=tells_end)
+        frame = LpFrame(self.stream_id, CONTROL, 0, record.to_bytes())
+        return Outgoing(frame, surbs, urgent=record.address is not None and self._unsettled, tells_end=tells_end)
 
     def sent(self, outgoing: Outgoing, failure: str | None, now: float) -> None:
         """The mixnet is done with a frame: its recipient's gateway has it, or it was given up (`failure`)."""
         flight, kind = outgoing.flight, outgoing.frame.message_type
-        self._controls_out -= kind == CONTROL
+        self._controls_out = max(0, self._controls_out - (kind == CONTROL))
         if self._over:
             return
         if failure is None:
@@ -414,9 +427,16 @@ class Stream:
         """The mixnet does not take frames of this stream any more."""
         self._fail(error)
 
-    def moved(self, surbs: int) -> None:
+    def rerouted(self) -> None:
+        """The peer is elsewhere, and frames go there from now on: those on their way will hardly find it."""
+        self._controls_out = 0
+        self._sender.reroute()
+        self._say_control()
+
+    def moved(self, surbs: int, now: float) -> None:
         """Our own address is another one: the peer needs SURBs that lead there, or to hear of it."""
         self._control_surbs = surbs
+        self._moved_at = now
         if not self._heard_any:
             # Its answer may have been lost with our gateway, and says what it is.
             self._open_due, self._judge_at, self._opens = True, None, 0
