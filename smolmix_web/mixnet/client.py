@@ -12,7 +12,6 @@ Everything is bounded: lanes by `room`, packets in flight by `max_pending`, deli
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from ..crypto.provider import Crypto
 from ..errors import CryptoError, MessageError, SphinxError
@@ -32,6 +31,7 @@ from .messages import (
     REPLIABLE_OVERHEAD,
     ContentKind,
     PlainMessage,
+    ReceivedMessage,
     RepliableMessage,
     ReplyMessage,
     SurbRequest,
@@ -58,14 +58,6 @@ MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the ol
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["Delivery", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
-
-
-class ReceivedMessage(NamedTuple):
-    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
-
-    data: bytes
-    sender_tag: bytes | None
-    source: Recipient | None = None
 
 
 class MixnetClient:

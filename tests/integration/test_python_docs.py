@@ -1,4 +1,4 @@
-"""docs/python.md is true, and so is docs/peer-to-peer.md: their examples run, in order, against a local network, and print what they say they do."""
+"""The examples of docs/python.md and docs/peer-to-peer.md run against a local network, and print what they say."""
 
 from __future__ import annotations
 
