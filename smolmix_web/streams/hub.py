@@ -208,6 +208,9 @@ class StreamHub:
             self.statistics.frames_received += 1
             entry.stream.receive(frame, self._clock(now))
         elif entry is None and frame.message_type == CONTROL:
+            told = Control.from_bytes(frame.payload).address
+            if told is not None and told[:2] == source[:2]:
+                source = told  # it has moved since
             self._answer_stranger((True, frame.stream_id), frame, partial(self._send_to, source, now), now)
         else:
             self.statistics.foreign += 1
