@@ -44,6 +44,8 @@ from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
 from .netstack.observer import Observer
 from .options import TunnelOptions
+from .peer_access import PeerAccess
+from .peers import PeerNet
 from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
@@ -76,7 +78,7 @@ class PingReply:
     rtt: float
 
 
-class Tunnel:
+class Tunnel(PeerAccess):
     """One tunnel with one identity, used once: `start`, use, `close`.
 
     `on_change(snapshot)` is called at every change of state or step, and for every warning. Keys live in memory and go
@@ -116,7 +118,8 @@ class Tunnel:
         self._turns = Turns()
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
-        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
+        wants_exit = options.exit != "none"
+        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
         self._troubles = (0, 0)
         self._waiters: set[asyncio.Future[None]] = set()
         self._tls_timer: TimerHandle | None = None
@@ -314,12 +317,14 @@ class Tunnel:
         for client in (self._http, self._resolver, self._doh):
             if client is not None:
                 client.close(error)
+        self._close_peers(error)
+        if self._engine is not None:
+            self._engine.peers.end_all(error)
 
     def _change(self, state: str, step: str | None = None) -> None:
         self.state, self.step = state, step
         self._host.log(f"tunnel {state}" + (f": {step}" if step else ""))
-        if state not in _TRYING:
-            self._release()
+        self._release()
         if self._on_change is not None:
             self._on_change(self.snapshot())
 
@@ -345,7 +350,7 @@ class Tunnel:
             "error": self.error.to_dict() if self.error is not None else None,
             "warnings": [warning.to_dict() for warning in self.warnings],
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
-            "exit": str(engine.exit.recipient) if engine is not None else None,
+            "exit": str(engine.exit.recipient) if engine is not None and engine.exit.recipient is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
         }
 
@@ -370,6 +375,14 @@ class Tunnel:
     # -- use ----------------------------------------------------------------------------------------
 
     def _net(self) -> Driver:
+        """For what goes through the exit."""
+        driver = self._mixnet()
+        if self._options.exit == "none":
+            raise StateError("the tunnel has no exit: its option exit is none", code="no_exit")
+        return driver
+
+    def _mixnet(self) -> Driver:
+        """For what goes to other clients."""
         if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
                 raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down") from self.error
@@ -390,14 +403,17 @@ class Tunnel:
         async with Deadline(self._host, READY_TIMEOUT, "tunnel"):
             while engine.state[0] != "ready":
                 engine.want(self._host.now())
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.add(waiter)
-                try:
-                    await waiter
-                finally:
-                    self._waiters.discard(waiter)
+                await self._wait_for_change()
                 driver = self._net()
         return driver
+
+    async def _wait_for_change(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     async def usable(self) -> None:
         """Returns when sockets may be opened: at once, unless the gateway or an exit is being found anew. Errors:
@@ -618,3 +634,20 @@ class Tunnel:
 
         async with Deadline(self._host, timeout, "ping"):
             return PingReply(addresses[0], await self._anew(echo))
+
+    # -- other clients, see peer_access.py --------------------------------------------------------------
+
+    def _peer_net(self) -> PeerNet:
+        driver = self._mixnet()
+        assert self._engine is not None
+        return PeerNet(driver, self._engine)
+
+    async def _forwarding(self, timeout: float) -> PeerNet:
+        net = self._peer_net()
+        async with Deadline(self._host, timeout, "tunnel"):
+            while not (net.engine.gateway.can_forward and net.engine.mixnet.usable):
+                net.engine.want(self._host.now())
+                net.wake()
+                await self._wait_for_change()
+                net = self._peer_net()
+        return net
