@@ -1,6 +1,6 @@
 """Where the time of a start goes, step by step, from the opening of a page to the tunnel that is ready.
 
-    python -m bench.start [--json] [--rounds N]
+    python -m bench.start [--json] [--rounds N] [--cpu SHARE]
 
 A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh contexts of one Chromium, on a local
 network whose directory is as long as the main network's. The steps are the marks of the worker (worker/marks.js);
@@ -19,17 +19,16 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
-from bench.peer_runs import MODES, Bench
-from browserkit.chromium import launch_arguments
+from bench.peer import CACHING, FOLDERS, chromium
+from bench.peer_plan import MODES, Condition
+from bench.peer_runs import Bench
 from browserkit.server import StaticServer
-from buildtools.chromium import ensure_chromium
-from buildtools.common import DIST, ROOT
+from buildtools.common import DIST
 from localnet import Network, NetworkConfig
 from localnet.announced import MAIN_NETWORK
 
-SITE = ROOT / "bench" / "peer_site"
 VISITS = ("first visit", "second visit")
-KEEPING = 20.0  # s that keeping the snapshot may take
+KEEPING = 120.0  # s that keeping the snapshot may take
 
 # In the order of a first visit: name of the mark -> what is done then.
 STEPS = {
@@ -68,48 +67,46 @@ KEPT = """async () => {
 Times = dict[str, float]
 
 
-async def visit(context: BrowserContext, address: str) -> tuple[Page, Times]:
-    """When each step was done, in seconds since the navigation began."""
-    page = await context.new_page()
-    await page.goto(address)
-    settled = float(await page.evaluate("() => peer.ready()"))
-    origin = float(await page.evaluate("() => performance.timeOrigin"))
-    (worker,) = page.workers
-    marks: dict[str, float] = await worker.evaluate(MARKS)
-    return page, {**{name: (when - origin) / 1000 for name, when in marks.items()}, "settled": settled / 1000}
+async def visit(bench: Bench, context: BrowserContext, address: str, *, keeps: bool) -> Times:
+    """When each step was done, in seconds since the navigation began. `keeps`: wait for the snapshot to be kept."""
+    async with bench.visit(context) as opened:
+        page: Page = opened.page
+        await page.goto(address)
+        await page.wait_for_function("globalThis.peer !== undefined")
+        settled = float(await page.evaluate("() => peer.ready()"))
+        origin = float(await page.evaluate("() => performance.timeOrigin"))
+        (worker,) = page.workers
+        marks: dict[str, float] = await worker.evaluate(MARKS)
+        if keeps:
+            async with asyncio.timeout(KEEPING):
+                while not await page.evaluate(KEPT):
+                    await asyncio.sleep(0.2)
+        return {**{name: (when - origin) / 1000 for name, when in marks.items()}, "settled": settled / 1000}
 
 
 async def both_visits(bench: Bench, mode: str) -> list[Times]:
-    gateway = bench.network.gateways[0].identity_text
-    address = bench.address("ours", {**MODES[mode], "preferredGateway": gateway})
-    context = await bench.context()
-    try:
-        page, first = await visit(context, address)
-        async with asyncio.timeout(KEEPING):
-            while not await page.evaluate(KEPT):
-                await asyncio.sleep(0.2)
-        await page.close()
-        _, second = await visit(context, address)
-        return [first, second]
-    finally:
-        await context.close()
+    address = bench.address_in("ours", mode)
+    async with bench.fresh() as context:
+        return [await visit(bench, context, address, keeps=first) for first in (True, False)]
 
 
-async def measure(rounds: int, mode: str, nodes: int, log: Any) -> dict[str, Any]:
+async def measure(rounds: int, mode: str, nodes: int, condition: Condition, log: Any) -> dict[str, Any]:
     found: list[list[Times]] = []
-    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
     config = NetworkConfig(seed="start", gateways=1, exits=1, processes=2, announce=nodes)
-    async with Network(config) as network, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
-        with StaticServer({"/": SITE, "/smolmix/": DIST}, headers=caching) as site:
-            bench = Bench(network, browser, 0, site.url)
+    async with (
+        Network(config) as network,
+        async_playwright() as playwright,
+        chromium(playwright, condition) as (browser, pid),
+    ):
+        with StaticServer(FOLDERS, headers=CACHING) as site:
+            bench = Bench(network, browser, pid, site.url, condition=condition, log=log)
             for number in range(rounds):
                 found.append(await both_visits(bench, mode))
                 log(f"round {number + 1}: " + ", ".join(f"{times['settled']:.2f} s" for times in found[-1]))
         version = browser.version
-        await browser.close()
     visits = {name: medians([pair[at] for pair in found]) for at, name in enumerate(VISITS)}
-    return {"chromium": version, "rounds": rounds, "mode": mode, "nodes": nodes, "visits": visits}
+    facts = {"chromium": version, "rounds": rounds, "mode": mode, "nodes": nodes, "condition": condition.name}
+    return {**facts, "ways": sorted(bench.ways), "failures": bench.failures, "visits": visits}
 
 
 def medians(runs: list[Times]) -> Times:
@@ -134,7 +131,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="pairs of visits (default: 5)")
     parser.add_argument("--mode", choices=list(MODES), default="defaults")
     parser.add_argument("--nodes", type=int, default=MAIN_NETWORK, help=f"in the directory (default: {MAIN_NETWORK})")
+    parser.add_argument("--cpu", type=float, metavar="SHARE", help="share of a core for the renderer")
     options = parser.parse_args()
+    if options.cpu is not None and not 0 < options.cpu <= 1:
+        parser.error("--cpu is a share of a core, above 0 and at most 1")
     if not 1 <= options.rounds <= 50:
         parser.error("--rounds is a number from 1 to 50")
     if not (DIST / "worker.js").exists():
@@ -143,7 +143,7 @@ def main() -> int:
     def log(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    report = asyncio.run(measure(options.rounds, options.mode, options.nodes, log))
+    report = asyncio.run(measure(options.rounds, options.mode, options.nodes, Condition(cpu=options.cpu), log))
     for line in lines(report):
         print(line)
     if options.json:

@@ -36,11 +36,6 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     stream.add_argument("--surbs", type=int, default=OPEN_SURBS, help="reply SURBs on the first message")
 
 
-def unlimited(args: argparse.Namespace) -> bool:
-    """Does it run until it is interrupted?"""
-    return args.command == "listen" or (args.command == "stream" and bool(args.listen))
-
-
 async def run_listen(tunnel: Tunnel, args: argparse.Namespace) -> dict[str, Any]:
     messages = tunnel.messages
     _say(args, {"address": tunnel.address}, tunnel.address)

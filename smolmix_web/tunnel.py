@@ -559,8 +559,8 @@ class Tunnel(PeerAccess):
     async def open_connection(
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`streams.py`)."""
-        from .streams import as_os_error, streams
+        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError`."""
+        from .asyncio_streams import as_os_error, streams
 
         try:
             return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
@@ -571,7 +571,7 @@ class Tunnel(PeerAccess):
         self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
     ) -> tuple[asyncio.Transport, P]:
         """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
-        from .streams import as_os_error, attach
+        from .asyncio_streams import as_os_error, attach
 
         try:
             return attach(await self.connect_tcp(host, port, tls=tls, **options), factory)
