@@ -148,17 +148,23 @@ export class MixWebSocket extends EventTarget {
   }
 
   /** @returns {((this: MixWebSocket, event: Event) => unknown) | null} */
-  get onopen() { return handlerOf(this, "open"); }
-  set onopen(handler) { handle(this, "open", handler); }
+  get onopen() { return this.#handler("open"); }
+  set onopen(handler) { this.#handle("open", handler); }
   /** @returns {((this: MixWebSocket, event: MessageEvent) => unknown) | null} */
-  get onmessage() { return handlerOf(this, "message"); }
-  set onmessage(handler) { handle(this, "message", handler); }
+  get onmessage() { return this.#handler("message"); }
+  set onmessage(handler) { this.#handle("message", handler); }
   /** @returns {((this: MixWebSocket, event: CloseEvent) => unknown) | null} */
-  get onclose() { return handlerOf(this, "close"); }
-  set onclose(handler) { handle(this, "close", handler); }
+  get onclose() { return this.#handler("close"); }
+  set onclose(handler) { this.#handle("close", handler); }
   /** @returns {((this: MixWebSocket, event: MixErrorEvent) => unknown) | null} */
-  get onerror() { return handlerOf(this, "error"); }
-  set onerror(handler) { handle(this, "error", handler); }
+  get onerror() { return this.#handler("error"); }
+  set onerror(handler) { this.#handle("error", handler); }
+
+  // Private: on an object that is no MixWebSocket they throw, as the browser's do.
+  /** @param {string} type @returns {any} */
+  #handler(type) { return handlerOf(this, type); }
+  /** @param {string} type @param {unknown} handler */
+  #handle(type, handler) { handle(this, type, handler); }
 
   /**
    * @template {keyof MixWebSocketEvents} K
