@@ -1,11 +1,12 @@
 """pytest inside the page's Python: puts the test packages and test files there, runs a file, brings the reports back.
 
 The page runs what ships, which has only a part of the standard library; pytest needs more, so the complete one is added
-behind it first, and a stand-in for `unicodedata`, which the interpreter no longer has.
+behind it first, a stand-in for `unicodedata` and Python's own `decimal`, which the interpreter no longer has compiled.
 """
 
 from __future__ import annotations
 
+import _pydecimal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from buildtools.common import DIST, ROOT
 from buildtools.libraries import fetch_test_packages
 
 from .pyodide_page import PyodidePage
-from .unicode_data import module_source
+from .unicode_data import module_source, spelt_out
 
 CHECKOUT = "/checkout"
 SITE_PACKAGES = "/lib/python3.14/site-packages"
@@ -108,10 +109,11 @@ def install_pytest(page: PyodidePage, *, markers: list[str]) -> None:
     page.put_file(DIST / "pyodide" / "python_stdlib.zip", "/lib/complete.zip")
     page.run(ADD_STDLIB)
     page.put_file(module_source().encode(), f"{SITE_PACKAGES}/unicodedata.py")
+    page.put_file(Path(_pydecimal.__file__), f"{SITE_PACKAGES}/_pydecimal.py")
     wheels = []
     for wheel in fetch_test_packages():
         target = f"/tmp/{wheel.name}"
-        page.put_file(wheel, target)
+        page.put_file(spelt_out(wheel), target)
         wheels.append(target)
     page.run(INSTALL, {"wheels": wheels, "site": SITE_PACKAGES})
     page.put_file(

@@ -6,9 +6,13 @@ module has is for text that no test inside the page has; it is refused.
 
 from __future__ import annotations
 
+import io
 import itertools
+import re
 import sys
 import unicodedata
+import zipfile
+from pathlib import Path
 
 SOURCE = '''\
 """Categories of characters, as {version} has them."""
@@ -48,3 +52,19 @@ def module_source() -> str:
         starts=[start for start, _ in found],
         names=[name for _, name in found],
     )
+
+
+def spelt_out(wheel: Path) -> bytes:
+    """The wheel with numbers for names of characters in its sources: to read `\\N{...}` takes the real module."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(wheel) as read, zipfile.ZipFile(made, "w") as written:
+        for name in read.namelist():
+            data = read.read(name)
+            if name.endswith(".py"):
+                data = re.sub(rb"\\N\{([A-Z0-9 -]+)\}", _number, data)
+            written.writestr(name, data)
+    return made.getvalue()
+
+
+def _number(found: re.Match[bytes]) -> bytes:
+    return b"\\U%08x" % ord(unicodedata.lookup(found[1].decode()))

@@ -204,7 +204,6 @@ result = [len(names), failures]
 """
 
 
-# `cryptography` is not in this distribution, and the product's worker registers its storage, this page's does not.
 # Modules that only the product's worker registers, or that a page's own distribution may add.
 PACKED = "28b52ffd206445000010787801003f012c"  # b'x' * 100 under zstd
 ABSENT_NAMES = ("cryptography", "smolmix_answer", "smolmix_guard", "smolmix_storage")
