@@ -1,12 +1,11 @@
 """pytest inside the page's Python: puts the test packages and test files there, runs a file, brings the reports back.
 
 The page runs what ships, which has only a part of the standard library; pytest needs more, so the complete one is added
-behind it first, a stand-in for `unicodedata` and Python's own `decimal`, which the interpreter no longer has compiled.
+behind it first, and a stand-in for `unicodedata`, which the interpreter no longer has.
 """
 
 from __future__ import annotations
 
-import _pydecimal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +20,21 @@ SITE_PACKAGES = "/lib/python3.14/site-packages"
 
 ADD_STDLIB = """
 import sys
+from importlib.machinery import PathFinder
 
-# Packages that are already there keep their path: give it the complete library as a second place.
-complete = "/lib/complete.zip"
-sys.path.insert(sys.path.index("/lib/python314.zip") + 1, complete)
-for name, module in list(sys.modules.items()):
-    paths = getattr(module, "__path__", None)
-    if isinstance(paths, list) and any(path.startswith("/lib/python314.zip") for path in paths):
-        paths.append(f"{complete}/{name.replace('.', '/')}")
+COMPLETE = "/lib/complete.zip"
+
+
+class Complete:
+    # Asked where the pack has no such module, of its own packages too.
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        parent = name.rpartition(".")[0].replace(".", "/")
+        return PathFinder.find_spec(name, [f"{COMPLETE}/{parent}" if parent else COMPLETE])
+
+
+sys.meta_path.insert(sys.meta_path.index(PathFinder) + 1, Complete)
 """
 
 INSTALL = """
@@ -109,7 +115,6 @@ def install_pytest(page: PyodidePage, *, markers: list[str]) -> None:
     page.put_file(DIST / "pyodide" / "python_stdlib.zip", "/lib/complete.zip")
     page.run(ADD_STDLIB)
     page.put_file(module_source().encode(), f"{SITE_PACKAGES}/unicodedata.py")
-    page.put_file(Path(_pydecimal.__file__), f"{SITE_PACKAGES}/_pydecimal.py")
     wheels = []
     for wheel in fetch_test_packages():
         target = f"/tmp/{wheel.name}"
