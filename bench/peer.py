@@ -43,13 +43,12 @@ from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST, NODE_MODULES, ROOT
 from localnet import Network, NetworkConfig
-from localnet.config import field_types
+from localnet.announced import MAIN_NETWORK
 from localnet.links import LinkRule
 
 SITE = ROOT / "bench" / "peer_site"
 FOLDERS = {"/": SITE, "/smolmix/": DIST, "/packages/": NODE_MODULES / "@nymproject"}
 CACHING = {"Cache-Control": "public, max-age=31536000, immutable"}
-ANNOUNCED = 700  # nodes in the directory, about as many as the main network has
 WASM_SHARE = 0.5  # of the memory; the rest of a renderer takes the other half
 WASM_PAGE = 65536  # bytes
 
@@ -60,8 +59,7 @@ def network_config(plan: Plan) -> NetworkConfig:
     """One gateway and one exit. Packets are lost between nodes, never between a client and its gateway."""
     rules = [LinkRule("*", {"loss": plan.loss})] if plan.loss else []
     rules += [LinkRule(pattern, {"loss": 0.0}) for pattern in ("client->*", "*->client") if plan.loss]
-    size: dict[str, Any] = {"announce": ANNOUNCED} if "announce" in field_types else {}
-    return NetworkConfig(seed="peer", gateways=1, exits=1, processes=2, links=tuple(rules), **size)
+    return NetworkConfig(seed="peer", gateways=1, exits=1, processes=2, links=tuple(rules), announce=MAIN_NETWORK)
 
 
 @asynccontextmanager

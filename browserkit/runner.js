@@ -18,7 +18,7 @@ def _finish(value, namespace):
 
 async function start() {
   const began = performance.now();
-  const pyodide = await startPython(base);
+  const { pyodide } = await startPython(base);
   pyodide.registerJsModule("smolmix_crypto", await createCrypto());
   pyodide.runPython(RUN);
   pyodide._api.on_fatal = (/** @type {unknown} */ error) => {

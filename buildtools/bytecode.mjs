@@ -1,11 +1,12 @@
 // Runs buildtools/bytecode.py in the very Pyodide that is shipped, under Node.
-// Usage: node bytecode.mjs PYODIDE_FOLDER JOBS.json RESULT.json
-// Jobs: [{source, target, location}] with absolute folders. Result: {builtin: [module], imports: [per job]}.
+// Usage: node bytecode.mjs PYODIDE_FOLDER JOBS.json RESULT.json [MODULE FILE]
+// Jobs: [{source, target, location}] with absolute folders. Result: {builtin: [module], imports: [per job]}. MODULE of
+// the compiled trees is imported, and what its classes compile meanwhile goes to FILE in the last of them.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-async function main(pyodideFolder, jobsFile, resultFile) {
+async function main(pyodideFolder, jobsFile, resultFile, module, file) {
   const { loadPyodide } = await import(pathToFileURL(join(pyodideFolder, "pyodide.mjs")).href);
   const pyodide = await loadPyodide({
     indexURL: pyodideFolder + "/",
@@ -19,6 +20,10 @@ async function main(pyodideFolder, jobsFile, resultFile) {
     pyodide.mountNodeFS(`/target${index}`, job.target);
     return JSON.parse(compileTree(`/source${index}`, `/target${index}`, job.location));
   });
+  if (module) {
+    const targets = jobs.map((_, index) => `/target${index}`);
+    pyodide.globals.get("write_classes")(pyodide.toPy(targets), module, `${targets.at(-1)}/${file}`);
+  }
   const builtin = JSON.parse(pyodide.runPython("builtin_modules()"));
   writeFileSync(resultFile, JSON.stringify({ builtin, imports }));
 }

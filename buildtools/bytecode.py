@@ -14,6 +14,7 @@ import marshal
 import os
 import struct
 import sys
+from typing import Any
 
 UNCHECKED_HASH = 0b01
 # Here functions must keep a docstring, however short: at start the interpreter copies them into its own C types.
@@ -107,6 +108,33 @@ def compile_tree(source: str, target: str, location: str) -> str:
             with open(os.path.join(target, name), "wb") as handle:
                 handle.write(data)
     return json.dumps(imports, sort_keys=True)
+
+
+def write_classes(roots: list[str], module: str, target: str) -> None:
+    """Import a module of the compiled trees `roots`, and write what `dataclass` compiles meanwhile: source to code
+    (smolmix_web/bridge/classes.py). Marshalled as it is made, so equal trees give equal bytes."""
+    import builtins
+    import importlib
+
+    seen: dict[str, object] = {}
+    execute: Any = builtins.exec
+
+    def run(source: Any, *scopes: Any) -> None:
+        if isinstance(source, str):
+            seen[source] = source = compile(source, "<string>", "exec", dont_inherit=True, optimize=0)
+        execute(source, *scopes)
+
+    sys.path[:0] = roots
+    builtins.exec = run  # type: ignore[assignment]
+    try:
+        importlib.import_module(module)
+    finally:
+        builtins.exec = execute
+        del sys.path[: len(roots)]
+    if not seen:
+        raise RuntimeError(f"importing {module} made no class with generated methods")
+    with open(target, "wb") as handle:
+        handle.write(marshal.dumps(seen))
 
 
 def builtin_modules() -> str:

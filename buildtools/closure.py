@@ -45,7 +45,9 @@ ABSENT = {
 }  # fmt: skip
 
 # Modules that Pyodide or the worker's JavaScript register.
-REGISTERED = {"_pyodide_core", "js", "pyodide_js", "smolmix_crypto", "smolmix_guard", "smolmix_storage"}
+REGISTERED = {
+    "_pyodide_core", "js", "pyodide_js", "smolmix_answer", "smolmix_crypto", "smolmix_guard", "smolmix_storage",
+}  # fmt: skip
 
 
 # Modules of smolmix_web that a page has no use for and does not get.

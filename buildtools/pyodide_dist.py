@@ -20,6 +20,7 @@ CORE = NODE_MODULES / "pyodide"
 CORE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 STDLIB_LOCATION = "/lib/python314.zip"
 SITE_PACKAGES = "/lib/python3.14/site-packages"
+PRELOAD, CLASSES = "smolmix_web.bridge.preload", "smolmix_web/bridge/classes.bin"
 COMPILER = [ROOT / "buildtools" / name for name in ("bytecode.py", "bytecode.mjs")]
 
 
@@ -38,9 +39,12 @@ class Package:
         return sorted({name.split("/")[0] for name in self.files if ".dist-info/" not in name})
 
 
-def compile_files(sources: Sequence[tuple[Files, str]]) -> tuple[list[Files], list[dict[str, Imports]], set[str]]:
+def compile_files(
+    sources: Sequence[tuple[Files, str]], *classes: str
+) -> tuple[list[Files], list[dict[str, Imports]], set[str]]:
     """Compile each (source files, import location) with the interpreter that is shipped.
 
+    `classes`: a module whose import shows which methods to compile beforehand, and the file for them in the last tree.
     Returns the trees with .py replaced by .pyc, the imports of each tree, and the interpreter's built-in modules.
     """
     BUILD.mkdir(exist_ok=True)
@@ -53,7 +57,7 @@ def compile_files(sources: Sequence[tuple[Files, str]]) -> tuple[list[Files], li
             jobs.append({"source": str(source), "target": str(target), "location": location})
         listing, result = Path(scratch, "jobs.json"), Path(scratch, "result.json")
         listing.write_text(json.dumps(jobs))
-        run(["node", COMPILER[1], CORE, listing, result])
+        run(["node", COMPILER[1], CORE, listing, result, *classes])
         found = json.loads(result.read_text())
         trees = [read_folder(Path(job["target"])) for job in jobs]
         return trees, [read_imports(imports) for imports in found["imports"]], set(found["builtin"])
@@ -97,7 +101,7 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
     own_name, own_version, files = own_files()
     files = {k: v for k, v in files.items() if module_name(k) not in LEFT_OUT and not k.endswith("py.typed")}
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
-    trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources])
+    trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources], PRELOAD, CLASSES)
     packages = [
         Package(name, version, tag, tree, depends)
         for (name, version, tag, _, depends), tree in zip(sources, trees, strict=True)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from .announced import MAIN_NETWORK
 from .config import NetworkConfig
 from .errors import ConfigError, LocalnetError
 from .links import LinkRule
@@ -27,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     add("--mixes", type=int, default=2, metavar="N", help="mix nodes per layer (default 2)")
     add("--gateways", type=int, default=2, metavar="N", help="entry gateways (default 2)")
     add("--exits", type=int, default=2, metavar="N", help="exits (default 2)")
+    add("--announce", type=int, default=0, metavar="N",
+        help=f"nodes the directory lists, some invented ({MAIN_NETWORK}: as the main network)")  # fmt: skip
     add("--exit-version", action="append", metavar="X.Y.Z", help="version an exit announces; repeat for several exits")
     add("--seed", help="derive all node keys from this text (default: random)")
     add("--latency-ms", type=float, default=0.0, help="latency of every link")
@@ -67,6 +70,7 @@ def config_from(arguments: argparse.Namespace) -> NetworkConfig:
         mixes_per_layer=arguments.mixes,
         gateways=arguments.gateways,
         exits=arguments.exits,
+        announce=arguments.announce,
         exit_versions=tuple(arguments.exit_version or ("1.38.0",)),
         directory_port=arguments.port,
         control_port=arguments.control_port,

@@ -29,6 +29,9 @@ class NetworkConfig:
     exit_versions: tuple[str, ...] = ("1.38.0",)
     """`build_version` each exit announces, repeated cyclically: from 1.37.0 clients try IPR v10 first."""
 
+    announce: int = 0
+    """Nodes that the directory lists in all; where the network has fewer, with such that do not exist."""
+
     directory_port: int = 0
     control_port: int = 0
     wss: bool = False
@@ -101,6 +104,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("mixes_per_layer", 1, MAX_NODES_PER_GROUP),
     ("gateways", 1, MAX_NODES_PER_GROUP),
     ("exits", 0, MAX_NODES_PER_GROUP),
+    ("announce", 0, 5000),
     ("directory_port", 0, 65535),
     ("control_port", 0, 65535),
     ("gateway_protocol", 1, 255),

@@ -18,6 +18,7 @@ from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.directory_query import DirectoryQuery
 from smolmix_web.mixnet.topology import Topology
 
+from .announced import AnnouncedNodes
 from .errors import ConfigError
 from .http_server import Request, Response, json_response, text_response
 from .keys import KeyRing
@@ -42,6 +43,13 @@ BUILD = {
     "cargo_profile": "release",
     "cargo_triple": "x86_64-unknown-linux-gnu",
 }
+
+SHOWN = {
+    "v2/unstable/nym-nodes/skimmed/entry-gateways": ("gateway",),
+    "v2/unstable/nym-nodes/skimmed/mixnodes/active": ("mix",),
+    "v2/unstable/nym-nodes/skimmed": ("gateway", "mix", "standby"),
+}
+"""Kinds of announced nodes, by list."""
 
 
 @dataclass
@@ -108,6 +116,8 @@ class DirectoryState:
     network_name: str = "localnet"
     faults: dict[str, Fault] = field(default_factory=dict)
     """By path below `/api/`, e.g. `v1/nym-nodes/rewarded-set`."""
+    announced: AnnouncedNodes | None = None
+    """Further nodes in the lists, for show."""
 
 
 def _timestamp(unix_time: float) -> str:
@@ -288,12 +298,36 @@ class Directory:
             },
         }
 
+    def encoded(self, path: str) -> bytes:
+        """The document of a path as JSON, with the nodes that are for show at the end of its list."""
+        document = self._documents[path]()
+        added = self._announced(path)
+        if added is None:
+            return _dump(document)
+        count, text = added
+        listing: Any = document
+        pages = listing.get("nodes", listing)
+        pages["pagination"]["total"] = pages["pagination"]["size"] = len(pages["data"]) + count
+        body = _dump(document)
+        end = body.rindex(b"]")
+        comma = b"," if pages["data"] and text else b""
+        return body[:end] + comma + text.encode() + body[end:]
+
+    def _announced(self, path: str) -> tuple[int, str] | None:
+        nodes = self.state.announced
+        if nodes is None:
+            return None
+        if path == "v2/nym-nodes/described":
+            return sum(nodes.counts.values()), nodes.described
+        kinds = SHOWN.get(path)
+        return None if kinds is None else nodes.skimmed(kinds)
+
     def topology(self) -> Topology:
-        """What a client would make of the documents now."""
+        """What a client would make of the documents now, without the nodes that are for show."""
         query = DirectoryQuery.for_topology()
         while not query.done:
             for path in query.requests():
-                query.answer(path, json.dumps(self._documents[path.partition("?")[0]]()).encode())
+                query.answer(path, _dump(self._documents[path.partition("?")[0]]()))
         return Topology.from_query(query)
 
     # -- HTTP -----------------------------------------------------------------------------------------
@@ -308,8 +342,7 @@ class Directory:
         if not request.path.startswith(BASE):
             return _with_cors(text_response("not found\n", 404))
         path = request.path.removeprefix(BASE).rstrip("/")
-        make = self._documents.get(path)
-        if make is None:
+        if path not in self._documents:
             return _with_cors(text_response("not found\n", 404))
         if request.method not in ("GET", "HEAD"):
             return _with_cors(text_response("method not allowed\n", 405))
@@ -322,14 +355,20 @@ class Directory:
             if fault.delay:
                 await asyncio.sleep(fault.delay)
             if fault.malformed is not None:
-                document = json.dumps(make(), separators=(",", ":")).encode()
-                headers = [("content-type", "application/json"), *CORS]
-                return Response(fault.status or 200, headers, MALFORMED[fault.malformed](document))
+                return _json(MALFORMED[fault.malformed](self.encoded(path)), fault.status or 200)
             if isinstance(fault.body, str):
                 return _with_cors(text_response(fault.body, fault.status or 200, "application/json"))
             if fault.status is not None or fault.body is not None:
                 return json_response(fault.body, fault.status or 200, list(CORS))
-        return json_response(make(), headers=list(CORS))
+        return _json(self.encoded(path))
+
+
+def _dump(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(status, [("content-type", "application/json"), *CORS], body)
 
 
 def _with_cors(response: Response) -> Response:

@@ -23,6 +23,7 @@ import dns.rrset
 
 from .counters import Counters
 from .http_server import HttpServer, Request, Response, text_response
+from .listening import BACKLOG, listen
 from .names import FOLDED, REFUSED, SERVFAIL, SILENT, Name
 
 PLAIN_UDP_SIZE = 512
@@ -55,12 +56,14 @@ class DnsServer:
 
     async def start(self, host: str) -> None:
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._serve_tcp, host, 0)
+        self._tcp = await asyncio.start_server(self._serve_tcp, sock=listen(host), backlog=BACKLOG)
         self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, 0))
         self.udp_port = self._udp.get_extra_info("sockname")[1]
         if self._context is not None:
-            self._tls = await asyncio.start_server(self._serve_tls, host, 0, ssl=self._context)
+            self._tls = await asyncio.start_server(
+                self._serve_tls, sock=listen(host), backlog=BACKLOG, ssl=self._context
+            )
             self.tls_port = self._tls.sockets[0].getsockname()[1]
             await self.https.start(host)
 

@@ -10,6 +10,7 @@ import ssl
 from websockets.asyncio.server import Server
 
 from .counters import Counters
+from .listening import BACKLOG, listen
 from .websocket_server import start_server
 
 IDLE = 300.0
@@ -28,7 +29,7 @@ class EchoServers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, tls: ssl.SSLContext) -> None:
-        self._tcp = await asyncio.start_server(self._echo_tcp, host, 0)
+        self._tcp = await asyncio.start_server(self._echo_tcp, sock=listen(host), backlog=BACKLOG)
         self.tcp_port = self._tcp.sockets[0].getsockname()[1]
         self._udp = _UdpEcho(host, self.counters)
         self.udp_port = self._udp.port

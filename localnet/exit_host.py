@@ -27,6 +27,9 @@ SURB_BUFFER = 50
 PACKETS_PER_TURN = 4
 """A packet takes a millisecond or two to build: the nodes of this process must come in between."""
 TOPOLOGY_CHECK = 1.0
+COVER_INTERVAL, FULL_COVER = 0.200, 2
+"""Mean seconds between cover packets of an exit, where there are so many; more share the same rate, which is what an
+idle network costs the machine: each packet is made, goes through five nodes, and its ack comes back."""
 
 
 class ExitHost:
@@ -75,7 +78,12 @@ class ExitHost:
     def start(self) -> None:
         """A new client and service under the same address: nothing is known of earlier clients and their SURBs."""
         rng, before = SystemRandom(), self._client
-        traffic = TrafficConfig(main_stream=False, cover_stream=self._config.exit_cover, surb_buffer=SURB_BUFFER)
+        traffic = TrafficConfig(
+            main_stream=False,
+            cover_stream=self._config.exit_cover,
+            cover_interval=COVER_INTERVAL * max(1.0, self._config.exits / FULL_COVER),
+            surb_buffer=SURB_BUFFER,
+        )
         settings = {"build_version": self.version, **self._config.exit_options}
         exit_config = ExitConfig.from_mapping(settings)
         self._client = MixnetClient(

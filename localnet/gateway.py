@@ -25,6 +25,7 @@ from .gateway_faults import GatewayFaults
 from .gateway_socket import ClientSocket
 from .keys import KeyRing, NodeCrypto
 from .links import LinkTable
+from .listening import BACKLOG, listen
 from .node import MixNode
 
 CLIENT = "client"
@@ -75,12 +76,15 @@ class Gateway(MixNode, GatewayCore):
         await super().start()
         loop = asyncio.get_running_loop()
         try:
-            plain = await loop.create_server(lambda: ClientSocket(self), self.config.host, self.ws_port)
+            host = self.config.host
+            plain = await loop.create_server(
+                lambda: ClientSocket(self), sock=listen(host, self.ws_port), backlog=BACKLOG
+            )
             self._listeners.append(plain)
             self.ws_port = plain.sockets[0].getsockname()[1]
             if self._tls is not None:
                 secure = await loop.create_server(
-                    lambda: ClientSocket(self), self.config.host, self.wss_port, ssl=self._tls
+                    lambda: ClientSocket(self), sock=listen(host, self.wss_port), backlog=BACKLOG, ssl=self._tls
                 )
                 self._listeners.append(secure)
                 self.wss_port = secure.sockets[0].getsockname()[1]

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import h11
 
 from .http2_server import Http2Counters, Http2ServerConnection
+from .listening import BACKLOG, listen
 
 MAX_BODY = 64 * 1024 * 1024
 IDLE_TIMEOUT = 120.0
@@ -131,7 +132,8 @@ class HttpServer:
         self.http2 = Http2Counters()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._accept, host, port, ssl=self._tls, backlog=256)
+        sock = listen(host, port)
+        self._server = await asyncio.start_server(self._accept, sock=sock, ssl=self._tls, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

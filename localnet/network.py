@@ -19,10 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .announced import AnnouncedNodes
+from .capacity import ensure_capacity
 from .certificates import Authority
 from .config import NetworkConfig
 from .control import Control
-from .directory import BASE, Directory, DirectoryState, Entry
+from .directory import BASE, BUILD, Directory, DirectoryState, Entry
 from .errors import LocalnetError
 from .exit_host import ExitHost
 from .gateway import Gateway
@@ -88,6 +90,7 @@ class Network:
 
     async def _start(self) -> None:
         config = self.config
+        ensure_capacity(config)
         self.scheduler = Scheduler(asyncio.get_running_loop())
         self.links = LinkTable(self.scheduler, self.seed, config.links)
         self.world = World(self.authority, config.resolvers)
@@ -104,7 +107,9 @@ class Network:
         for worker in self._workers:
             await worker.command("wire", neighbours=[[n.name, n.host, n.port] for n in neighbours])
         self.gateways = [self.gateway(node.name) for node in self.plans if node.kind == "entry"]
-        self.directory = Directory(DirectoryState(self.clock, self._entries, time.time), self.ca_pem)
+        self.directory = Directory(
+            DirectoryState(self.clock, self._entries, time.time, announced=self._announced()), self.ca_pem
+        )
         for node in self.plans:
             if node.kind == "exit":
                 host = ExitHost(self.gateway(node.name), self.seed, self.directory, self.world.dial_map, config)
@@ -139,6 +144,13 @@ class Network:
             entry.ws_port, entry.wss_port = here.ws_port, here.wss_port
             entry.hostname = "localhost" if config.wss else None
         return entry
+
+    def _announced(self) -> AnnouncedNodes | None:
+        """As many as are missing."""
+        missing = self.config.announce - len(self.plans)
+        if missing <= 0:
+            return None
+        return AnnouncedNodes(self.seed, missing, self.clock.at(time.time()).rotation, BUILD)
 
     async def _start_http(self) -> None:
         config = self.config

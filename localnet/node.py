@@ -23,6 +23,7 @@ from .counters import Counters
 from .errors import LocalnetError
 from .keys import KeyRing, NodeCrypto
 from .links import LinkTable
+from .listening import BACKLOG, listen
 from .replay import ReplayFilter
 from .scheduler import Scheduler
 from .wire import Incoming, Neighbour, Outgoing
@@ -56,7 +57,9 @@ class MixNode:
         """Listen; on the port of the first start ever after."""
         try:
             self._server = await self._loop.create_server(
-                lambda: Incoming(self.receive, self.counters, self._incoming), self._config.host, self.port
+                lambda: Incoming(self.receive, self.counters, self._incoming),
+                sock=listen(self._config.host, self.port),
+                backlog=BACKLOG,
             )
         except OSError as error:
             raise LocalnetError(f"{self.name}: cannot listen: {error}", code="cannot_listen", phase="setup") from None

@@ -32,6 +32,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from .counters import Counters
+from .listening import BACKLOG, listen
 
 MAX_MESSAGE = 16 << 20
 OPEN_TIMEOUT = 120.0  # s: clients behind a mixnet may need this long for their handshake when their gateway is away
@@ -47,8 +48,8 @@ async def start_server(host: str, tls: ssl.SSLContext | None, counters: Counters
 
     return await serve(
         handle,
-        host,
-        0,
+        sock=listen(host),
+        backlog=BACKLOG,
         ssl=tls,
         max_size=MAX_MESSAGE,
         ping_interval=None,

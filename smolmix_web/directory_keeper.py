@@ -14,9 +14,8 @@ from .engine import Engine
 from .errors import DirectoryError, SmolmixError
 from .exit.link import MAX_CANDIDATES
 from .host.base import Host, TimerHandle
-from .mixnet.directory import Resource
 from .mixnet.directory_query import DirectoryQuery
-from .mixnet.exits import ExitCandidate, draw_exits, exit_candidates, pinned_exit
+from .mixnet.exits import ExitCandidate, draw_exits, pinned_exit
 from .mixnet.refresh import RefreshPlan
 from .mixnet.topology import Topology
 
@@ -43,8 +42,10 @@ class DirectoryKeeper:
             assert preferred is not None
             # Nobody tells the exit's version: try both.
             return self._pinned.topology, [pinned_exit(preferred)._replace(protocols=(10, 9))]
-        base, topology = await self._topology()
-        exits = await self._exits(base, topology)
+        query = DirectoryQuery.for_start()
+        await load(self._host, self._urls, query)
+        topology = Topology.from_query(query)
+        exits = self._choose(query, topology)
         if preferred is not None and not topology.knows(preferred.gateway):
             raise DirectoryError(
                 "the gateway of preferredIpr is not listed by the directory", code="exit_unknown", phase="directory"
@@ -80,13 +81,17 @@ class DirectoryKeeper:
         """Ask now. Where no exit of those drawn would have us, others are drawn."""
         engine, host = self._engine, self._host
         assert engine is not None
-        base, topology = await self._topology()
+        query = DirectoryQuery.for_topology()
+        base = await load(host, self._urls, query)
+        topology = Topology.from_query(query)
         engine.set_topology(topology, host.now())
         if self._plan is not None:
             self._plan.succeeded(topology, host.now(), host.unix_time())
         self._wake()
         if engine.exit.tried_in_vain and self._pinned.exit is None:
-            engine.exit.set_candidates(await self._exits(base, topology))
+            exits = DirectoryQuery.for_exits()
+            await load(host, [base], exits)  # of the server that gave the topology, so that the two agree
+            engine.exit.set_candidates(self._choose(exits, topology))
 
     def close(self) -> None:
         if self._timer is not None:
@@ -97,20 +102,11 @@ class DirectoryKeeper:
 
     # -- inside -----------------------------------------------------------------------------------------
 
-    async def _topology(self) -> tuple[str, Topology]:
-        query = DirectoryQuery.for_topology()
-        base = await load(self._host, self._urls, query)
-        return base, Topology.from_query(query)
-
-    async def _exits(self, base: str, topology: Topology) -> list[ExitCandidate]:
-        """Of the server that gave the topology, so that the two agree."""
-        query = DirectoryQuery.for_exits()
-        await load(self._host, [base], query)
-        described, preferred = query.described.nodes, self._pinned.exit
+    def _choose(self, query: DirectoryQuery, topology: Topology) -> list[ExitCandidate]:
+        preferred = self._pinned.exit
         if preferred is not None:
-            return [pinned_exit(preferred, described)]
-        candidates = exit_candidates(described, query.skimmed(Resource.ALL_NODES).nodes, topology.knows)
-        return draw_exits(self._host.rng, candidates, MAX_CANDIDATES)
+            return [pinned_exit(preferred, query.described)]
+        return draw_exits(self._host.rng, query.described, topology, MAX_CANDIDATES)
 
     def _arm(self) -> None:
         plan = self._plan

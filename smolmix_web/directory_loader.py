@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .errors import DirectoryError, SmolmixError, TimeoutExpired
 from .host.base import Host
+from .mixnet.directory import fields_of
 from .mixnet.directory_query import DirectoryQuery
 
 REQUEST_TIMEOUT = 30.0  # s for each GET, as the official client
@@ -46,7 +47,8 @@ async def _round(host: Host, base: str, query: DirectoryQuery) -> None:
 
 
 async def _fetch(host: Host, base: str, path: str, query: DirectoryQuery) -> None:
-    answer = await host.http_get(base + path, timeout=REQUEST_TIMEOUT, max_bytes=MAX_ANSWER)
+    url, fields = base + path, fields_of(path)
+    answer = await host.http_get(url, timeout=REQUEST_TIMEOUT, max_bytes=MAX_ANSWER, fields=fields)
     if not 200 <= answer.status < 300:
         raise DirectoryError(f"directory {base}{path}: status {answer.status}", code="http_status", phase="directory")
     query.answer(path, answer.body)

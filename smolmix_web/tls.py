@@ -153,9 +153,17 @@ def _config(alpn: tuple[str, ...], extra_roots: tuple[str, ...], default_roots: 
 
 
 def check_roots(extra_roots: Sequence[str], default_roots: bool = True) -> None:
-    """Raise `OptionError` when an item of `caCertificates` is not a certificate, or when nobody would be trusted."""
+    """Raise `OptionError` when an item of `caCertificates` is not a certificate, or when nobody would be trusted.
+
+    Where there is nothing to check the library is not loaded for it (`prepare`)."""
     if not (extra_roots or default_roots):
         raise OptionError("defaultRoots", "false needs caCertificates, else no server is trusted")
+    if extra_roots:
+        _config((), tuple(extra_roots), default_roots)
+
+
+def prepare(extra_roots: Sequence[str], default_roots: bool) -> None:
+    """Load the library and these roots now, so that the first connection need not: about 0.1 s in a browser."""
     _config((), tuple(extra_roots), default_roots)
 
 

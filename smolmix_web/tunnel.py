@@ -33,7 +33,7 @@ from .errors import (
     TunnelError,
     UsageError,
 )
-from .host.base import Host
+from .host.base import Host, TimerHandle
 from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
 from .http.connector import NetConnector
 from .http.doh import DnsOverHttps
@@ -48,6 +48,7 @@ from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
 from .tls import TlsOptions, check_roots
+from .tls import prepare as prepare_tls
 from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
 from .websocket import connect as connect_websocket
 
@@ -56,6 +57,7 @@ READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel that is reconnect
 REPEATS = 2  # times that the opening of a connection is begun anew because our addresses were lost meanwhile
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
 MAX_ECHO = 65_536  # bytes; more fits no packet
+TLS_AFTER = 0.1  # s after the gateway's welcome: what asks the exit has left, and its answer is on the way
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
@@ -116,6 +118,7 @@ class Tunnel:
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
         self._troubles = (0, 0)
         self._waiters: set[asyncio.Future[None]] = set()
+        self._tls_timer: TimerHandle | None = None
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -233,9 +236,17 @@ class Tunnel:
             if state == "ready":
                 settled.set_result(None)
             else:
+                if step == "exit" and self._tls_timer is None:
+                    self._tls_timer = self._host.call_later(TLS_AFTER, self._prepare_tls)
                 self._change("connecting", step)
         elif self.state in _ALIVE:
             self._change(state, step)
+
+    def _prepare_tls(self) -> None:
+        try:
+            prepare_tls(self._options.ca_certificates, self._options.default_roots)
+        except (SmolmixError, ImportError) as error:
+            self._host.log(f"TLS: {error}")  # told again to whoever needs it
 
     def _keep_identity(self, gateway: GatewayLink) -> None:
         """What a gateway took us by is worth keeping, where anything is kept."""
@@ -291,6 +302,8 @@ class Tunnel:
         self._close_clients(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
         if self._driver is not None:
             self._driver.close()
+        if self._tls_timer is not None:
+            self._tls_timer.cancel()
         if self._store is not None:
             self._store.close()
         if self._settled is not None and not self._settled.done():

@@ -9,6 +9,7 @@
  */
 
 import { decompress } from "fzstd";
+import { mark } from "./marks.js";
 import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, importPart, textOf } from "./parts.js";
 
 /**
@@ -35,20 +36,25 @@ const ZSTANDARD = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
  * that cannot be had ends it.
  *
  * @param {string} base address of the folder with Pyodide's files and the pack, ending in "/"
- * @param {(build: string) => Promise<object>} [choose] more options for `loadPyodide`, by the name of the build
- * @returns {Promise<Pyodide>} rejects with a `PartError` that names the file which could not be had
+ * @param {(build: string) => Promise<{options?: object, library?: Blob}>} [choose] by the name of the build: more options
+ *   for `loadPyodide`, and the unpacked pack where it is at hand
+ * @returns {Promise<{pyodide: Pyodide, library: Blob}>} rejects with a `PartError` that names the file which could not be had
  */
 export async function startPython(base, choose = async () => ({})) {
   checkWebAssembly();
   const lock = fetchLock(`${base}pyodide-lock.json`);
-  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, options, library] = await Promise.all([
+  const packed = fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive");
+  packed.catch(() => {}); // nobody may need it
+  const chosen = lock.then(({ info }) => choose(String(info?.build)));
+  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, { options }, library] = await Promise.all([
     importPart(`${base}pyodide.mjs`, "loadPyodide"),
     importPart(`${base}pyodide.asm.mjs`, "default"),
-    compilePart(`${base}pyodide.asm.wasm`),
+    compilePart(`${base}pyodide.asm.wasm`).then((module) => mark("compiled", module)),
     lock,
-    lock.then(({ info }) => choose(String(info?.build))),
-    fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive").then(unpack),
+    chosen,
+    chosen.then(async ({ library: kept }) => mark("unpacked", kept ?? unpack(await packed))),
   ]);
+  mark("parts");
   const stdLibURL = URL.createObjectURL(library);
   const scope = /** @type {any} */ (globalThis);
   // Pyodide would fetch the WebAssembly itself, and say nothing when that fails. This name stops it.
@@ -57,7 +63,7 @@ export async function startPython(base, choose = async () => ({})) {
     await fetch(stdLibURL).catch(() => {
       throw new PartError(PACK, "blocked", "the Content-Security-Policy forbids it (connect-src needs blob:)");
     });
-    return await new Promise((resolve, reject) => {
+    const pyodide = await new Promise((resolve, reject) => {
       /** @param {Record<string, unknown>} settings @returns {Promise<unknown>} */
       const createPyodideModule = (settings) => {
         const instantiateWasm = (/** @type {any} */ imports, /** @type {(...made: any) => void} */ receive) => {
@@ -71,13 +77,14 @@ export async function startPython(base, choose = async () => ({})) {
       };
       loadPyodide({
         indexURL: base, packageBaseUrl: base, lockFileContents, stdLibURL, createPyodideModule, ...options,
-      }).then(resolve, (/** @type {unknown} */ error) => {
+      }).then((/** @type {Pyodide} */ started) => resolve(mark("interpreter", started)), (/** @type {unknown} */ error) => {
         // Python has ended before it began.
         const exited = typeof error === "object" && error !== null && "status" in error;
         const file = exited ? PACK : "pyodide/pyodide.mjs";
         reject(new PartError(file, "damaged", `Python did not start with ${exited ? "it" : "it and the files beside it"} (${textOf(error)})`));
       });
     });
+    return { pyodide, library };
   } finally {
     delete scope.WasmOffsetConverter;
     URL.revokeObjectURL(stdLibURL);

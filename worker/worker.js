@@ -5,8 +5,10 @@
  * @module
  */
 
+import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
+import { mark } from "./marks.js";
 import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
@@ -21,6 +23,7 @@ const KEEP_AFTER_MS = 3_000;
 const base = new URL("./pyodide/", import.meta.url).href;
 const guard = createGuard(self, base);
 
+mark("script");
 self.postMessage({ type: "started" });
 
 /** @type {((message: PageMessage) => void) | null} */
@@ -40,14 +43,16 @@ self.addEventListener("message", ({ data }) => {
 
 /** What is to be done once the tunnel is up. @type {(() => void) | null} */
 let whenReady = null;
+let starting = true;
 
 /** @param {WorkerMessage} message */
 function post(message, /** @type {Transferable[]} */ transfer = []) {
   self.postMessage(message, transfer);
-  if (whenReady && message.type === "state" && message.snapshot.state === "ready") {
-    setTimeout(whenReady, KEEP_AFTER_MS);
-    whenReady = null;
-  }
+  if (!starting || message.type !== "state") return;
+  const { state, step } = message.snapshot;
+  mark(step ?? state);
+  starting = state === "connecting";
+  if (state === "ready" && whenReady) setTimeout(whenReady, KEEP_AFTER_MS);
 }
 
 /**
@@ -61,18 +66,20 @@ async function python() {
     if (!(await wanted)) return {};
     const snapshot = look ? await findSnapshot(base, build) : null;
     restored = snapshot !== null;
-    return snapshot ? { _loadSnapshot: snapshot } : { _makeSnapshot: true };
+    if (!snapshot) return { options: { _makeSnapshot: true } };
+    return { options: { _loadSnapshot: mark("found", snapshot.memory) }, library: snapshot.library };
   });
-  const pyodide = await start(true).catch(async (error) => {
+  const { pyodide, library } = await start(true).catch(async (error) => {
     if (!restored) throw error;
     await dropSnapshots();
     return start(false);
   });
   if (!restored && (await wanted)) {
     pyodide.pyimport("smolmix_web.bridge.preload").destroy();
+    mark("imports");
     try {
-      const snapshot = pyodide.makeMemorySnapshot();
-      whenReady = () => void keepSnapshot(base, name, snapshot);
+      const snapshot = mark("snapshot", pyodide.makeMemorySnapshot());
+      whenReady = () => void keepSnapshot(base, name, snapshot, library);
     } catch {
       // There is no memory for a copy of Python's: then this visit goes without.
     }
@@ -83,15 +90,19 @@ async function python() {
 }
 
 async function boot() {
-  const [{ pyodide, restored }, crypto] = await Promise.all([python(), createCrypto()]);
+  const [{ pyodide, restored }, crypto] = await Promise.all([
+    python(), createCrypto().then((made) => mark("crypto", made)),
+  ]);
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
+  pyodide.registerJsModule("smolmix_answer", { readBody });
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);
   bridge.destroy();
+  mark("bridge");
   for (const message of early.splice(0)) receive?.(message);
   post({ type: "booted" });
 }

@@ -3,8 +3,11 @@
 Nothing here may touch JavaScript, the compiled TLS library, or randomness (worker/snapshot.js).
 """
 
-from .. import tunnel
-from ..crypto import browser
-from . import bridge
+from .classes import compiled_classes
+
+with compiled_classes():
+    from .. import tunnel
+    from ..crypto import browser
+    from . import bridge
 
 __all__ = ["bridge", "browser", "tunnel"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import DirectoryError
 from ..rand import RandomSource
@@ -82,8 +82,11 @@ class Host(Protocol):
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
 
-    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         """GET without credentials or custom headers.
+
+        `fields` (`mixnet.directory.fields_of`) says what will be read of a JSON body. The rest may be left out, where
+        that changes nothing else: a body with anything odd in it comes as it is.
 
         Raises `TimeoutExpired` (phase `directory`) or `DirectoryError` with code `unreachable`,
         `response_too_large` or `bad_response`.

@@ -7,13 +7,15 @@ Imported under Pyodide only. Whatever leaves the worker does so through two func
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import js
+import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
 import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
-from pyodide.ffi import JsException, create_proxy, to_js
+from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
@@ -61,35 +63,21 @@ class BrowserHost:
 
         return await IndexedDbVault.open(client_id)
 
-    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         abort = js.AbortController.new()
         try:
             async with asyncio.timeout(timeout):
                 response = await guard.fetchDirectory(url, abort.signal)
-                body = await self._body(url, response, max_bytes)
+                body = await answer.readBody(response, max_bytes, json.dumps(fields))
         except TimeoutError:
             abort.abort()
             raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
         except JsException as error:
             raise DirectoryError(f"directory {url}: {error}", code="unreachable", phase="directory") from None
+        if body is jsnull:
+            raise too_large(url, max_bytes)
         media_type = str(response.headers.get("content-type") or "").split(";")[0].strip().lower()
-        return HttpAnswer(int(response.status), media_type, body)
-
-    async def _body(self, url: str, response: Any, max_bytes: int) -> bytes:
-        parts: list[bytes] = []
-        total = 0
-        reader = response.body.getReader() if response.body else None
-        while reader is not None:
-            chunk = await reader.read()
-            if chunk.done:
-                break
-            piece = chunk.value.to_bytes()
-            total += len(piece)
-            if total > max_bytes:
-                reader.cancel()
-                raise too_large(url, max_bytes)
-            parts.append(piece)
-        return b"".join(parts)
+        return HttpAnswer(int(response.status), media_type, body.to_bytes())
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
         return _WebSocket(self._loop, url, events)

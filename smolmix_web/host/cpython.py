@@ -68,7 +68,7 @@ class CPythonHost:
     async def open_vault(self, client_id: str) -> Vault:
         return await FileVault.open(client_id)
 
-    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         try:
             async with asyncio.timeout(timeout):
                 return await self._get(url, max_bytes)

@@ -172,9 +172,7 @@ class MixnetClient:
 
     def last_route(self) -> list[bytes]:
         """Identities of the nodes that the newest packet with data goes through, as far as they are still listed."""
-        nodes = self._topology.nodes.values() if self._topology is not None else ()
-        by_address = {node.hop.address: node.identity for node in nodes}
-        return [by_address[hop.address] for hop in self._factory.last_route if hop.address in by_address]
+        return self._topology.identities_of(self._factory.last_route) if self._topology is not None else []
 
     def room(self, lane: Lane) -> int:
         """Packets that `send` still takes on this lane."""

@@ -1,8 +1,9 @@
 """Answers of the directory (nym-api), from JSON to typed objects (directory.md 3).
 
-Lenient where a list can stand it: unknown fields are ignored, and a node with a bad field is left out, counted and
-reported, not the reason to lose the list. Strict where it cannot: a list without metadata, or without one good node
-among its nodes, is a `DirectoryError`. Every complaint names the resource and the JSON path.
+Lists are checked as such when they come, their nodes when they are first asked for (`node_list`). Lenient where a list
+can stand it: unknown fields are ignored, and a node with a bad field is left out, counted and reported, not the reason
+to lose the list. Strict where it cannot: a list without metadata, or without one good node among its nodes, is a
+`DirectoryError`. Every complaint names the resource and the JSON path.
 
 Pure functions of bytes; which answers to ask for is the matter of `directory_query`.
 """
@@ -15,30 +16,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import DirectoryError, MessageError
 from .addresses import KEY_LENGTH, Recipient, is_ed25519_point
 from .base58 import base58_decode
 from .json_text import load_json
+from .node_list import Columns, Listed, NodeList
 from .rotation import rotation_id
 
 MAX_RESPONSE = 32 * 1024 * 1024  # bytes of one answer
 MAX_NODES = 20_000  # in one list
-MAX_REPORTED = 20  # complaints kept per list
 
 _PERFORMANCE = re.compile(r"^([0-9]{1,3})(?:\.([0-9]{1,18}))?$")
 _U32 = 0xFFFFFFFF
 
 
 class Resource(Enum):
-    """The six endpoints, by their path below the base URL (directory.md 2)."""
+    """The endpoints, by their path below the base URL (directory.md 2).
+
+    The list of all nodes is not among them: an exit has to be at a gateway of the topology, and what it says of that
+    one stands in the gateways' list as well.
+    """
 
     ENTRY_GATEWAYS = "v2/unstable/nym-nodes/skimmed/entry-gateways"
     ACTIVE_MIXNODES = "v2/unstable/nym-nodes/skimmed/mixnodes/active"
-    ALL_NODES = "v2/unstable/nym-nodes/skimmed"
     REWARDED_SET = "v1/nym-nodes/rewarded-set"
     KEY_ROTATION = "v1/epoch/key-rotation-info"
     DESCRIBED = "v2/nym-nodes/described"
@@ -48,7 +52,34 @@ class Resource(Enum):
         return self not in (Resource.REWARDED_SET, Resource.KEY_ROTATION)
 
 
-SKIMMED = (Resource.ENTRY_GATEWAYS, Resource.ACTIVE_MIXNODES, Resource.ALL_NODES)
+SKIMMED = (Resource.ENTRY_GATEWAYS, Resource.ACTIVE_MIXNODES)
+
+_EXIT_FIELDS = {
+    "host_information": {"keys": {"ed25519": True}},
+    "build_information": {"build_version": True},
+    "ip_packet_router": {"address": True},
+}
+_DESCRIBED_FIELDS = {
+    "pagination": {"total": True},
+    "data": [{"node_id": True, "description": _EXIT_FIELDS}],
+}
+_NODE_FIELDS = (
+    "node_id", "ed25519_identity_pubkey", "x25519_sphinx_pubkey", "ip_addresses", "mix_port", "role", "epoch_role",
+    "supported_roles", "entry", "performance",
+)  # fmt: skip
+_SKIMMED_FIELDS = {
+    "metadata": True,
+    "nodes": {"pagination": {"total": True}, "data": [dict.fromkeys(_NODE_FIELDS, True)]},
+}
+
+
+def fields_of(path: str) -> Any:
+    """What is read of the answer to a request: by name what is read of a field, True for all of it; a list says it of
+    every item. The rest may be left out of an answer."""
+    resource = Resource(path.partition("?")[0])
+    if not resource.paged:
+        return True
+    return _DESCRIBED_FIELDS if resource is Resource.DESCRIBED else _SKIMMED_FIELDS
 
 
 # -- what the answers become ------------------------------------------------------------------------
@@ -144,13 +175,12 @@ class KeyRotationInfo:
 
 @dataclass(frozen=True, slots=True)
 class NodePage:
-    """One page: its good nodes, and how many it held, which paging counts. `metadata` is None for described lists."""
+    """One page: its nodes, and how many it held, which paging counts. `metadata` is None for described lists."""
 
     metadata: ListMetadata | None
     total: int
     count: int
-    nodes: tuple[SkimmedNode | DescribedNode, ...]
-    skipped: tuple[DirectoryError, ...]
+    nodes: NodeList[Any]
 
 
 # -- reading JSON -------------------------------------------------------------------------------------
@@ -186,12 +216,23 @@ class JsonValue:
     def _child(self, name: str, value: Any) -> JsonValue:
         return JsonValue(self._source, f"{self._path}.{name}" if self._path else name, value)
 
-    def items(self, limit: int) -> list[JsonValue]:
+    def array(self, limit: int) -> list[Any]:
         if not isinstance(self.value, list):
             raise self.bad("is not an array")
         if len(self.value) > limit:
             raise self.bad(f"{len(self.value)} items, at most {limit}")
-        return [JsonValue(self._source, f"{self._path}[{index}]", item) for index, item in enumerate(self.value)]
+        return self.value
+
+    def bare(self) -> JsonValue:
+        """The place without the value."""
+        return JsonValue(self._source, self._path, None)
+
+    def item(self, index: int, value: Any) -> JsonValue:
+        """One of an array's."""
+        return JsonValue(self._source, f"{self._path}[{index}]", value)
+
+    def items(self, limit: int) -> list[JsonValue]:
+        return [self.item(index, value) for index, value in enumerate(self.array(limit))]
 
     def integer(self, low: int = 0, high: int = _U32) -> int:
         if isinstance(self.value, bool) or not isinstance(self.value, int):
@@ -229,13 +270,10 @@ class JsonValue:
 
     def performance(self) -> int:
         """Percent, truncated, of a decimal string between 0 and 1."""
-        match = _PERFORMANCE.match(self.text(32))
-        if match is None:
-            raise self.bad("is not a decimal fraction")
-        percent = int(match[1]) * 100 + int(((match[2] or "") + "00")[:2])
-        if percent > 100 or (percent == 100 and (match[2] or "").strip("0")):
-            raise self.bad("is above 1")
-        return percent
+        try:
+            return _percent(self.text(32))
+        except ValueError as error:
+            raise self.bad(str(error)) from None
 
     def time(self) -> float:
         try:
@@ -245,6 +283,17 @@ class JsonValue:
         if moment.tzinfo is None:
             raise self.bad("has no time zone")
         return moment.timestamp()
+
+
+@lru_cache(maxsize=1024)
+def _percent(text: str) -> int:
+    match = _PERFORMANCE.match(text)
+    if match is None:
+        raise ValueError("is not a decimal fraction")
+    percent = int(match[1]) * 100 + int(((match[2] or "") + "00")[:2])
+    if percent > 100 or (percent == 100 and (match[2] or "").strip("0")):
+        raise ValueError("is above 1")
+    return percent
 
 
 @lru_cache(maxsize=8192)
@@ -273,22 +322,50 @@ def _load(resource: Resource, body: bytes) -> JsonValue:
     return root
 
 
-Node = TypeVar("Node", SkimmedNode, DescribedNode)
-
-
-def _nodes(items: list[JsonValue], read: Callable[[JsonValue], Node]) -> tuple[list[Node], list[DirectoryError]]:
-    good: list[Node] = []
-    skipped: list[DirectoryError] = []
-    for item in items:
+def _nodes(items: JsonValue, read: Callable[[JsonValue], Any], columns: Callable[[Any], Columns]) -> NodeList[Any]:
+    """Of the rows of a page. What a list is searched by is wrong in some: those are read at once, to say how."""
+    found: NodeList[Any] = NodeList()
+    rows: list[Any] = items.array(MAX_NODES)
+    place = items.bare()  # the rows that are read shall not keep the others
+    for index, row in enumerate(rows):
+        reader = partial(_read, place, index, row, read)
         try:
-            good.append(read(item))
-        except DirectoryError as error:
-            skipped.append(error)
-    if items and not good:
+            found_by = columns(row)
+            if (
+                type(found_by.node_id) is not int
+                or not 0 <= found_by.node_id <= _U32
+                or type(found_by.identity) is not str
+            ):
+                raise TypeError
+        except (AttributeError, KeyError, TypeError, ValueError):
+            try:
+                reader()
+            except DirectoryError as error:
+                found.skip(error)
+                continue
+            raise AssertionError("a row that can be read has what it is searched by") from None
+        found.add(Listed(found_by, None, reader))
+    if rows and not found.any_good():
         raise DirectoryError(
-            f"no usable node among {len(items)}: {skipped[0].message}", code="bad_response", phase="directory"
+            f"no usable node among {len(rows)}: {found.complaints[0].message}", code="bad_response", phase="directory"
         )
-    return good, skipped
+    return found
+
+
+def _read(place: JsonValue, index: int, row: Any, read: Callable[[JsonValue], Any]) -> Any:
+    return read(place.item(index, row))
+
+
+def _skimmed_columns(row: Any) -> Columns:
+    roles = row.get("supported_roles")
+    exit_ = type(roles) is dict and roles.get("exit_ipr") is True
+    return Columns(row["node_id"], row["ed25519_identity_pubkey"], _percent(row["performance"]), exit_)
+
+
+def _described_columns(row: Any) -> Columns:
+    description = row["description"]
+    exit_ = description.get("ip_packet_router") is not None
+    return Columns(row["node_id"], description["host_information"]["keys"]["ed25519"], 0, exit_)
 
 
 # -- the resources ------------------------------------------------------------------------------------
@@ -298,14 +375,13 @@ def parse_page(resource: Resource, body: bytes) -> NodePage:
     """One page of a skimmed or described list. Raises `DirectoryError` when the list as such is unusable."""
     root = _load(resource, body)
     if resource is Resource.DESCRIBED:
-        pagination, items = root.get("pagination"), root.get("data").items(MAX_NODES)
-        described, skipped = _nodes(items, _described_node)
-        return NodePage(None, pagination.get("total").integer(), len(items), tuple(described), tuple(skipped))
+        pagination, data = root.get("pagination"), root.get("data")
+        count, total = len(data.array(MAX_NODES)), pagination.get("total").integer()
+        return NodePage(None, total, count, _nodes(data, _described_node, _described_columns))
     metadata, nodes = _metadata(root.get("metadata")), root.get("nodes")
-    items = nodes.get("data").items(MAX_NODES)
-    total = nodes.get("pagination").get("total").integer()
-    skimmed, skipped = _nodes(items, _skimmed_node)
-    return NodePage(metadata, total, len(items), tuple(skimmed), tuple(skipped))
+    data = nodes.get("data")
+    count, total = len(data.array(MAX_NODES)), nodes.get("pagination").get("total").integer()
+    return NodePage(metadata, total, count, _nodes(data, _skimmed_node, _skimmed_columns))
 
 
 def _metadata(json_: JsonValue) -> ListMetadata:

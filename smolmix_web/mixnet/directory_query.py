@@ -1,6 +1,6 @@
 """Which directory answers to fetch, and what they make together: paging and consistency, without I/O (directory.md 2).
 
-    query = DirectoryQuery.topology()
+    query = DirectoryQuery.for_topology()
     while not query.done:
         for path in query.requests():          # below the base URL; all of them may run at once
             query.answer(path, body)
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import DirectoryError
 from .directory import (
     MAX_NODES,
-    MAX_REPORTED,
     SKIMMED,
     DescribedNode,
     KeyRotationInfo,
@@ -32,25 +32,17 @@ from .directory import (
     parse_page,
     parse_rewarded_set,
 )
+from .node_list import NodeList
 
 MAX_PAGES = 64
 
 
 @dataclass(frozen=True)
 class SkimmedList:
-    """A whole skimmed list. `skipped`: nodes left out because of a bad field; `complaints`: the first of them."""
+    """A whole skimmed list."""
 
     metadata: ListMetadata
-    nodes: tuple[SkimmedNode, ...]
-    skipped: int = 0
-    complaints: tuple[DirectoryError, ...] = ()
-
-
-@dataclass(frozen=True)
-class DescribedList:
-    nodes: tuple[DescribedNode, ...]
-    skipped: int = 0
-    complaints: tuple[DirectoryError, ...] = ()
+    nodes: NodeList[SkimmedNode]
 
 
 class _Pages:
@@ -58,11 +50,9 @@ class _Pages:
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
-        self._nodes: dict[bytes, SkimmedNode | DescribedNode] = {}
-        self._metadata: ListMetadata | None = None
+        self.nodes: NodeList[Any] = NodeList()
+        self.metadata: ListMetadata | None = None
         self._count = 0
-        self._skipped = 0
-        self._complaints: list[DirectoryError] = []
         self.next_page: int | None = 0
 
     def _refuse(self, problem: str) -> DirectoryError:
@@ -74,30 +64,16 @@ class _Pages:
 
     def take(self, page: NodePage) -> None:
         assert self.next_page is not None
-        if self._metadata is not None and page.metadata is not None and not self._metadata.agrees_with(page.metadata):
+        if self.metadata is not None and page.metadata is not None and not self.metadata.agrees_with(page.metadata):
             raise self._refuse("belongs to another epoch than the pages before")
         if self._count + page.count > MAX_NODES:
             raise self._refuse(f"more than {MAX_NODES} nodes in all")
-        known = len(self._nodes)
-        for node in page.nodes:
-            self._nodes[node.identity] = node
-        self._metadata = page.metadata
+        self.metadata = page.metadata
         self._count += page.count
-        self._skipped += len(page.skipped)
-        self._complaints = (self._complaints + list(page.skipped))[:MAX_REPORTED]
         # A server that promises more than it gives would keep us here: a page without news ends the list.
-        news = len(self._nodes) > known
+        news = self.nodes.extend(page.nodes)
         whole = self._count >= page.total or not news or self.next_page + 1 >= MAX_PAGES
         self.next_page = None if whole else self.next_page + 1
-
-    def skimmed(self) -> SkimmedList:
-        assert self._metadata is not None
-        nodes = tuple(node for node in self._nodes.values() if isinstance(node, SkimmedNode))
-        return SkimmedList(self._metadata, nodes, self._skipped, tuple(self._complaints))
-
-    def described(self) -> DescribedList:
-        nodes = tuple(node for node in self._nodes.values() if isinstance(node, DescribedNode))
-        return DescribedList(nodes, self._skipped, tuple(self._complaints))
 
 
 class DirectoryQuery:
@@ -115,7 +91,12 @@ class DirectoryQuery:
     @classmethod
     def for_exits(cls) -> DirectoryQuery:
         """What the choice of an exit needs besides the topology."""
-        return cls((Resource.DESCRIBED, Resource.ALL_NODES))
+        return cls((Resource.DESCRIBED,))
+
+    @classmethod
+    def for_start(cls) -> DirectoryQuery:
+        """Both, in one round."""
+        return cls((*cls.for_topology()._resources, *cls.for_exits()._resources))
 
     def restart(self) -> None:
         """Forget all answers: the lists of one query should come from one server."""
@@ -171,18 +152,20 @@ class DirectoryQuery:
     def _missing(self, resource: Resource) -> DirectoryError:
         return DirectoryError(f"directory {resource.value}: not fetched", code="not_fetched", phase="directory")
 
-    def skimmed(self, resource: Resource) -> SkimmedList:
+    def _list(self, resource: Resource) -> _Pages:
         pages = self._pages.get(resource)
         if pages is None or pages.next_page is not None:
             raise self._missing(resource)
-        return pages.skimmed()
+        return pages
+
+    def skimmed(self, resource: Resource) -> SkimmedList:
+        pages = self._list(resource)
+        assert pages.metadata is not None
+        return SkimmedList(pages.metadata, pages.nodes)
 
     @property
-    def described(self) -> DescribedList:
-        pages = self._pages.get(Resource.DESCRIBED)
-        if pages is None or pages.next_page is not None:
-            raise self._missing(Resource.DESCRIBED)
-        return pages.described()
+    def described(self) -> NodeList[DescribedNode]:
+        return self._list(Resource.DESCRIBED).nodes
 
     @property
     def rewarded_set(self) -> RewardedSet:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from ..errors import DirectoryError
 from ..rand import RandomSource
 from .addresses import Recipient
-from .directory import DescribedNode, SkimmedNode
+from .base58 import base58_encode
+from .directory import DescribedNode
+from .node_list import Listed, NodeList
+from .topology import Topology
 
 _SEMVER = re.compile(
     r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
@@ -50,56 +52,53 @@ def protocols_of(version: str | None) -> tuple[int, ...]:
     return (10, 9) if parsed is not None and parsed >= V10_VERSION else (9,)
 
 
-def exit_candidates(
-    described: Sequence[DescribedNode],
-    skimmed: Sequence[SkimmedNode],
-    reachable: Callable[[bytes], bool],
-) -> list[ExitCandidate]:
-    """Nodes that offer an exit we can use: role, version, address, performance above 0.
-
-    `reachable`: can routes end at the gateway with this identity, i.e. `Topology.knows`.
-    """
-    by_identity = {node.identity: node for node in skimmed}
-    found = []
-    for node in described:
-        entry = by_identity.get(node.identity)
-        version = NodeVersion.parse(node.build_version)
-        if node.ip_packet_router is None or entry is None or version is None:
-            continue
-        if not entry.supported_roles.exit_ipr or version < OLDEST_VERSION or entry.performance <= 0:
-            continue
-        if not reachable(node.ip_packet_router.gateway):
-            continue
-        found.append(
-            ExitCandidate(
-                node.ip_packet_router, node.build_version, protocols_of(node.build_version), entry.performance
-            )
-        )
-    return found
+def exit_candidate(node: DescribedNode, topology: Topology) -> ExitCandidate | None:
+    """The exit of a node, where it is one that we can use: role, version, address, performance, and a gateway of the
+    topology to reach it by."""
+    version = NodeVersion.parse(node.build_version)
+    if node.ip_packet_router is None or version is None or version < OLDEST_VERSION:
+        return None
+    weight = topology.exit_weight(base58_encode(node.identity))
+    if not weight or not topology.knows(node.ip_packet_router.gateway):
+        return None
+    return ExitCandidate(node.ip_packet_router, node.build_version, protocols_of(node.build_version), weight)
 
 
-def pinned_exit(recipient: Recipient, described: Sequence[DescribedNode] = ()) -> ExitCandidate:
+def pinned_exit(recipient: Recipient, described: NodeList[DescribedNode] | None = None) -> ExitCandidate:
     """The exit at a given address; its version is looked up by the gateway part of the address."""
-    version = next((node.build_version for node in described if node.identity == recipient.gateway), None)
+    listed = None if described is None else described.find(base58_encode(recipient.gateway))
+    node = None if described is None or listed is None else described.read(listed)
+    version = None if node is None else node.build_version
     return ExitCandidate(recipient, version or "", protocols_of(version), 100)
 
 
 def draw_exits(
-    rng: RandomSource, candidates: Sequence[ExitCandidate], limit: int = 1, *, exclude: Collection[Recipient] = ()
+    rng: RandomSource, described: NodeList[DescribedNode], topology: Topology, limit: int = 1
 ) -> list[ExitCandidate]:
     """Up to `limit` different exits in the order to try, drawn with weight = performance.
 
-    `DirectoryError` `no_exit` when there is none.
+    Nodes are drawn with equal chance and read then; an exit is taken with the chance of its performance, so that only
+    those are read that were drawn. `DirectoryError` `no_exit` when there is none.
     """
-    left = [one for one in candidates if one.recipient not in exclude and one.weight > 0]
-    if not left:
-        raise DirectoryError(f"none of {len(candidates)} exits is left to choose", code="no_exit", phase="directory")
+    left: list[Listed[DescribedNode] | ExitCandidate] = [one for one in described.listed() if one.exit]
+    count = len(left)
     drawn: list[ExitCandidate] = []
     while left and len(drawn) < limit:
-        ticket = rng.below(sum(one.weight for one in left))
-        for index, one in enumerate(left):
-            if ticket < one.weight:
-                drawn.append(left.pop(index))
-                break
-            ticket -= one.weight
+        at = rng.below(len(left))
+        one = left[at]
+        if isinstance(one, Listed):
+            # The topology knows by the name alone most of those that are no exits.
+            node = described.read(one) if topology.exit_weight(one.identity) else None
+            exit_ = None if node is None else exit_candidate(node, topology)
+            if exit_ is None:
+                left[at] = left[-1]
+                left.pop()
+                continue
+            one = left[at] = exit_
+        if rng.below(100) < one.weight:
+            drawn.append(one)
+            left[at] = left[-1]
+            left.pop()
+    if not drawn:
+        raise DirectoryError(f"none of {count} nodes is an exit to choose", code="no_exit", phase="directory")
     return drawn

@@ -35,5 +35,7 @@ def nesting(data: bytes) -> int:
     Exact for UTF-8 JSON. For texts that are not JSON it may be anything; the parser refuses those where they go wrong,
     and cannot have recursed deeper than the brackets before that place.
     """
-    structure = _STRING.sub(b"", _ESCAPE.sub(b"", data).translate(None, _NOT_STRUCTURE))
+    plain = _ESCAPE.sub(b"", data) if b"\\" in data else data
+    # Two quotes in a row gone, every bracket has as many before it as it had, or two less: still inside or outside.
+    structure = _STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE).replace(b'""', b""))
     return max(accumulate(map(_STEP.__getitem__, structure)), default=0)

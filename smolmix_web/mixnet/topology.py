@@ -1,13 +1,13 @@
 """One snapshot of the network: mix layers, gateways, and routes through them (directory.md 5, 6; sphinx 10).
 
-Immutable. A client keeps the old snapshot until the next one is complete; all packets of one snapshot carry its key
-rotation. Routes take one uniformly random node of each mix layer and end at the recipient's gateway; our own gateway is
-no hop of what we send.
+It never changes; its nodes are read when they are first drawn (`node_table`). A client keeps the old snapshot until the
+next one is complete; all packets of one snapshot carry its key rotation. Routes take one uniformly random node of each
+mix layer and end at the recipient's gateway; our own gateway is no hop of what we send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,11 +15,14 @@ from typing import NamedTuple
 from ..errors import DirectoryError
 from ..rand import RandomSource
 from ..sphinx.packet import Hop
-from .addresses import pack_node_address, pad_node_address
 from .base58 import base58_encode
-from .directory import EntryDetails, KeyRotationInfo, Resource, RewardedSet, SkimmedNode
+from .directory import KeyRotationInfo, Resource, RewardedSet, SkimmedNode
 from .directory_query import DirectoryQuery, SkimmedList
+from .node_list import Listed
+from .node_table import NodePool, NodeTable, TopologyNode
 from .rotation import rotation_byte
+
+__all__ = ["GatewayEndpoint", "Topology", "TopologyNode"]
 
 LAYERS = 3
 MIN_PERFORMANCE = 50  # percent, for mix nodes and for gateways
@@ -27,24 +30,6 @@ MIN_PERFORMANCE = 50  # percent, for mix nodes and for gateways
 
 def _refuse(problem: str, code: str) -> DirectoryError:
     return DirectoryError(f"topology: {problem}", code=code, phase="directory")
-
-
-@dataclass(frozen=True, slots=True)
-class TopologyNode:
-    """What routes and gateway choice need of a node; `hop` is ready for headers."""
-
-    node_id: int
-    identity: bytes
-    hop: Hop
-    entry: EntryDetails | None
-    first_address: str
-
-    @classmethod
-    def from_skimmed(cls, node: SkimmedNode) -> TopologyNode:
-        address = pad_node_address(pack_node_address(node.addresses[0], node.mix_port))
-        first = node.addresses[0]
-        text = f"[{first}]" if first.version == 6 else str(first)
-        return cls(node.node_id, node.identity, Hop(address, node.sphinx_key), node.entry, text)
 
 
 class GatewayEndpoint(NamedTuple):
@@ -64,16 +49,18 @@ class Topology:
 
     rotation_id: int
     epoch_id: int
-    layers: tuple[tuple[TopologyNode, ...], ...]
-    gateways: tuple[TopologyNode, ...]  # the entry-capable ones
+    layers: tuple[Sequence[TopologyNode], ...]  # pools, whatever they are made from
+    gateways: Sequence[TopologyNode]  # the entry-capable ones; a pool
     nodes: Mapping[bytes, TopologyNode]  # all, by identity
     key_rotation: KeyRotationInfo | None = None
-    skipped: int = 0  # nodes left out for malformed fields
     rotation: int = field(init=False)  # the byte that travels with packets
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rotation", rotation_byte(self.rotation_id))
-        object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+        object.__setattr__(self, "layers", tuple(map(_pool, self.layers)))
+        object.__setattr__(self, "gateways", _pool(self.gateways))
+        if not isinstance(self.nodes, NodeTable):
+            object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
         if len(self.layers) != LAYERS:
             raise _refuse(f"{len(self.layers)} mix layers, expected {LAYERS}", "unroutable")
         for number, layer in enumerate(self.layers, 1):
@@ -114,27 +101,40 @@ class Topology:
             raise _refuse("the node lists belong to different epochs", "inconsistent")
         if not rewarded_set.entry_gateways and not rewarded_set.exit_gateways:
             raise _refuse("the rewarded set names no gateway", "unroutable")
-        mixes = [
-            TopologyNode.from_skimmed(node) for node in mixnodes.nodes if node.performance >= min_mixnode_performance
-        ]
-        gateways = [
-            TopologyNode.from_skimmed(node)
-            for node in entry_gateways.nodes
-            if node.performance >= min_gateway_performance
-        ]
-        by_id = {node.node_id: node for node in (*mixes, *gateways)}
+        table = NodeTable((mixnodes.nodes, min_mixnode_performance), (entry_gateways.nodes, min_gateway_performance))
+
+        def gateway(listed: Listed[SkimmedNode]) -> TopologyNode | None:
+            node = entry_gateways.nodes.read(listed)
+            return None if node is None else TopologyNode.from_skimmed(node)
+
         return cls(
             rotation_id=mixnodes.metadata.rotation_id,
             epoch_id=mixnodes.metadata.epoch_id,
             layers=tuple(
-                tuple(by_id[node_id] for node_id in dict.fromkeys(layer) if node_id in by_id)
+                NodePool((number for number in dict.fromkeys(layer) if table.has_number(number)), table.numbered)
                 for layer in rewarded_set.layers
             ),
-            gateways=tuple(gateways),
-            nodes={node.identity: node for node in by_id.values()},
+            gateways=NodePool(
+                (one for one in entry_gateways.nodes.listed() if one.performance >= min_gateway_performance), gateway
+            ),
+            nodes=table,
             key_rotation=key_rotation,
-            skipped=mixnodes.skipped + entry_gateways.skipped,
         )
+
+    @property
+    def skipped(self) -> int:
+        """Nodes left out for malformed fields, of those that were looked at."""
+        return self.nodes.skipped if isinstance(self.nodes, NodeTable) else 0
+
+    def exit_weight(self, name: str) -> int:
+        """Percent by which an exit at the node with this base58 identity is chosen; 0 where there cannot be one."""
+        return self.nodes.exit_weight(name) if isinstance(self.nodes, NodeTable) else 0
+
+    def identities_of(self, hops: Sequence[Hop]) -> list[bytes]:
+        """The nodes of a route of this topology, or of an earlier one as far as they are still used."""
+        nodes = self.nodes.met() if isinstance(self.nodes, NodeTable) else self.nodes.values()
+        by_address = {node.hop.address: node.identity for node in nodes}
+        return [by_address[hop.address] for hop in hops if hop.address in by_address]
 
     def knows(self, identity: bytes) -> bool:
         """Can a route end at this gateway?"""
@@ -145,20 +145,28 @@ class Topology:
         egress = self.nodes.get(gateway_identity)
         if egress is None:
             raise _refuse(f"gateway {base58_encode(gateway_identity)} is not listed", "gateway_unknown")
-        return [*(rng.choice(layer).hop for layer in self.layers), egress.hop]
+        return [*(layer.draw(rng).hop for layer in self._pools), egress.hop]
+
+    @property
+    def _pools(self) -> tuple[NodePool, ...]:
+        return self.layers  # type: ignore[return-value]
+
+    @property
+    def _gateways(self) -> NodePool:
+        return self.gateways  # type: ignore[return-value]
 
     # -- the entry gateway ------------------------------------------------------------------------------
 
     def gateway_endpoint(self, identity: bytes, *, force_tls: bool) -> GatewayEndpoint:
         """How to reach this very gateway. `DirectoryError`: `gateway_unknown`, `gateway_unreachable`."""
-        for node in self.gateways:
-            if node.identity == identity:
-                url = _url(node, force_tls)
-                if url is None:
-                    what = "wss:// with a host name" if force_tls else "WebSocket"
-                    raise _refuse(f"gateway {base58_encode(identity)} does not offer {what}", "gateway_unreachable")
-                return GatewayEndpoint(identity, url)
-        raise _refuse(f"gateway {base58_encode(identity)} is not listed", "gateway_unknown")
+        node = self._gateways.find(identity)
+        if node is None:
+            raise _refuse(f"gateway {base58_encode(identity)} is not listed", "gateway_unknown")
+        url = _url(node, force_tls)
+        if url is None:
+            what = "wss:// with a host name" if force_tls else "WebSocket"
+            raise _refuse(f"gateway {base58_encode(identity)} does not offer {what}", "gateway_unreachable")
+        return GatewayEndpoint(identity, url)
 
     def gateway_endpoints(self, *, force_tls: bool) -> list[GatewayEndpoint]:
         """All gateways one could connect to."""
@@ -179,13 +187,22 @@ class Topology:
         """
         if preferred is not None:
             return self.gateway_endpoint(preferred, force_tls=force_tls)
-        candidates = [one for one in self.gateway_endpoints(force_tls=force_tls) if one.identity not in exclude]
-        if not candidates:
+
+        def endpoint(node: TopologyNode) -> GatewayEndpoint | None:
+            url = None if node.identity in exclude else _url(node, force_tls)
+            return None if url is None else GatewayEndpoint(node.identity, url)
+
+        found = self._gateways.first(rng, endpoint)
+        if found is None:
             raise _refuse(
                 f"none of {len(self.gateways)} gateways is left to choose" + (" with wss://" if force_tls else ""),
                 "no_gateway",
             )
-        return rng.choice(candidates)
+        return found
+
+
+def _pool(nodes: Sequence[TopologyNode]) -> NodePool:
+    return nodes if isinstance(nodes, NodePool) else NodePool(nodes)
 
 
 def _url(node: TopologyNode, force_tls: bool) -> str | None:

@@ -70,7 +70,7 @@ async def test_a_second_visit_starts_from_it(visited: ApiPage, session: Session)
     before = await kept(visited)
     assert await visit(visited, session, url="https://origin.test/text")
     assert await kept(visited) == before
-    assert before[0][1] < 8_000_000
+    assert before[0][1] < 30_000_000  # half of the memory, and the library
 
 
 async def test_switched_off(visited: ApiPage, session: Session) -> None:
@@ -90,10 +90,8 @@ async def test_nothing_of_the_user_is_in_it(session: Session) -> None:
     found = await page.run(
         KEPT
         + """const [{ bytes }] = await entries();
-        const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-        const plain = await new Response(stream).arrayBuffer();
-        const text = new TextDecoder("latin1").decode(plain);
-        const wide = new TextDecoder("utf-16le").decode(plain);
+        const text = new TextDecoder("latin1").decode(bytes);
+        const wide = new TextDecoder("utf-16le").decode(bytes);
         const known = text.includes("preferredGateway");  // our own words are there: the search works
         return [known, args.words.filter((word) => text.includes(word) || wide.includes(word))];""",
         words=words,
@@ -108,10 +106,11 @@ DAMAGES = {
     "its end": "bytes = bytes.slice(0, bytes.length - 1000);",
     "everything": "bytes = new Uint8Array(0);",
     "its length": """headers["x-length"] = "1000";""",
+    "the length of the library in it": """headers["x-library"] = "1000";""",
     "its digest": """headers["x-digest"] = "00";""",
-    "its content, by somebody who knows the form": """bytes = new Uint8Array(await new Response(
-        new Blob([new Uint8Array(4_000_000)]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer());
+    "its content, by somebody who knows the form": """bytes = new Uint8Array(4);  // no page, no library
         headers["x-length"] = "4000000";
+        headers["x-library"] = "0";
         const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
         headers["x-digest"] = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");""",
 }
@@ -149,7 +148,6 @@ NO_STORAGE = {
     "refused": "caches.open = async () => { throw new DOMException('no', 'SecurityError'); };"
     "caches.delete = caches.open;",
     "full": "Cache.prototype.put = async () => { throw new DOMException('full', 'QuotaExceededError'); };",
-    "without compression": "delete self.CompressionStream;",
     "outside of secure contexts": "Object.defineProperty(crypto, 'subtle', { value: undefined });",
 }
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from localnet import Network
+from localnet import Network, NetworkConfig
+from localnet.announced import MAIN_NETWORK
 from localnet.directory import Fault
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.mixnet.addresses import Recipient, is_ed25519_point
 from smolmix_web.mixnet.base58 import base58_decode
 from smolmix_web.mixnet.directory import Resource
 from smolmix_web.mixnet.directory_query import DirectoryQuery
+from smolmix_web.mixnet.topology import Topology
 
 SKIMMED = {
     "entry-gateways": "v2/unstable/nym-nodes/skimmed/entry-gateways",
@@ -104,9 +107,10 @@ async def test_the_client_accepts_it_without_a_complaint(net: Network, http: Cal
             for path in query.requests():
                 query.answer(path, (await http(net.directory_url + path)).body)
         if query.key_rotation:
-            assert query.skimmed(Resource.ENTRY_GATEWAYS).skipped == 0
+            assert all(query.skimmed(Resource.ENTRY_GATEWAYS).nodes)
+            assert query.skimmed(Resource.ENTRY_GATEWAYS).nodes.skipped == 0
         else:
-            assert query.described.skipped == 0
+            assert all(query.described) and query.described.skipped == 0
     topology = net.directory.topology()
     assert [len(layer) for layer in topology.layers] == [2, 2, 2] and topology.rotation == 1
     assert {gateway.url + "/" for gateway in net.gateways} == {
@@ -201,3 +205,26 @@ async def test_the_same_seed_gives_the_same_identities(net: Network, crypto: Cry
 async def test_secure_websockets_are_announced_with_a_name(net: Network) -> None:
     endpoints = net.directory.topology().gateway_endpoints(force_tls=True)
     assert [endpoint.url for endpoint in endpoints] == [f"wss://localhost:{g.wss_port}/" for g in net.gateways]
+
+
+async def test_announced_nodes_are_listed_and_never_used() -> None:
+    async with Network(NetworkConfig(seed=5, exits=1, announce=MAIN_NETWORK)) as network:
+        listed = {}
+        for name in ("entry-gateways", "mixnodes", "all", "described"):
+            document = json.loads(network.directory.encoded({**SKIMMED, "described": "v2/nym-nodes/described"}[name]))
+            page = document.get("nodes", document)
+            assert page["pagination"]["total"] == page["pagination"]["size"] == len(page["data"])
+            listed[name] = len(page["data"])
+        # 9 real nodes: 3 x 2 mixes, 2 gateways, 1 exit.
+        assert listed == {"entry-gateways": 3 + 401, "mixnodes": 6 + 234, "all": 700, "described": 700}
+        query = DirectoryQuery.for_topology()
+        while not query.done:
+            for path in query.requests():
+                query.answer(path, network.directory.encoded(path.partition("?")[0]))
+        topology, real = Topology.from_query(query), network.directory.topology()
+        assert len(query.skimmed(Resource.ENTRY_GATEWAYS).nodes) == 404
+        assert [list(layer) for layer in topology.layers] == [list(layer) for layer in real.layers]
+        urls = [{one.url for one in found.gateway_endpoints(force_tls=False)} for found in (topology, real)]
+        assert urls[0] == urls[1] and len(urls[0]) == 3
+    async with Network(NetworkConfig(seed=5, exits=1, announce=4)) as network:
+        assert len(json.loads(network.directory.encoded("v2/nym-nodes/described"))["data"]) == 9

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from smolmix_web.errors import DirectoryError
 from smolmix_web.mixnet.addresses import Recipient
 from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.directory import (
+    DescribedNode,
     EntryDetails,
     Resource,
     SupportedRoles,
@@ -23,13 +26,9 @@ from smolmix_web.mixnet.directory import (
     parse_rewarded_set,
 )
 from smolmix_web.mixnet.directory_query import MAX_PAGES, DirectoryQuery
-from smolmix_web.mixnet.exits import (
-    NodeVersion,
-    draw_exits,
-    exit_candidates,
-    pinned_exit,
-    protocols_of,
-)
+from smolmix_web.mixnet.exits import NodeVersion, draw_exits, pinned_exit, protocols_of
+from smolmix_web.mixnet.node_list import NodeList
+from smolmix_web.mixnet.topology import Topology
 from smolmix_web.rand import SeededRandom
 
 IDENTITIES = {
@@ -159,7 +158,7 @@ def test_optional_fields_and_aliases() -> None:
     for alias, name in (("entry", "EntryGateway"), ("exit", "ExitGateway"), ("Standby", "Standby")):
         node = skimmed_node()
         del node["role"]
-        (parsed,) = parse_page(Resource.ALL_NODES, dump(page({**node, "epoch_role": alias}))).nodes
+        (parsed,) = parse_page(Resource.ENTRY_GATEWAYS, dump(page({**node, "epoch_role": alias}))).nodes
         assert parsed.role == name
 
 
@@ -168,7 +167,7 @@ def test_optional_fields_and_aliases() -> None:
     [("0", 0), ("1", 100), ("1.000", 100), ("0.5", 50), ("0.499999", 49), ("0.97", 97), ("0.010000000000000001", 1)],
 )
 def test_performance_is_truncated_to_percent(text: str, percent: int) -> None:
-    (parsed,) = parse_page(Resource.ALL_NODES, dump(page(skimmed_node(performance=text)))).nodes
+    (parsed,) = parse_page(Resource.ENTRY_GATEWAYS, dump(page(skimmed_node(performance=text)))).nodes
     assert parsed.performance == percent
 
 
@@ -200,8 +199,8 @@ def test_a_bad_node_is_left_out_and_named(change: dict[str, Any], where: str) ->
     body = dump(page(skimmed_node(11), {**skimmed_node(), **change}))
     parsed = parse_page(Resource.ENTRY_GATEWAYS, body)
     assert [node.node_id for node in parsed.nodes] == [11]
-    assert parsed.count == 2
-    (error,) = parsed.skipped
+    assert parsed.count == 2 and parsed.nodes.skipped == 1
+    (error,) = parsed.nodes.complaints
     assert error.code == "bad_response"
     assert "entry-gateways at nodes.data[1]" in error.message
     with pytest.raises(DirectoryError, match=where):
@@ -211,7 +210,7 @@ def test_a_bad_node_is_left_out_and_named(change: dict[str, Any], where: str) ->
 def test_a_list_without_any_good_node_is_refused() -> None:
     with pytest.raises(DirectoryError, match="no usable node among 2"):
         parse_page(Resource.ENTRY_GATEWAYS, dump(page(skimmed_node(mix_port=0), skimmed_node(11, mix_port=0))))
-    assert parse_page(Resource.ENTRY_GATEWAYS, dump(page())).nodes == ()
+    assert list(parse_page(Resource.ENTRY_GATEWAYS, dump(page())).nodes) == []
 
 
 @pytest.mark.parametrize(
@@ -300,13 +299,15 @@ def test_key_rotation_clock() -> None:
 
 def test_described_list() -> None:
     no_exit = put(described_node(ip_packet_router=None), "description.build_information.build_version", "x")
+    no_exit["description"]["host_information"]["keys"]["ed25519"] = IDENTITIES[11]
     parsed = parse_page(Resource.DESCRIBED, dump(described_page(described_node(), no_exit)))
     first, second = parsed.nodes
     assert first.ip_packet_router == Recipient.parse(EXIT)
     assert (first.build_version, second.ip_packet_router) == ("1.38.0", None)
     bad = described_node(ip_packet_router={"address": EXIT.replace("@", "#")})
     parsed = parse_page(Resource.DESCRIBED, dump(described_page(described_node(), bad)))
-    assert "data[1].description.ip_packet_router.address" in parsed.skipped[0].message
+    assert len(parsed.nodes) == 1  # listed twice, and bad the second time
+    assert "data[1].description.ip_packet_router.address" in parsed.nodes.complaints[0].message
 
 
 json_values = st.recursive(
@@ -327,7 +328,7 @@ def test_arbitrary_json_is_parsed_or_refused(value: Any, path: str) -> None:
     for body in (dump(value), dump(put(page(skimmed_node()), path, value))):
         for resource in (Resource.ENTRY_GATEWAYS, Resource.DESCRIBED):
             try:
-                parse_page(resource, body)
+                list(parse_page(resource, body).nodes)
             except DirectoryError as error:
                 assert error.phase == "directory"
 
@@ -368,7 +369,7 @@ def test_pages_are_followed_until_the_total_is_there() -> None:
     assert query.done
     found = query.skimmed(Resource.ENTRY_GATEWAYS)
     assert [node.node_id for node in found.nodes] == [1, 2]
-    assert found.skipped == 1 and "nodes.data[1].mix_port" in found.complaints[0].message
+    assert found.nodes.skipped == 1 and "nodes.data[1].mix_port" in found.nodes.complaints[0].message
 
 
 def test_a_server_that_promises_too_much_does_not_keep_us(crypto: Crypto) -> None:
@@ -411,13 +412,25 @@ def test_a_refused_answer_leaves_the_query_as_it_was() -> None:
 # -- exits --------------------------------------------------------------------------------------------------
 
 
-def exits(version: str = "1.38.0", reachable: bool = True, **change: Any) -> list[Any]:
+def topology_of(*gateways: dict[str, Any]) -> Topology:
+    query = DirectoryQuery.for_topology()
+    answers = {"v1/epoch/key-rotation-info": ROTATION, "v1/nym-nodes/rewarded-set": REWARDED}
+    lists = {f"{ENTRY}?page=0": page(*gateways), f"{ACTIVE}?page=0": MIXES}
+    for path, document in {**answers, **lists}.items():
+        query.answer(path, dump(document))
+    return Topology.from_query(query)
+
+
+def exits(version: str = "1.38.0", gateway: str = EXIT, **change: Any) -> list[Any]:
+    """What is drawn where one node is described and listed so."""
     described = put(described_node(), "description.build_information.build_version", version)
-    return exit_candidates(
-        parse_page(Resource.DESCRIBED, dump(described_page(described))).nodes,  # type: ignore[arg-type]
-        parse_page(Resource.ALL_NODES, dump(page(skimmed_node(10, **change)))).nodes,  # type: ignore[arg-type]
-        lambda identity: reachable and base58_encode(identity) == IDENTITIES[10],
-    )
+    described["description"]["ip_packet_router"] = {"address": gateway}
+    try:
+        listed: NodeList[DescribedNode] = parse_page(Resource.DESCRIBED, dump(described_page(described))).nodes
+        return draw_exits(SeededRandom("exits"), listed, topology_of(skimmed_node(10, **change), skimmed_node(11)), 3)
+    except DirectoryError as error:
+        assert error.code in ("no_exit", "bad_response")
+        return []
 
 
 def test_exit_candidates() -> None:
@@ -425,14 +438,19 @@ def test_exit_candidates() -> None:
     assert candidate == (Recipient.parse(EXIT), "1.38.0", (10, 9), 99)
     assert exits("1.36.9")[0].protocols == (9,)
     assert exits("1.37.0-rc1")[0].protocols == (9,)
+    (elsewhere,) = exits(gateway=EXIT.replace(IDENTITIES[10], IDENTITIES[11]))
+    assert base58_encode(elsewhere.recipient.gateway) == IDENTITIES[11]
+    unknown = base58_encode(Recipient.parse(EXIT).identity)
     for unusable in (
         exits("1.29.9"),
         exits("1.30.0-rc1"),
         exits("1.38"),
-        exits(performance="0.009"),
+        exits(performance="0.49"),
+        exits(mix_port=0),
         exits(supported_roles={"mixnode": False, "entry": True, "exit_nr": True, "exit_ipr": False}),
         exits(supported_roles=None),
-        exits(reachable=False),
+        exits(gateway=EXIT.replace(IDENTITIES[10], unknown)),
+        exits(gateway=EXIT.replace("@", "#")),
     ):
         assert unusable == []
 
@@ -445,23 +463,49 @@ def test_versions() -> None:
     assert protocols_of(None) == (9,) and protocols_of("2.0.0") == (10, 9)
 
 
-def test_exit_draw_follows_the_weights() -> None:
-    (one,) = exits()
-    heavy = one._replace(weight=90, recipient=Recipient(bytes(32), bytes(32), bytes(32)))
-    light = one._replace(weight=10)
-    rng = SeededRandom("exits")
-    first = [draw_exits(rng, [light, heavy], 2)[0] for _ in range(1000)]
-    assert 860 < first.count(heavy) < 940
-    assert {one.recipient for one in draw_exits(rng, [light, heavy], 5)} == {light.recipient, heavy.recipient}
-    assert draw_exits(rng, [light, heavy], 5, exclude={heavy.recipient}) == [light]
-    for nothing in ([], [one._replace(weight=0)]):
+def test_exit_draw_follows_the_weights(crypto: Crypto) -> None:
+    """All orders of two of three exits, with the chances that drawing with weights one after the other gives."""
+    weights = {1: 90, 2: 60, 3: 50}
+    names = {number: base58_encode(crypto.ed25519_public(bytes((number,)) * 32)) for number in range(1, 7)}
+
+    def gateway(number: int) -> dict[str, Any]:
+        share = f"0.{weights.get(number, 99)}"
+        changed = skimmed_node(10, ed25519_identity_pubkey=names[number], performance=share)
+        return {**changed, "node_id": 100 + number}
+
+    def described(number: int, **change: Any) -> dict[str, Any]:
+        address = EXIT.replace(IDENTITIES[10], names[number])
+        node = described_node(**{"ip_packet_router": {"address": address}, **change})
+        return put(node, "description.host_information.keys.ed25519", names[number])
+
+    topology = topology_of(*map(gateway, (1, 2, 3, 4, 5)))
+    bad = described(5, ip_packet_router={"address": "?"})
+    nodes = [*map(described, weights), described(4, ip_packet_router=None), bad, described(6)]
+    body, rng, rounds = dump(described_page(*nodes)), SeededRandom("weights"), 6000
+    kept: NodeList[DescribedNode] = parse_page(Resource.DESCRIBED, body).nodes
+    seen: Counter[tuple[str, ...]] = Counter()
+    for number in range(rounds):
+        listed = kept if number % 2 else parse_page(Resource.DESCRIBED, body).nodes
+        drawn = draw_exits(rng, listed, topology, 2)
+        seen[tuple(base58_encode(one.recipient.gateway) for one in drawn)] += 1
+    total = sum(weights.values())
+    for first, second in itertools.permutations(weights, 2):
+        chance = weights[first] / total * weights[second] / (total - weights[first])
+        spread = 5 * (rounds * chance) ** 0.5
+        assert abs(seen[names[first], names[second]] - rounds * chance) < spread
+    assert sum(seen.values()) == rounds and kept.skipped == 1
+    everyone = draw_exits(rng, kept, topology, 5)
+    assert {one.weight for one in everyone} == set(weights.values())
+    for nothing in ([], [described(4), described(6)]):
+        page_ = parse_page(Resource.DESCRIBED, dump(described_page(*nothing)))
         with pytest.raises(DirectoryError) as caught:
-            draw_exits(rng, nothing)
+            draw_exits(rng, page_.nodes, topology_of(skimmed_node(11, supported_roles=None)))
         assert caught.value.code == "no_exit"
 
 
 def test_pinned_exit_looks_up_its_version() -> None:
     described = parse_page(Resource.DESCRIBED, dump(described_page(described_node()))).nodes
     recipient = Recipient.parse(EXIT)
-    assert pinned_exit(recipient, described).protocols == (10, 9)  # type: ignore[arg-type]
+    assert pinned_exit(recipient, described).protocols == (10, 9)
+    assert pinned_exit(recipient._replace(gateway=bytes(32)), described).protocols == (9,)
     assert pinned_exit(recipient).protocols == (9,)

@@ -11,8 +11,10 @@ import pytest
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import DirectoryError
 from smolmix_web.mixnet.addresses import unpack_node_address
+from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.directory import EntryDetails, ListMetadata, RewardedSet, SkimmedNode, SupportedRoles
 from smolmix_web.mixnet.directory_query import SkimmedList
+from smolmix_web.mixnet.node_list import Columns, Listed, NodeList
 from smolmix_web.mixnet.topology import Topology
 from smolmix_web.rand import SeededRandom
 
@@ -36,6 +38,14 @@ def node(node_id: int, *addresses: str, performance: int = 90, entry: EntryDetai
         entry,
         performance,
     )
+
+
+def listing(nodes: list[SkimmedNode], metadata: ListMetadata = METADATA) -> SkimmedList:
+    """A list of nodes that are read already."""
+    made: NodeList[SkimmedNode] = NodeList()
+    for one in nodes:
+        made.add(Listed(Columns(one.node_id, base58_encode(one.identity), one.performance, False), one))
+    return SkimmedList(metadata, made)
 
 
 def rewarded(**change: Any) -> RewardedSet:
@@ -62,8 +72,8 @@ def build(
     gateways = [node(10, entry=ENTRY), node(11, entry=ENTRY)] if gateways is None else gateways
     return Topology.from_lists(
         rewarded_set or rewarded(),
-        SkimmedList(METADATA, tuple(mixes)),
-        SkimmedList(metadata, tuple(gateways)),
+        listing(mixes),
+        listing(gateways, metadata),
         **options,
     )
 

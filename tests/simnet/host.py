@@ -108,7 +108,7 @@ class SimHost:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.network.queue.at(self.network.queue.now, self.dispatch, callback)
 
-    async def http_get(self, url: str, *, timeout: float, max_bytes: int) -> HttpAnswer:
+    async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         self.gets.append(url)
         return await http_get(self.network, url, timeout=timeout, max_bytes=max_bytes)
 
