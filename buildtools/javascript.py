@@ -8,7 +8,9 @@ from pathlib import Path
 from .common import DIST, NODE_MODULES, ROOT, TaskError, run
 
 # Entry in the source tree -> file in dist/. The page API finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = {"worker/index.js": "index.js", "worker/worker.js": "worker.js"}
+ENTRIES = {"worker/index.js": "index.js", "worker/globals.js": "globals.js", "worker/worker.js": "worker.js"}
+# The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
+SHARED = "--external:*/index.js"
 
 
 def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
@@ -36,7 +38,7 @@ def bundle_all(folder: Path = DIST) -> None:
         source = ROOT / entry
         if not source.exists():
             raise TaskError(f"{entry} does not exist")
-        bundle(source, folder / name)
+        bundle(source, folder / name, [] if name == "worker.js" else [SHARED])
 
 
 # What the page's API looks like to TypeScript: made from the JSDoc comments, without what is marked @internal.
@@ -48,6 +50,8 @@ DIALECT = (
 
 
 def declare_types(folder: Path = DIST) -> None:
-    """`index.d.ts` for TypeScript, and what it refers to in `types/`."""
-    run([NODE_MODULES / ".bin" / "tsc", *DIALECT, *TYPES, "--outDir", folder / "types", ROOT / "worker" / "index.js"])
-    (folder / "index.d.ts").write_text('export * from "./types/index.js";\n', encoding="utf-8")
+    """A `.d.ts` for TypeScript beside each entry of the page, and what it refers to in `types/`."""
+    page = [name for name in ENTRIES.values() if name != "worker.js"]
+    run([NODE_MODULES / ".bin" / "tsc", *DIALECT, *TYPES, "--outDir", folder / "types", *(ROOT / "worker" / name for name in page)])
+    for name in page:
+        (folder / name).with_suffix(".d.ts").write_text(f'export * from "./types/{name}";\n', encoding="utf-8")

@@ -10,6 +10,7 @@
 
 import { isArrayBuffer, isBlob, isSharedBuffer } from "./brands.js";
 import { MixError, mixError } from "./errors.js";
+import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { checkProtocols, closeArguments, optionsOf, scalarText, textsOf, urlOf } from "./websocket-arguments.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
@@ -89,7 +90,6 @@ export class MixWebSocket extends EventTarget {
   #extensions = "";
   #bufferedAmount = 0;
   #wasOpen = false;
-  /** @type {Map<string, {handler: unknown, listener: (event: Event) => void}>} */ #handlers = new Map();
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
   /** What `send` and `close` asked for and the worker has not got. @type {Outgoing[]} */ #queue = [];
@@ -148,43 +148,17 @@ export class MixWebSocket extends EventTarget {
   }
 
   /** @returns {((this: MixWebSocket, event: Event) => unknown) | null} */
-  get onopen() { return this.#handler("open"); }
-  set onopen(handler) { this.#handle("open", handler); }
+  get onopen() { return handlerOf(this, "open"); }
+  set onopen(handler) { handle(this, "open", handler); }
   /** @returns {((this: MixWebSocket, event: MessageEvent) => unknown) | null} */
-  get onmessage() { return this.#handler("message"); }
-  set onmessage(handler) { this.#handle("message", handler); }
+  get onmessage() { return handlerOf(this, "message"); }
+  set onmessage(handler) { handle(this, "message", handler); }
   /** @returns {((this: MixWebSocket, event: CloseEvent) => unknown) | null} */
-  get onclose() { return this.#handler("close"); }
-  set onclose(handler) { this.#handle("close", handler); }
+  get onclose() { return handlerOf(this, "close"); }
+  set onclose(handler) { handle(this, "close", handler); }
   /** @returns {((this: MixWebSocket, event: MixErrorEvent) => unknown) | null} */
-  get onerror() { return this.#handler("error"); }
-  set onerror(handler) { this.#handle("error", handler); }
-
-  /** @param {string} type @returns {any} */
-  #handler(type) {
-    return this.#handlers.get(type)?.handler ?? null;
-  }
-
-  /**
-   * An event handler attribute (HTML 8.1.8.1): one listener, which takes its place when a handler is set and leaves it
-   * when it is set to null. An object that is no function may be set, and does nothing.
-   * @param {string} type
-   * @param {unknown} handler
-   */
-  #handle(type, handler) {
-    const present = this.#handlers.get(type);
-    if ((typeof handler !== "object" || handler === null) && typeof handler !== "function") {
-      if (present) this.removeEventListener(type, present.listener);
-      this.#handlers.delete(type);
-    } else if (present) {
-      present.handler = handler;
-    } else {
-      /** @type {{handler: unknown, listener: (event: Event) => void}} */
-      const entry = { handler, listener: (event) => { if (typeof entry.handler === "function") entry.handler.call(this, event); } };
-      this.#handlers.set(type, entry);
-      this.addEventListener(type, entry.listener);
-    }
-  }
+  get onerror() { return handlerOf(this, "error"); }
+  set onerror(handler) { handle(this, "error", handler); }
 
   /**
    * @template {keyof MixWebSocketEvents} K
@@ -430,15 +404,7 @@ function payloadOf(data) {
   return [text, bytes];
 }
 
-for (const [name, value] of Object.entries(STATES)) {
-  for (const target of [MixWebSocket, MixWebSocket.prototype]) {
-    Object.defineProperty(target, name, { value, enumerable: true, writable: false, configurable: false });
-  }
-}
-// As the attributes and operations of an interface are.
-for (const name of [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount", "extensions", "protocol",
-  "binaryType", "send", "close"]) Object.defineProperty(MixWebSocket.prototype, name, { enumerable: true });
-Object.defineProperty(MixWebSocket, "name", { value: "MixWebSocket", configurable: true }); // a bundler may give another
-Object.defineProperty(MixWebSocket.prototype, Symbol.toStringTag, { value: "MixWebSocket", configurable: true });
+asInterface(MixWebSocket, "MixWebSocket", STATES, [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount",
+  "extensions", "protocol", "binaryType", "send", "close"]);
 // They are written down for their types: what listens is `EventTarget`'s.
 for (const name of ["addEventListener", "removeEventListener"]) Reflect.deleteProperty(MixWebSocket.prototype, name);
