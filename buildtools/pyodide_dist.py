@@ -14,6 +14,7 @@ from .closure import LEFT_OUT, Imports, check, module_name, needed_stdlib, read_
 from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
 from .stamps import Stamp, fingerprint
+from .trim import trimmed_interpreter
 from .wheels import Files, own_files, read_folder, read_zip, write_folder, write_wheel, write_zip
 
 CORE = NODE_MODULES / "pyodide"
@@ -147,8 +148,10 @@ def write_distribution(folder: Path) -> None:
     modules, complaints = needed_stdlib(stdlib.imports, imports, stdlib.builtin)
     check(complaints)
     folder.mkdir(parents=True, exist_ok=True)
+    native = [data for package in packages for name, data in package.files.items() if name.endswith(".wasm")]
+    trimmed = trimmed_interpreter(CORE, native)
     for name in CORE_FILES:
-        shutil.copyfile(CORE / name, folder / name)
+        shutil.copyfile(trimmed.get(name, CORE / name), folder / name)
     write_zip(folder / "python_stdlib.zip", stdlib.files)
     write_pack(folder / "python.zst", stdlib.part(modules), packages)
     entries = {}
