@@ -138,7 +138,7 @@ class SimSocket:
     @property
     def buffered(self) -> int:
         held = sum(len(frame) for direction, frame in self._held if direction == "up")
-        return held + self._up.backlog() if self.state == "open" else 0
+        return held + self._up.visible() if self.state == "open" else 0
 
     # -- the gateway's side
 

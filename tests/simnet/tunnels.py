@@ -29,8 +29,9 @@ T = TypeVar("T")
 def tunnel_to(network: SimNetwork, host: SimHost | None = None, *, on_change: Any = None, **options: Any) -> Tunnel:
     """A tunnel that has not started, with the network's crypto; `options` in camelCase."""
     given = {"directoryUrls": network.directory_urls, **options}
-    with patch("smolmix_web.tunnel.load_crypto", lambda choice="auto": network.crypto):
-        return Tunnel(TunnelOptions.from_mapping(given), host or SimHost(network), on_change=on_change)
+    host = host or SimHost(network)
+    with patch("smolmix_web.tunnel.load_crypto", lambda choice="auto": host.crypto):
+        return Tunnel(TunnelOptions.from_mapping(given), host, on_change=on_change)
 
 
 @asynccontextmanager
