@@ -103,6 +103,7 @@ def make_engine(
         ),
         stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,
+        traffic_rate=None if options.traffic_rate == "auto" else options.traffic_rate,
     )
 
 

@@ -136,7 +136,9 @@ class Driver:
         host, engine = self._host, self._engine
         self._send_due()
         while self._received:
-            engine.receive(self._received.popleft(), host.now(), host.unix_time())
+            begun = host.now()
+            engine.receive(self._received.popleft(), begun, host.unix_time())
+            self._worked(begun)
             self._send_due()
         now = host.now()
         congested = engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
@@ -145,7 +147,9 @@ class Driver:
         self._on_change()
         if self._running:
             self._send_due()
-            more = engine.prepare(host.now())
+            begun = host.now()
+            more = engine.prepare(begun)
+            self._worked(begun)
             self._send_due()
             deadline = now if more else engine.next_deadline()
             # Nothing tells when the socket's buffer has drained.
@@ -153,7 +157,13 @@ class Driver:
             self._arm(latest if deadline is None else min(deadline, latest))
 
     def _send_due(self) -> None:
-        self._send(self._engine.send_due(self._host.now()))
+        begun = self._host.now()
+        self._send(self._engine.send_due(begun))
+        self._worked(begun)
+
+    def _worked(self, begun: float) -> None:
+        now = self._host.now()
+        self._engine.worked(now - begun, now)
 
     def _send(self, frames: Sequence[bytes | str]) -> None:
         if self._socket is not None:

@@ -160,6 +160,16 @@ class GatewayLink:
         return self._session is not None and self._session.can_forward
 
     @property
+    def answers(self) -> int:
+        """Packets of the present connection that the gateway has answered."""
+        return self._session.answers if self._session is not None else 0
+
+    @property
+    def trip(self) -> float | None:
+        """Shortest seconds to an answer while the present connection was set up; None when there is none."""
+        return self._session.trip if self._session is not None else None
+
+    @property
     def bandwidth(self) -> int:
         """Bytes left by the gateway's word; 0 while there is no connection."""
         return self._session.bandwidth if self._session is not None else 0

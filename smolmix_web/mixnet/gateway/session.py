@@ -128,6 +128,8 @@ class GatewaySession:
         self._next_claim = 0.0
         self._claims_failed = 0
         self._takes_only_credentials = False
+        self._asked_at: float | None = None
+        self.trip: float | None = None  # shortest seconds to an answer during set-up
 
     # -- the owner's side -------------------------------------------------------------------------
 
@@ -145,7 +147,12 @@ class GatewaySession:
         """Packets forwarded whose `send` answer is still out; 0 for a gateway that never answers."""
         if not self.counters.packets_answered:
             return 0
-        return max(0, self.counters.packets_forwarded - self.counters.packets_answered - self.counters.errors)
+        return max(0, self.counters.packets_forwarded - self.answers)
+
+    @property
+    def answers(self) -> int:
+        """Packets that the gateway has answered, well or not; in the order in which they were forwarded."""
+        return self.counters.packets_answered + self.counters.errors
 
     def connecting(self, now: float) -> None:
         """The owner began to open the socket: from here on opening has a deadline."""
@@ -185,6 +192,9 @@ class GatewaySession:
         if not isinstance(frame, str):
             self._binary(bytes(frame))
             return
+        if self._asked_at is not None:
+            trip, self._asked_at = now - self._asked_at, None
+            self.trip = trip if self.trip is None else min(self.trip, trip)
         try:
             message = control.parse_response(frame)
         except GatewayError as error:
@@ -215,6 +225,8 @@ class GatewaySession:
         if self.state is GatewayState.READY:
             self._maintain(now)
         out, self._out = self._out, []
+        if out and self.state is not GatewayState.READY:
+            self._asked_at = now
         return out
 
     def next_deadline(self) -> float | None:
