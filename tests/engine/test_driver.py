@@ -87,6 +87,8 @@ class SlowEngine:
         self._work("prepare", PREPARE)
         return False
 
+    def worked(self, seconds: float, now: float) -> None: ...
+
     def next_deadline(self) -> float | None:
         return min(self.ticks, default=None)
 
