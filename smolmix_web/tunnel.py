@@ -60,6 +60,10 @@ FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
 _TRYING = ("connecting", "reconnecting")
+_SLOWED = {
+    "machine": "this machine is too slow for the usual traffic: fewer packets leave, real and dummy alike",
+    "line": "the line to the gateway is too thin for the usual traffic: fewer packets leave, real and dummy alike",
+}
 
 OnChange = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
@@ -76,7 +80,7 @@ class PingReply:
 class Tunnel:
     """One tunnel with one identity, used once: `start`, use, `close`.
 
-    `on_change(snapshot)` is called at every change of state or step, and for every warning. Keys live in memory and go
+    `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live in memory and go
     with the tunnel, unless the options are `persistent`.
     """
 
@@ -115,6 +119,7 @@ class Tunnel:
         self._settled: asyncio.Future[None] | None = None
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
         self._troubles = (0, 0)
+        self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------
@@ -215,6 +220,7 @@ class Tunnel:
             # What we knew of the network may be too old.
             self._troubles = troubles
             self._directory.trouble()
+        self._follow_traffic(engine)
         state, step = engine.state
         if state not in _TRYING:
             self._release()
@@ -236,6 +242,18 @@ class Tunnel:
                 self._change("connecting", step)
         elif self.state in _ALIVE:
             self._change(state, step)
+
+    def _follow_traffic(self, engine: Engine) -> None:
+        """Another rate is told, and the first one that is lower than usual is warned of."""
+        if engine.traffic == self._traffic:
+            return
+        before, self._traffic = self._traffic, engine.traffic
+        self._host.log(f"traffic rate {engine.ladder.rate}")
+        reason = engine.ladder.reason
+        if reason in _SLOWED and not any(warning.reason == reason for warning in self.warnings):
+            self._warn(TunnelError(_SLOWED[reason], code="traffic_slowed", phase="traffic", reason=reason))
+        elif before is not None and self._on_change is not None:
+            self._on_change(self.snapshot())
 
     def _keep_identity(self, gateway: GatewayLink) -> None:
         """What a gateway took us by is worth keeping, where anything is kept."""
@@ -323,7 +341,7 @@ class Tunnel:
             self._on_change(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
-        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`."""
+        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`, `traffic`."""
         engine = self._engine
         return {
             "state": self.state,
@@ -333,6 +351,7 @@ class Tunnel:
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
             "exit": str(engine.exit.recipient) if engine is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
+            "traffic": engine.traffic if engine is not None else None,
         }
 
     @property

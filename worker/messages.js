@@ -107,6 +107,13 @@
  * @property {string | null} gateway base58 identity
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit
+ * @property {TrafficRate | null} traffic how much leaves; null before there is a network
+ */
+
+/**
+ * @typedef {object} TrafficRate
+ * @property {"1" | "1/2" | "1/4" | "1/8" | "1/16"} rate part of the usual traffic, real and dummy packets together
+ * @property {"machine" | "line" | "option" | null} reason why it is not more; null: it is the usual rate
  */
 
 /**

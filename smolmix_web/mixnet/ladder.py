@@ -24,7 +24,7 @@ LINE_SHARE = 0.75  # of what the line takes: the rest is for its ups and downs
 
 MACHINE_LOOK, LINE_LOOK = 5.0, 20.0  # s before the rung above is tried
 LOOK_MAX = 600.0
-TRIAL = 10.0  # s after a step up, or one look, in which having to go down again counts as in vain
+TRIAL = 10.0  # s after a step up, or one look: to have to go down again so soon means that it was in vain
 DRAIN = 3.0  # s after a step in which what waited on the line before is not held against the new rung
 
 
@@ -39,13 +39,11 @@ class _Steps:
     rose: float = float("-inf")
 
     def down(self, rung: int, now: float) -> None:
-        if now - self.rose < max(TRIAL, self.look):
-            self.look = min(LOOK_MAX, 2 * self.look)
+        in_vain = now - self.rose < max(TRIAL, self.look)
+        self.look = min(LOOK_MAX, 2 * self.look) if in_vain else self.first_look
         self.rung, self.since = min(rung, LOWEST), now
 
     def up(self, now: float) -> None:
-        if now - self.rose > LOOK_MAX:
-            self.look = self.first_look
         self.rung, self.since, self.rose = self.rung - 1, now, now
 
 
