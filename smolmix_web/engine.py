@@ -222,8 +222,7 @@ class Engine:
             capacity=self.line.capacity(rate, now),
         ):
             streams.set_slower(ladder.slower, now)
-            if ladder.reason == "line":
-                self.line.relieve(now)
+            self.line.follow(streams.full_rate / ladder.slower, now)
 
     # -- time -------------------------------------------------------------------------------------
 

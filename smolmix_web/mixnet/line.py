@@ -18,8 +18,9 @@ ENOUGH, ENOUGH_TIME = 3, 0.3  # late answers in a row, and seconds from the firs
 RECENT = 2.0  # s of late answers that tell what the line takes
 FULL = 1.0  # s beyond the shortest trip, and as much by number: nothing more is added;
 FULL_ANYWAY = 3.0  # s, whatever else comes down
-FORGET = 6.0  # s; an answer that has not come by then does not come
-FOREIGN = 0.3  # share of what comes down, beyond which it may be what makes answers late
+FORGET = 6.0  # s without any answer, after which those that are missing do not come
+KEEPS_UP = 0.95  # of our rate: a line that takes as much is not too thin, its answers are only late
+FOREIGN = 0.25  # share of what comes down, beyond which it may be what makes answers late
 MEMORY = 1.0  # s of what came down that are remembered
 USUAL_TRIP = 0.1  # s; of a gateway of which nothing is known
 ALLOWED = 12  # packets at least that leave before the first answer,
@@ -42,6 +43,7 @@ class LineGauge:
         self._out: deque[float] = deque()  # when they left
         self.base: float | None = None  # the shortest trip
         self.trip = 0.0  # the newest
+        self._answered_at = float("-inf")
         self.takes: float | None = None  # packets per second, once the line was found to be too thin
         self._late: deque[float] = deque()  # when late answers came, in a row
         self._own = self._foreign = 0.0  # bytes that came down lately
@@ -77,8 +79,9 @@ class LineGauge:
         for _ in range(min(count, len(self._out))):
             self.trip = trip = now - self._out.popleft()
             self.base = trip if self.base is None else min(self.base, trip)
-            self._allowed += 1
+            self._answered_at = now
             if trip - self.base <= LATE + LATE_TRIPS * self.base:
+                self._allowed += 1
                 self._late.clear()
             else:
                 self._late.append(now)
@@ -101,9 +104,12 @@ class LineGauge:
         elif self._stuffed_since is None:
             self._stuffed_since = now
 
-    def relieve(self, now: float) -> None:
-        """The rate was lowered: what waits leaves the line first, and what is late from then on is counted anew."""
+    def follow(self, rate: float, now: float) -> None:
+        """We send at this rate from now on, and what is late is counted anew. Where it was lowered for the sake of the
+        line, what waits leaves first; where it is more than the line took, that is forgotten."""
         self._late.clear()
+        if self.takes is not None and rate > self.takes:
+            self.takes = None
         self._draining = now + len(self._out) / self.takes if self.takes else 0.0
         if self._stuffed_since is not None:
             self._stuffed_since = now
@@ -112,9 +118,9 @@ class LineGauge:
 
     def full(self, rate: float, now: float) -> bool:
         """Nothing more should leave, until answers come. `rate`: at which we send; 0 without a rate of our own."""
-        while self._out and now >= self._out[0] + FORGET:
-            self._out.popleft()
-            self.forgotten += 1
+        if self._out and now >= self._forget_at:
+            self.forgotten += len(self._out)
+            self._out.clear()
         if not self._out:
             return False
         waiting, base = len(self._out), self.base
@@ -124,7 +130,11 @@ class LineGauge:
             if self.takes is not None and waiting > 1 + self.takes * base:
                 return True
             self._draining = 0.0
-        return waiting > self._allowed or (now - self._out[0] - base > FULL and self._much(rate, now))
+        return waiting > self._allowed or self._much(rate, now)
+
+    @property
+    def _forget_at(self) -> float:
+        return max(self._out[0], self._answered_at) + FORGET
 
     def next_deadline(self) -> float | None:
         """When a full line is looked at again although nothing is answered."""
@@ -132,7 +142,7 @@ class LineGauge:
             return None
         if self.base is None:
             return self._out[0] + SILENT
-        return min(self._out[0] + FORGET, self._draining or float("inf"))
+        return min(self._forget_at, self._draining or float("inf"))
 
     def capacity(self, rate: float, now: float) -> float | None:
         """What the line takes, while it has been late for some time; None while it keeps up."""
@@ -144,18 +154,24 @@ class LineGauge:
         if len(late) < ENOUGH or late[-1] - late[0] < ENOUGH_TIME:
             return None
         takes = (len(late) - 1) / (late[-1] - late[0])
-        if self._foreign > FOREIGN * (self._own + self._foreign):
-            # No more than one rung: what comes down may be the half of it.
-            return max(takes, STUFFED_SHARE * rate) if self._much(rate, now) else None
+        if self._much_foreign or takes > KEEPS_UP * rate:
+            # No more than one rung: what comes down may be the half of it, or the way became longer.
+            return STUFFED_SHARE * rate if self._much(rate, now) else None
         self.takes = takes
         return takes
+
+    @property
+    def _much_foreign(self) -> bool:
+        return self._foreign > FOREIGN * (self._own + self._foreign)
 
     def _much(self, rate: float, now: float) -> bool:
         """Is it a second's worth by number, and not just in front of the answers?"""
         if not self._out or self.base is None:
             return False
-        if now - self._out[0] - self.base > FULL_ANYWAY:
+        excess = now - self._out[0] - self.base
+        if excess > FULL_ANYWAY:
             return True
-        if self.takes is not None and rate <= self.takes and self._foreign > FOREIGN * (self._own + self._foreign):
-            return False
-        return len(self._out) > max(rate, self.takes or 0.0) * (FULL + self.base)
+        if self.takes is None:
+            return excess > FULL and len(self._out) > rate * (FULL + self.base)
+        fits = rate <= self.takes
+        return len(self._out) > self.takes * (FULL + self.base) and not (fits and self._much_foreign)
