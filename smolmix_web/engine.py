@@ -20,6 +20,7 @@ from typing import Any
 from .errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
+from .hearing import Hearing
 from .mixnet.base58 import base58_encode
 from .mixnet.client import MixnetClient
 from .mixnet.gateway.link import Command, GatewayLink, LinkState
@@ -65,7 +66,7 @@ class Engine:
         self._stack: Stack | None = None
         self._gateway_up = False
         self._exit_attempt = (0, 0)
-        self._held_back = False
+        self.hearing = Hearing()
         self._due: float | None = None
         self._congested = False
         self._congested_since: float | None = None
@@ -147,6 +148,10 @@ class Engine:
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
 
+    def note_read(self, now: float, read: float) -> None:
+        """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
+        self.hearing.note(now, read, self.gateway.waiting_since)
+
     def note_buffered(self, size: int, now: float) -> bool:
         """Bytes that the socket has taken but not sent. A slow gateway slows the main stream; beyond a bound nothing
         leaves until it drains, and one that does not drain is dead. True while beyond the bound."""
@@ -171,7 +176,7 @@ class Engine:
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
         self.notice_sleep(now, unix_time)
-        frames = self.gateway.poll(now, unix_time)
+        frames = self.gateway.poll(now, unix_time, self.hearing.own)
         self._follow_gateway(now)
         self._take_exit(now)
         if not self._can_send:
@@ -180,7 +185,7 @@ class Engine:
         if not self.exit.started:
             self.exit.start(now, unix_time)
         self._pump_stack(now)
-        messages = self.exit.poll(now, unix_time)
+        messages = self.exit.poll(now, unix_time, self.hearing.lag)
         if self.exit.attempt != self._exit_attempt:
             self._exit_attempt = self.exit.attempt
             self.mixnet.forget_recipient(self.exit.recipient)
@@ -189,17 +194,15 @@ class Engine:
         if self.exit.session is not None and self.exit.session.take_check():
             self.mixnet.check_path(now)
         self._take_exit(now)
-        frames += [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
-        # What was just sent may have made room for the packets held back.
-        self._pump_stack(now)
+        self.mixnet.run_timers(now, self.hearing.lag)
         return frames
 
     def send_due(self, now: float) -> list[bytes]:
-        """The packets whose tick has come, and nothing else that `poll` does: they were made ahead, so this costs
-        next to nothing. Call it before and after everything that takes time."""
-        if not self._can_send or not self.mixnet.tick_due(now):
+        """A packet that is due, and nothing else that `poll` does; call it until it gives none. Those of the streams
+        were made ahead, so they cost next to nothing: call it before and after everything that takes time."""
+        if not self._can_send or not self.mixnet.due(now):
             return []
-        return [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
+        return [self.gateway.forward(packet) for packet in self.mixnet.take(now, 1)]
 
     def prepare(self, now: float) -> bool:
         """Call it after what `poll` gave has been sent: the next packets are made before they are due, one at a time.
@@ -209,13 +212,15 @@ class Engine:
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:
             return
-        room = 0
-        if self._can_send:
-            room = max(0, min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space))
         # Without room nothing leaves, but the stack's timers run.
-        packets = self._stack.poll(now, room)
-        self.exit.send_packets(packets, now)
-        self._held_back = len(packets) == room
+        self.exit.send_packets(self._stack.poll(now, self._room, self.hearing.lag), now)
+
+    @property
+    def _room(self) -> int:
+        """IP packets that may leave the stack."""
+        if not self._can_send:
+            return 0
+        return max(0, min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space))
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
         account = self.mixnet.surb_account(self.exit.recipient)
@@ -244,7 +249,7 @@ class Engine:
             times += [self.exit.next_deadline(), self.mixnet.next_deadline()]
         # While packets are held back, or there is no gateway, only the stack's timers count.
         if self._stack is not None:
-            times.append(self._stack.next_deadline(full=self._held_back or not self._can_send))
+            times.append(self._stack.next_deadline(full=not self._room))
         self._due = min((time for time in times if time is not None), default=None)
         return self._due
 
