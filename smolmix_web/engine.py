@@ -20,6 +20,7 @@ from typing import Any
 from .errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
+from .hearing import Hearing
 from .mixnet.base58 import base58_encode
 from .mixnet.client import MixnetClient
 from .mixnet.gateway.link import Command, GatewayLink, LinkState
@@ -72,7 +73,7 @@ class Engine:
         self._stack: Stack | None = None
         self._gateway_up = False
         self._exit_attempt = (0, 0)
-        self._held_back = False
+        self.hearing = Hearing()
         self._due: float | None = None
         self._congested = False
         self._congested_since: float | None = None
@@ -156,7 +157,7 @@ class Engine:
         self.gateway.receive(frame, now, unix_time)
         self._worked = None
         if self.gateway.answers > answers:
-            self.line.answered(self.gateway.answers - answers, now)
+            self.line.answered(self.gateway.answers - answers, now - self.hearing.own)
             self._worked = ANSWER, 1
         for body in self.gateway.take_bodies():
             self.mixnet.receive(body, now)
@@ -172,6 +173,10 @@ class Engine:
             self.exit.session.path_proven(self.mixnet.proven, now)
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
+
+    def note_read(self, now: float, read: float) -> None:
+        """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
+        self.hearing.note(now, read, self.gateway.waiting_since)
 
     def note_buffered(self, size: int, now: float) -> bool:
         """Bytes that the socket has taken but not sent: a second gauge of the line. Beyond a bound nothing leaves until
@@ -195,7 +200,7 @@ class Engine:
     # -- the rate -----------------------------------------------------------------------------------
 
     def worked(self, seconds: float, now: float) -> None:
-        """How long the call before took, of `receive`, `send_due` or `prepare`, with the sending of what it gave."""
+        """How long the call before took, of `receive`, `send_due` (with the sending of what it gave) or `prepare`."""
         worked, self._worked = self._worked, None
         if worked is not None:
             kind, units = worked
@@ -205,7 +210,8 @@ class Engine:
         """Does the line take more, and does the rate fit?"""
         ladder, streams = self.ladder, self.mixnet.streams
         rate = streams.full_rate / ladder.slower
-        full = self.line.full(rate, now)
+        heard = now - self.hearing.own  # what we have not read yet is not the line's fault
+        full = self.line.full(rate, heard)
         if self._line_full and not full:
             self.mixnet.go_on(now)
         self.line.holds += full and not self._line_full
@@ -219,10 +225,10 @@ class Engine:
             packet_cost=self._work.packet,
             ticks=streams.ticks,
             late_ticks=streams.late_ticks,
-            capacity=self.line.capacity(rate, now),
+            capacity=self.line.capacity(rate, heard),
         ):
             streams.set_slower(ladder.slower, now)
-            self.line.follow(streams.full_rate / ladder.slower, now)
+            self.line.follow(streams.full_rate / ladder.slower, heard)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -230,7 +236,7 @@ class Engine:
         """Run all timers that are due; the WebSocket messages to send, in order."""
         self.notice_sleep(now, unix_time)
         self._look(now)
-        frames = self.gateway.poll(now, unix_time)
+        frames = self.gateway.poll(now, unix_time, self.hearing.own)
         self._follow_gateway(now)
         self._take_exit(now)
         if not self._can_send:
@@ -239,7 +245,7 @@ class Engine:
         if not self.exit.started:
             self.exit.start(now, unix_time)
         self._pump_stack(now)
-        messages = self.exit.poll(now, unix_time)
+        messages = self.exit.poll(now, unix_time, self.hearing.lag)
         if self.exit.attempt != self._exit_attempt:
             self._exit_attempt = self.exit.attempt
             self.mixnet.forget_recipient(self.exit.recipient)
@@ -248,28 +254,21 @@ class Engine:
         if self.exit.session is not None and self.exit.session.take_check():
             self.mixnet.check_path(now)
         self._take_exit(now)
-        frames += self._forward(now)
-        # What was just sent may have made room for the packets held back.
-        self._pump_stack(now)
+        self.mixnet.run_timers(now, self.hearing.lag)
         return frames
 
     def send_due(self, now: float) -> list[bytes]:
-        """The packets whose tick has come, and nothing else that `poll` does: they were made ahead, so this costs
-        next to nothing. Call it before and after everything that takes time."""
+        """A packet that is due, and nothing else that `poll` does; call it until it gives none. Those of the streams
+        were made ahead, so they cost next to nothing: call it before and after everything that takes time."""
         self._look(now)
-        if not self._can_send or not self.mixnet.tick_due(now):
-            self._worked = None
+        self._worked = None
+        if not self._can_send or not self.mixnet.due(now):
             return []
         self.mixnet.take_made()
-        frames = self._forward(now)
-        self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
-        return frames
-
-    def _forward(self, now: float) -> list[bytes]:
-        frames = []
-        for packet in self.mixnet.poll(now, self.line.room):
-            frames.append(self.gateway.forward(packet))
+        frames = [self.gateway.forward(packet) for packet in self.mixnet.take(now, 1)]
+        for _ in frames:
             self.line.sent(now)
+        self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
         return frames
 
     def prepare(self, now: float) -> bool:
@@ -283,14 +282,16 @@ class Engine:
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:
             return
-        room = 0
-        if self._can_send:
-            target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
-            room = max(0, min(target - self.mixnet.queue_length, self.exit.send_space))
         # Without room nothing leaves, but the stack's timers run.
-        packets = self._stack.poll(now, room)
-        self.exit.send_packets(packets, now)
-        self._held_back = len(packets) == room
+        self.exit.send_packets(self._stack.poll(now, self._room, self.hearing.lag), now)
+
+    @property
+    def _room(self) -> int:
+        """IP packets that may leave the stack."""
+        if not self._can_send:
+            return 0
+        target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
+        return max(0, min(target - self.mixnet.queue_length, self.exit.send_space))
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
         account = self.mixnet.surb_account(self.exit.recipient)
@@ -317,11 +318,11 @@ class Engine:
         times = [self.gateway.next_deadline()]
         if self._can_send:
             times += [self.exit.next_deadline(), self.mixnet.next_deadline()]
-        elif self._line_full:
-            times.append(self.line.next_deadline())
+        elif self._line_full and (deadline := self.line.next_deadline()) is not None:
+            times.append(deadline + self.hearing.own)
         # While packets are held back, or there is no gateway, only the stack's timers count.
         if self._stack is not None:
-            times.append(self._stack.next_deadline(full=self._held_back or not self._can_send))
+            times.append(self._stack.next_deadline(full=not self._room))
         self._due = min((time for time in times if time is not None), default=None)
         return self._due
 

@@ -80,8 +80,8 @@ class PingReply:
 class Tunnel:
     """One tunnel with one identity, used once: `start`, use, `close`.
 
-    `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live in memory and go
-    with the tunnel, unless the options are `persistent`.
+    `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live
+    in memory and go with the tunnel, unless the options are `persistent`.
     """
 
     def __init__(

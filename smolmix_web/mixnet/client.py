@@ -92,6 +92,7 @@ class MixnetClient:
         self._paused_since: float | None = None
         self._awake_since = now
         self._now = now
+        self._lag = 0.0
         public = crypto.x25519_base(keys.encryption_secret)
         address = Recipient(keys.identity(crypto).public, public, gateway_identity)
         self._factory = PacketFactory(crypto, rng, keys, address, config)
@@ -369,14 +370,28 @@ class MixnetClient:
 
     def poll(self, now: float, limit: int = 32) -> list[MixPacket]:
         """What is due now, at most `limit` packets, in the order to send them; also runs all timers."""
+        self.run_timers(now)
+        return self.take(now, limit)
+
+    def run_timers(self, now: float, lag: float = 0.0) -> None:
+        """`lag`: what came in the last so many seconds may not have been given to `receive` yet."""
         if self._paused_since is not None:
-            return []
+            return
+        self._lag = lag
         self._notice_sleep(now)
         self._now = now
-        self._run_timers(now)
+        starved = self._outbox.expire(now - lag, usable=self._usable)
+        self._replies.starved(self.address, starved, now)
+        self._replies.inspect(self.address, now)
+        self._reply_keys.expire(now)
+        self._giver.run_timers(now)
+
+    def take(self, now: float, limit: int) -> list[MixPacket]:
+        """What is due now, at most `limit` packets."""
         topology = self._topology
-        if topology is None or not self._usable:
+        if topology is None or not self._usable or self._paused_since is not None:
             return []
+        self._now = now
         out: list[MixPacket] = []
         while len(out) < limit:
             prepared = self._next_due(topology, now)
@@ -386,9 +401,13 @@ class MixnetClient:
             out.append(prepared.mix_packet())
         return out
 
-    def tick_due(self, now: float) -> bool:
-        """Has the time of a packet come by one of the two streams?"""
-        return self._paused_since is None and self._usable and self.streams.due(now)
+    def due(self, now: float) -> bool:
+        """Would `take` give something?"""
+        if self._paused_since is not None or not self._usable:
+            return False
+        if self.streams.due(now):
+            return True
+        return self.streams.main is None and (self._check_wanted or bool(self._ready) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
         streams, late_before = self.streams, self.streams.late_ticks
@@ -487,12 +506,13 @@ class MixnetClient:
         if self._paused_since is not None:
             return None
         times = self._deadlines()
-        if self._usable and not self.config.main_stream and (self._check_wanted or self._outbox.has_packets):
+        if not self.config.main_stream and self.due(self._now):
             times.append(self._now)
         return min(times, default=None)
 
     def _deadlines(self) -> list[float]:
-        times = [self._outbox.acks.next_deadline(), self._replies.next_deadline(), self._giver.next_deadline()]
+        ack = self._outbox.acks.next_deadline()
+        times = [None if ack is None else ack + self._lag, self._replies.next_deadline(), self._giver.next_deadline()]
         if self._usable and self.streams.full_rate:
             times.append(self.streams.deadline)
         return [time for time in times if time is not None]
@@ -506,13 +526,6 @@ class MixnetClient:
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
             self.streams.restart(now)
-
-    def _run_timers(self, now: float) -> None:
-        starved = self._outbox.expire(now, usable=self._usable)
-        self._replies.starved(self.address, starved, now)
-        self._replies.inspect(self.address, now)
-        self._reply_keys.expire(now)
-        self._giver.run_timers(now)
 
     # -- bodies in --------------------------------------------------------------------------------------------
 

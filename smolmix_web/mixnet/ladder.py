@@ -122,9 +122,7 @@ class Ladder:
         steps = self._line
         if capacity is not None and now - steps.since >= (DRAIN if steps.rung else 0.0):
             rung = self.rung if self._fixed is None else steps.rung
-            fits = (
-                one for one in range(rung + 1, LOWEST) if self._full_rate / SLOWER[one] <= LINE_SHARE * capacity
-            )
+            fits = (one for one in range(rung + 1, LOWEST) if self._full_rate / SLOWER[one] <= LINE_SHARE * capacity)
             steps.down(next(fits, LOWEST), now)
         elif steps.rung and now - steps.since >= steps.look:
             steps.up(now)

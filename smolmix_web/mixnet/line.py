@@ -59,11 +59,6 @@ class LineGauge:
         """Packets that left and have not been answered."""
         return len(self._out)
 
-    @property
-    def room(self) -> int:
-        """Packets that may leave at once."""
-        return max(1, math.ceil(self._allowed) - len(self._out))
-
     def statistics(self) -> dict[str, int | None]:
         """Packets but for `trip_ms`, the newest trip to the gateway and back, and `holds`."""
         trip = None if self.base is None else round(self.trip * 1000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from smolmix_web.mixnet.ladder import (
@@ -30,17 +32,13 @@ class Run:
         self.ticks = self.late = 0
         self.history: list[tuple[float, str]] = []
 
-    def run(
-        self, seconds: float, load: float | None = None, capacity: float | None = None, late: float = 0.0
-    ) -> str:
+    def run(self, seconds: float, load: float | None = None, capacity: float | None = None, late: float = 0.0) -> str:
         for _ in range(round(seconds / STEP)):
             self.now += STEP
             self.ticks += 10
             self.late += round(10 * late)
             cost = None if load is None else load / FULL_RATE
-            if self.ladder.step(
-                self.now, packet_cost=cost, ticks=self.ticks, late_ticks=self.late, capacity=capacity
-            ):
+            if self.ladder.step(self.now, packet_cost=cost, ticks=self.ticks, late_ticks=self.late, capacity=capacity):
                 self.history.append((self.now, self.ladder.rate))
         return self.ladder.rate
 
@@ -72,7 +70,7 @@ def test_down_at_once_and_up_one_rung_at_a_time() -> None:
     run.run(60.0, 0.3)
     assert [rate for _, rate in run.history[1:]] == ["1/8", "1/4", "1/2", "1"] and run.ladder.reason is None
     times = [begun, *(time for time, _ in run.history[1:])]
-    assert all(later - earlier >= MACHINE_LOOK - STEP for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= MACHINE_LOOK - STEP for earlier, later in itertools.pairwise(times))
 
 
 def test_a_cost_between_the_rungs_does_not_swing() -> None:
@@ -101,8 +99,8 @@ def test_a_step_up_that_was_in_vain_is_tried_more_and_more_rarely() -> None:
         run.run(STEP, 0.1, late=late)
     ups = [time for time, rate in run.history if rate == "1"]
     assert 5 < len(ups) < 16
-    gaps = [later - earlier for earlier, later in zip(ups, ups[1:], strict=False)]
-    assert gaps[-1] >= LOOK_MAX > gaps[0] and all(b >= 0.99 * a for a, b in zip(gaps, gaps[1:], strict=False))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ups)]
+    assert gaps[-1] >= LOOK_MAX > gaps[0] and all(b >= 0.99 * a for a, b in itertools.pairwise(gaps))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,9 @@ class SimSocket:
             self._end("closed by us")
             self._tell_server()
 
+    def pause(self, paused: bool) -> None:
+        """As in a browser: void."""
+
     @property
     def buffered(self) -> int:
         held = sum(len(frame) for direction, frame in self._held if direction == "up")

@@ -114,6 +114,7 @@ class GatewayLink:
         self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
         config = self._config
         self._pace = Pace(rng, first=config.backoff_first, longest=config.backoff_max, patience=config.patience)
+        self._lag = 0.0
         self._begun = 0.0  # the present attempt
         self._not_before = float("-inf")  # the next one, whoever waits
         self._rounds = 0  # of gateways tried in vain
@@ -173,6 +174,11 @@ class GatewayLink:
     def bandwidth(self) -> int:
         """Bytes left by the gateway's word; 0 while there is no connection."""
         return self._session.bandwidth if self._session is not None else 0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """See `GatewaySession`."""
+        return self._session.waiting_since if self._session is not None else None
 
     def forward(self, packet: MixPacket) -> bytes:
         """See `GatewaySession.forward`; only while `can_forward`."""
@@ -259,8 +265,9 @@ class GatewayLink:
 
     # -- time -----------------------------------------------------------------------------------------
 
-    def poll(self, now: float, unix_time: float) -> list[bytes | str]:
-        """Messages for the present socket; runs all deadlines."""
+    def poll(self, now: float, unix_time: float, lag: float = 0.0) -> list[bytes | str]:
+        """Messages for the present socket; runs all deadlines. `lag`: see `GatewaySession.poll`."""
+        self._lag = lag
         if self.state is LinkState.WAITING:
             if now >= self._give_up_at and self._offline_since is None:
                 assert self.last_error is not None
@@ -274,7 +281,7 @@ class GatewayLink:
                 self._connect(now)
         if self._session is None:
             return []
-        frames = self._session.poll(now, unix_time)
+        frames = self._session.poll(now, unix_time, lag)
         self._follow(now)
         return frames
 
@@ -293,7 +300,8 @@ class GatewayLink:
         """When to begin the present attempt anew."""
         if self.state is not LinkState.CONNECTING or not self._ever_ready:
             return None
-        return self._pace.until(self._begun)
+        until = self._pace.until(self._begun)
+        return None if until is None else until + self._lag
 
     # -- inside -----------------------------------------------------------------------------------------
 
