@@ -77,7 +77,8 @@ class Engine:
         self._due: float | None = None
         self._congested = False
         self._congested_since: float | None = None
-        self.ladder = Ladder(mixnet.streams.full_rate, traffic_rate)
+        # Without the main stream nothing is paced that could be slowed, and cover alone is next to nothing.
+        self.ladder = Ladder(mixnet.streams.full_rate if mixnet.streams.main is not None else 0.0, traffic_rate)
         self.line = LineGauge()
         self._line_full = False
         self._work = WorkMeter()

@@ -121,10 +121,9 @@ class LineGauge:
         waiting, base = len(self._out), self.base
         if base is None:
             return waiting > self._allowed and now < self._out[0] + SILENT and not self.forgotten
-        if now < self._draining:
-            if self.takes is not None and waiting > 1 + self.takes * base:
-                return True
-            self._draining = 0.0
+        if now < self._draining and self.takes is not None and waiting > 1 + self.takes * base:
+            return True
+        self._draining = 0.0
         return waiting > self._allowed or self._much(rate, now)
 
     @property
