@@ -158,7 +158,7 @@ class Engine:
         self.gateway.receive(frame, now, unix_time)
         self._worked = None
         if self.gateway.answers > answers:
-            self.line.answered(self.gateway.answers - answers, now - self.hearing.own)
+            self.line.answered(self.gateway.answers - answers, now, now - self.hearing.own)
             self._worked = ANSWER, 1
         for body in self.gateway.take_bodies():
             self.mixnet.receive(body, now)

@@ -69,11 +69,13 @@ class LineGauge:
     def sent(self, now: float) -> None:
         self._out.append(now)
 
-    def answered(self, count: int, now: float) -> None:
-        """The gateway answered its next `count` packets."""
+    def answered(self, count: int, now: float, came: float | None = None) -> None:
+        """The gateway answered its next `count` packets. `came`: when its answer may have arrived, if it waited here."""
+        came = now if came is None else came
         for _ in range(min(count, len(self._out))):
-            self.trip = trip = now - self._out.popleft()
-            self.base = trip if self.base is None else min(self.base, trip)
+            left = self._out.popleft()
+            self.base = now - left if self.base is None else min(self.base, now - left)
+            self.trip = trip = max(0.0, came - left)
             self._answered_at = now
             if trip - self.base <= LATE + LATE_TRIPS * self.base:
                 self._allowed += 1

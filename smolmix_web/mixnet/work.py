@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 PACKET, SURB, SENDING = 2.5, 1.0, 0.25  # units: a packet is its header, its ack's header and the payload
-MEMORY = 2.0  # s that a mean remembers
+MEMORY, MOST = 2.0, 100  # s, and measurements, that a mean remembers
 FIRST = 5  # measurements that are judged by their median: what runs for the first time takes longer
 
 GUESS = 0.6  # of what leaves: what comes in for it
@@ -27,6 +27,7 @@ class MeanCost:
         self._first: list[float] = []
         self._seconds = 0.0
         self._units = 0.0
+        self._count = 0.0
         self._noted = 0.0
 
     @property
@@ -39,10 +40,11 @@ class MeanCost:
         if not self._units:
             self._first.append(seconds / units)
             if len(self._first) == FIRST:
-                self._units = FIRST * units
+                self._count, self._units = FIRST, FIRST * units
                 self._seconds = self._units * sorted(self._first)[FIRST // 2]
         else:
-            kept = math.exp(-max(0.0, now - self._noted) / MEMORY)
+            kept = min(math.exp(-max(0.0, now - self._noted) / MEMORY), MOST / self._count)
+            self._count = self._count * kept + 1
             self._seconds = self._seconds * kept + seconds
             self._units = self._units * kept + units
         self._noted = now
