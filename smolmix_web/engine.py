@@ -338,9 +338,12 @@ class Engine:
             self.exit.rotated(now)
         self._follow_gateway(now)
 
-    def network_changed(self, now: float, *, online: bool = True) -> None:
-        """The machine came online, or suspects that it did: ask everybody at once instead of waiting. Not `online`:
-        the host says that there is no network, see `GatewayLink.went_offline`."""
+    def network_changed(self, now: float, *, online: bool | None = True) -> None:
+        """The machine came online, or slept: ask everybody at once instead of waiting. Not `online`: the host says that
+        there is no network, see `GatewayLink.went_offline`. None: it may be another network, see `GatewayLink.doubt`."""
+        if online is None:
+            self.gateway.doubt(now)
+            return
         if not online:
             self.gateway.went_offline(now)
             return
@@ -431,6 +434,11 @@ class Engine:
             self.error = error
             self._drop_stack(error, now)
 
+    @property
+    def has_flows(self) -> bool:
+        """TCP connections that are not closed."""
+        return self._stack is not None and bool(self._stack.connections)
+
     def disconnect(self, now: float) -> None:
         """Give the exit's addresses back; poll on until `disconnected` or as long as you care."""
         self.exit.disconnect(now)
@@ -454,6 +462,7 @@ class Engine:
                 "queued": account.queued if account is not None else 0,
                 "missing": account.missing if account is not None else 0,
             },
+            "lag_ms": round(self.hearing.lag * 1000),
             "round_trip_ms": None if trip is None else round(trip * 1000),
             "loss": None if self.mixnet.loss is None else round(self.mixnet.loss, 3),
             "path": {

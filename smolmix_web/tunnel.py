@@ -54,7 +54,8 @@ from .websocket import connect as connect_websocket
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel that is reconnecting, unless it has less
 REPEATS = 2  # times that the opening of a connection is begun anew because our addresses were lost meanwhile
-CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit,
+FAREWELL = 0.15  # and before that for the ends of open connections, which would come too late behind it
 MAX_ECHO = 65_536  # bytes; more fits no packet
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
@@ -277,6 +278,9 @@ class Tunnel:
         engine, driver = self._engine, self._driver
         self._close_clients(TunnelError("the tunnel was closed", code="tunnel_down"))
         if engine is not None and driver is not None and not failed:
+            if engine.has_flows:
+                driver.wake()
+                await asyncio.sleep(FAREWELL)
             engine.disconnect(self._host.now())
             driver.wake()
             until = self._host.now() + CLOSE_TIMEOUT
@@ -286,10 +290,11 @@ class Tunnel:
         self._tear_down()
         self._change("shutdown")
 
-    def network_changed(self, online: bool = True) -> None:
-        """The machine came online (or may have): connections are tried at once instead of when their timers are due.
-        Not `online`: the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses
-        up no attempt and no time until it is online again. A page tells this by itself."""
+    def network_changed(self, online: bool | None = True) -> None:
+        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`: the
+        gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt and
+        no time until it is online again. None: the network may be another one, so the gateway must prove itself too,
+        and all goes on meanwhile. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
@@ -363,10 +368,11 @@ class Tunnel:
 
     def statistics(self) -> dict[str, Any]:
         """Counters; empty before the tunnel is connecting to its gateway."""
-        if self._engine is None or self._resolver is None:
+        if self._engine is None or self._resolver is None or self._driver is None:
             return {}
         names = {f"dns_{name}": count for name, count in vars(self._resolver.statistics).items()}
-        return {**self._engine.statistics(), **names}
+        waiting = {"inbox": {"frames": len(self._driver.inbox), **vars(self._driver.inbox.statistics)}}
+        return {**self._engine.statistics(), **waiting, **names}
 
     async def refresh_topology(self) -> None:
         """Ask the directory now; it is asked regularly, and after losses, anyway (mixnet/refresh.py)."""

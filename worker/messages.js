@@ -154,7 +154,7 @@
  *   | {type: "setup", id: number, options: Record<string, unknown>}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
- *   | {type: "network", id: number, online: boolean}
+ *   | {type: "network", id: number, online: boolean | null}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
  *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean}
  *   | {type: "clear-dns-cache", id: number}

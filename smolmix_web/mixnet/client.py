@@ -472,7 +472,12 @@ class MixnetClient:
         self._prepares = True
         self._fill_turn()
         if self._may_prepare(now):
-            outgoing = self._outbox.next_packet(topology, now) if self._wants_real() else None
+            outgoing = None
+            if self._wants_real():
+                if self._outbox.lacks_surbs():
+                    self._outbox.make_spare_surb(topology)
+                    return True
+                outgoing = self._outbox.next_packet(topology, now)
             if outgoing is not None:
                 self._ready.append(outgoing)
             elif len(self._ready_cover) < READY_COVER:

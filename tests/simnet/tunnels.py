@@ -19,6 +19,7 @@ from smolmix_web.tunnel import Tunnel
 from .events import run_simulated
 from .host import SimHost
 from .network import SimNetwork
+from .world import ORIGIN, SOURCE_PORT
 
 T = TypeVar("T")
 
@@ -122,6 +123,11 @@ class SimTunnel:
         """Open a TCP connection, send `data`, and with `close` the end after it."""
         connection = self.engine.stack.tcp_connect(remote, self.host.now(), **options)
         return Transfer(self, connection, data, close)
+
+
+    def connect_somewhere(self) -> Transfer:
+        """Somebody wants an answer."""
+        return self.connect(Endpoint(ORIGIN, SOURCE_PORT), b"2000\n")
 
 
 class Transfer:

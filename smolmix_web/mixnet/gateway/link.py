@@ -216,6 +216,14 @@ class GatewayLink:
         elif self._session is not None:
             self._session.probe()
 
+    def doubt(self, now: float) -> None:
+        """The machine may be in another network, or its page comes back from being frozen: whoever is there proves it
+        with an answer; a connection that lives stays."""
+        if self.state is LinkState.WAITING:
+            self.want(now)
+        elif self._session is not None:
+            self._session.probe()
+
     def went_offline(self, now: float) -> None:
         """The host says that there is no network. A connection that lives all the same (a gateway on this machine)
         stays; nothing is tried but now and then, and no time for trying is used up, until `retry_now`."""

@@ -276,7 +276,8 @@ class GatewaySession:
     def probe(self) -> None:
         """Ask for a sign of life at the next poll: the machine slept, or its network went or came. The connection may
         have died unnoticed, and what arrives in the next moments may have been under way before."""
-        if self.state is GatewayState.READY:
+        asked = self._must_answer and self._probe_deadline is not None
+        if self.state is GatewayState.READY and not asked:
             self._doubted = self._must_answer = True
             self._probe_deadline = None  # one that is out has more time than this
 
