@@ -40,7 +40,7 @@ CUT = {
 # Guarded imports of our code and the libraries for places that are not a page.
 ABSENT = {
     "_ssl", "ada_url", "aioquic", "anyio", "backports", "blake3", "brotli", "cryptography", "curio", "httpcore",
-    "httpx", "idna", "python_socks", "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima",
+    "httpx", "idna", "nacl", "python_socks", "rtls._wasi", "sniffio", "trio", "typing_extensions", "uvloop", "wassima",
     "websockets.speedups", "win32com", "winloop", "winreg", "wmi",
 }  # fmt: skip
 

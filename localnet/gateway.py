@@ -12,6 +12,7 @@ import asyncio
 import ssl
 import time
 
+from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.keys import IdentityKeys
 from smolmix_web.mixnet.node_frame import NodeFrame
@@ -23,7 +24,7 @@ from .errors import LocalnetError
 from .gateway_core import GatewayCore
 from .gateway_faults import GatewayFaults
 from .gateway_socket import ClientSocket
-from .keys import KeyRing, NodeCrypto
+from .keys import KeyRing
 from .links import LinkTable
 from .listening import BACKLOG, listen
 from .node import MixNode
@@ -39,7 +40,7 @@ class Gateway(MixNode, GatewayCore):
         self,
         keys: KeyRing,
         config: NetworkConfig,
-        crypto: NodeCrypto,
+        crypto: PycaCrypto,
         links: LinkTable,
         *,
         tls: ssl.SSLContext | None = None,

@@ -6,66 +6,13 @@ The next rotation's key is announced one epoch before the change; the previous o
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-from smolmix_web.crypto import hashes
 from smolmix_web.crypto.pyca import PycaCrypto
-from smolmix_web.errors import CryptoError
 from smolmix_web.mixnet.rotation import rotation_byte
 from smolmix_web.rand import SeededRandom
 
 from .rotation import RotationClock
-
-_SHA256 = SHA256()
-
-
-class NodeCrypto(PycaCrypto):
-    """The CPython provider, tuned for nodes, which see thousands of packets a second under few keys.
-
-    Their private keys and ciphers are kept prepared (preparing one costs as much as using it), and HKDF is native.
-    """
-
-    _KEPT = 256
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._prepared: OrderedDict[bytes, X25519PrivateKey] = OrderedDict()
-        self._ciphers: OrderedDict[bytes, AESGCMSIV] = OrderedDict()
-
-    def node_secret(self, private_key: bytes, alpha: bytes) -> bytes:
-        key = self._prepared.get(private_key)
-        if key is None:
-            if len(private_key) != 32:
-                raise CryptoError("node_secret: a private key has 32 bytes", code="bad_length")
-            key = self._prepared[private_key] = X25519PrivateKey.from_private_bytes(private_key)
-            if len(self._prepared) > self._KEPT:
-                self._prepared.popitem(last=False)
-        try:
-            shared = key.exchange(X25519PublicKey.from_public_bytes(alpha))
-        except ValueError as error:
-            code = "low_order_point" if len(alpha) == 32 else "bad_length"
-            raise CryptoError(f"node_secret: {error}", code=code) from None
-        return HKDF(_SHA256, hashes.EXPANDED_SECRET_LENGTH, None, hashes.EXPANSION_INFO).derive(shared)
-
-    def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
-        salt, info = hashes.PAYLOAD_KEY_SALT, hashes.PAYLOAD_KEY_INFO
-        return [HKDF(_SHA256, hashes.PAYLOAD_KEY_LENGTH, salt, info).derive(seed) for seed in seeds]
-
-    def _siv(self, key: bytes, nonce: bytes) -> AESGCMSIV:  # type: ignore[override]
-        cipher = self._ciphers.get(key)
-        if cipher is None or len(nonce) != 12:
-            cipher = super()._siv(key, nonce)
-            self._ciphers[key] = cipher
-            if len(self._ciphers) > self._KEPT:
-                self._ciphers.popitem(last=False)
-        return cipher
 
 
 @dataclass(frozen=True)

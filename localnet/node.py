@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.errors import MessageError, SphinxError
 from smolmix_web.mixnet.addresses import pack_node_address, unpad_node_address
 from smolmix_web.mixnet.node_frame import NodeFrame
@@ -21,7 +22,7 @@ from smolmix_web.sphinx.node import FinalHop, ForwardHop, process_packet
 from .config import NetworkConfig
 from .counters import Counters
 from .errors import LocalnetError
-from .keys import KeyRing, NodeCrypto
+from .keys import KeyRing
 from .links import LinkTable
 from .listening import BACKLOG, listen
 from .replay import ReplayFilter
@@ -34,7 +35,7 @@ Tap = Callable[[str, NodeFrame], None]
 class MixNode:
     """One node on one TCP port. `stop` and `start` again make it crash and come back with its keys."""
 
-    def __init__(self, keys: KeyRing, config: NetworkConfig, crypto: NodeCrypto, links: LinkTable) -> None:
+    def __init__(self, keys: KeyRing, config: NetworkConfig, crypto: PycaCrypto, links: LinkTable) -> None:
         self.keys = keys
         self.name = keys.identity.name
         self.counters = Counters()

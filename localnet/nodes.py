@@ -6,10 +6,12 @@ import ssl
 from collections.abc import Iterable
 from typing import Any
 
+from smolmix_web.crypto.pyca import PycaCrypto
+
 from .config import NetworkConfig
 from .errors import LocalnetError
 from .gateway import Gateway
-from .keys import KeyRing, NodeCrypto
+from .keys import KeyRing
 from .links import LinkTable
 from .node import MixNode
 from .plan import NodePlan
@@ -30,7 +32,7 @@ class NodeGroup:
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.crypto = NodeCrypto()
+        self.crypto = PycaCrypto()
         self.clock = clock
         self.links = links
         self.nodes: dict[str, MixNode] = {}

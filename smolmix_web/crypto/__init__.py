@@ -31,9 +31,10 @@ def pyca_crypto() -> Crypto:
         except ImportError:
             if sys.platform != "emscripten":
                 raise
-            # Pyodide has no wheel of `blake3`; the page's JavaScript has the function.
+            # Pyodide need not have `blake3` and PyNaCl; the page's JavaScript has what they do.
             from .browser import BrowserCrypto
 
-            return PycaCrypto(BrowserCrypto().blake3)
+            browser = BrowserCrypto()
+            return PycaCrypto(browser.blake3, browser)
     except ImportError as error:
         raise OptionError("crypto", f"provider pyca is not at hand here: {error}") from None

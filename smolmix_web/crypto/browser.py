@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import CryptoError
-from . import hashes
+from . import hashes, onion
 
 _DONE = 0
 _ROOM = 65536  # bytes kept for the exchange; larger inputs get a buffer for one call
@@ -85,6 +85,8 @@ class BrowserCrypto:
         self._siv_seal = js.sivSeal
         self._siv_open = js.sivOpen
         self._blake3 = js.blake3
+        self._sphinx_header = js.sphinxHeader
+        self._sphinx_packet = js.sphinxPacket
         self._header_secrets = js.headerSecrets
         self._node_secret = js.nodeSecret
         self._keystreams = js.keystreams
@@ -165,12 +167,32 @@ class BrowserCrypto:
 
     # -- batches ----------------------------------------------------------------------------------
 
+    def sphinx_header(
+        self, initial_secret: bytes, public_keys: Sequence[bytes], routing: bytes, explicit_keys: bool
+    ) -> tuple[bytes, bytes]:
+        hops = len(public_keys)
+        hashes.check_route(initial_secret, public_keys)
+        onion.check_routing(public_keys, routing)
+        end = onion.HEADER + hops * (hashes.PAYLOAD_KEY_LENGTH if explicit_keys else hashes.PAYLOAD_SEED_LENGTH)
+        self._send(initial_secret, *public_keys, routing, answer=end)
+        _check_route_code(self._sphinx_header(hops, explicit_keys))
+        return self._take(0, onion.HEADER), self._take(onion.HEADER, end)
+
+    def sphinx_packet(
+        self, initial_secret: bytes, public_keys: Sequence[bytes], routing: bytes, payload: bytes, explicit_keys: bool
+    ) -> bytes:
+        hashes.check_route(initial_secret, public_keys)
+        onion.check_routing(public_keys, routing)
+        hashes.check_lioness((), payload)
+        size = len(payload)
+        self._send(initial_secret, *public_keys, routing, payload)
+        _check_route_code(self._sphinx_packet(len(public_keys), size, explicit_keys))
+        return self._take(0, onion.HEADER + size)
+
     def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
         hashes.check_route(initial_secret, public_keys)
         self._send(initial_secret, *public_keys)
-        code = self._header_secrets(len(public_keys))
-        if code != _DONE:
-            raise CryptoError(f"header_secrets: the key of hop {code - 1} has low order", code="low_order_point")
+        _check_route_code(self._header_secrets(len(public_keys)))
         size = hashes.EXPANDED_SECRET_LENGTH
         answer = self._take(0, 32 + size * len(public_keys))
         return answer[:32], [answer[start : start + size] for start in range(32, len(answer), size)]
@@ -229,6 +251,11 @@ class BrowserCrypto:
         if self._open_fragment(len(sealed) - _FRAGMENT_KEY) != _DONE:
             raise CryptoError("sealed fragment: its key has low order", code="low_order_point")
         return self._take(0, len(sealed) - _FRAGMENT_KEY)
+
+
+def _check_route_code(code: int) -> None:
+    if code != _DONE:
+        raise CryptoError(f"route: the key of hop {code - 1} has low order", code="low_order_point")
 
 
 def _seed(seed: bytes) -> bytes:

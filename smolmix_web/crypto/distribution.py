@@ -12,13 +12,13 @@ from typing import Any
 
 from ..errors import OptionError
 
-_WANTED = ("cryptography", "blake3")
+_WANTED = ("cryptography", "blake3", "pynacl")
 _STDLIB = "python_stdlib.zip"
 _STDLIB_PATH = "/lib/python_stdlib.zip"
 
 
 async def fetch_pyca() -> None:
-    """Makes `cryptography` importable in a page, and `blake3` where offered; does nothing elsewhere or a second time.
+    """Makes `cryptography` importable in a page, and PyNaCl and `blake3` where offered; elsewhere nothing.
 
     `OptionError` for `crypto` when the distribution lacks it or does not deliver it.
     """

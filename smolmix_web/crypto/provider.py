@@ -1,6 +1,6 @@
 """The narrow interface to all cryptography: single primitives, and batches that cost one border crossing.
 
-Providers: `pyca` (package `cryptography` and `blake3`) and `browser` (libsodium and noble through
+Providers: `pyca` (packages `cryptography`, `pynacl` and `blake3`) and `browser` (libsodium and noble through
 JavaScript). Both give the same bytes for the same inputs. Lengths are bytes; every wrong length and every
 failed check raises `CryptoError`. Keys and secrets are raw `bytes`.
 """
@@ -66,6 +66,23 @@ class Crypto(Protocol):
         ...
 
     # -- batches: one crossing each ---------------------------------------------------------------
+    def sphinx_header(
+        self, initial_secret: bytes, public_keys: Sequence[bytes], routing: bytes, explicit_keys: bool
+    ) -> tuple[bytes, bytes]:
+        """The header (348) of a route of 1 to 5 hops, and its key material (sphinx 2.4 to 2.8).
+
+        `routing`: the plain block (44) of each hop that forwards, then the final one (52 and the padding), in route
+        order; see `onion.routing_length`. Key material: each hop's payload key (192) if `explicit_keys`, else the seed
+        of it (16). Code `low_order_point` for a key of no use.
+        """
+        ...
+
+    def sphinx_packet(
+        self, initial_secret: bytes, public_keys: Sequence[bytes], routing: bytes, payload: bytes, explicit_keys: bool
+    ) -> bytes:
+        """The header as above, and `payload` (at least 33) under one LIONESS layer per hop (sphinx 2.9)."""
+        ...
+
     def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
         """Sender side of a Sphinx header, versions 258 and 259 (sphinx 2.4, 2.7).
 

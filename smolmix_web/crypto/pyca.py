@@ -1,25 +1,28 @@
 """Crypto provider on the package `cryptography`: CPython, and Pyodide where its distribution has that wheel.
 
-BLAKE3 comes from the package `blake3`, or from the function given where that package is missing (a browser has it in
-JavaScript). OpenSSL derives the public key whenever a secret is loaded, which costs as much as an exchange: the
-methods below load each secret once.
+X25519 comes from PyNaCl, whose libsodium multiplies raw bytes: OpenSSL derives the public key whenever a secret is
+loaded, which doubles the cost of a secret that is used once. BLAKE3 comes from the package `blake3`. Where these are
+missing, others may be given (a browser has both in JavaScript).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import CryptoError
 from . import hashes, product
+from .onion import OnionFromPrimitives
 
 try:
     from blake3 import blake3 as _blake3
@@ -31,7 +34,41 @@ else:
         return _blake3(data).digest()
 
 
+class Curve(Protocol):
+    """X25519 as `Crypto` has it."""
+
+    def x25519(self, scalar: bytes, point: bytes) -> bytes: ...
+
+    def x25519_base(self, scalar: bytes) -> bytes: ...
+
+
+try:
+    from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
+    from nacl.exceptions import RuntimeError as SodiumRefused
+except ImportError:
+    _native_curve: Curve | None = None
+else:
+
+    class _Sodium:
+        def x25519(self, scalar: bytes, point: bytes) -> bytes:
+            if len(scalar) != 32 or len(point) != 32:
+                raise CryptoError("x25519: scalar and point are 32 bytes each", code="bad_length")
+            try:
+                return crypto_scalarmult(scalar, point)
+            except SodiumRefused:
+                raise CryptoError("x25519: the point has low order", code="low_order_point") from None
+
+        def x25519_base(self, scalar: bytes) -> bytes:
+            if len(scalar) != 32:
+                raise CryptoError("x25519_base: the scalar is 32 bytes", code="bad_length")
+            return crypto_scalarmult_base(scalar)
+
+    _native_curve = _Sodium()
+
 _ZERO16 = bytes(16)
+_SHA256 = SHA256()
+# For the keys of gateways and clients, under which many frames are sealed.
+_siv_cipher = functools.lru_cache(maxsize=256)(AESGCMSIV)
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
@@ -39,23 +76,21 @@ def _xor(left: bytes, right: bytes) -> bytes:
     return (int.from_bytes(left, "little") ^ int.from_bytes(right, "little")).to_bytes(size, "little")
 
 
-class PycaCrypto:
+class PycaCrypto(OnionFromPrimitives):
     """See `crypto.provider.Crypto` for the contract of each method."""
 
     name = "pyca"
 
-    def __init__(self, blake3: Callable[[bytes], bytes] | None = None) -> None:
-        """`blake3`: plain BLAKE3 with a 32-byte digest, for the missing package; `ImportError` with neither."""
-        function = blake3 or _native_blake3
+    def __init__(self, blake3: Callable[[bytes], bytes] | None = None, curve: Curve | None = None) -> None:
+        """`blake3`: plain BLAKE3 with a 32-byte digest; `curve`: X25519. `ImportError` without the package and them."""
+        function, points = blake3 or _native_blake3, curve or _native_curve
         if function is None:
             raise ImportError("package blake3 is missing and no other BLAKE3 was given")
+        if points is None:
+            raise ImportError("package pynacl is missing and no other X25519 was given")
         self._blake3 = function
-
-    def x25519(self, scalar: bytes, point: bytes) -> bytes:
-        return _exchange(_load(scalar), point)
-
-    def x25519_base(self, scalar: bytes) -> bytes:
-        return _load(scalar).public_key().public_bytes_raw()
+        self.x25519 = points.x25519
+        self.x25519_base = points.x25519_base
 
     def ed25519_public(self, seed: bytes) -> bytes:
         return self._signer(seed).public_key().public_bytes_raw()
@@ -101,7 +136,7 @@ class PycaCrypto:
     def _siv(key: bytes, nonce: bytes) -> AESGCMSIV:
         if len(key) != 32 or len(nonce) != 12:
             raise CryptoError("aes256_gcm_siv: key is 32 bytes, nonce 12", code="bad_length")
-        return AESGCMSIV(key)
+        return _siv_cipher(key)
 
     def chacha20(self, key: bytes, data: bytes) -> bytes:
         if len(key) != 32:
@@ -118,26 +153,24 @@ class PycaCrypto:
 
     def header_secrets(self, initial_secret: bytes, public_keys: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
         hashes.check_route(initial_secret, public_keys)
-        initial = _load(initial_secret)
-        blinding: list[bytes] = []
+        scalars = [initial_secret]
         factor = product.clamped(initial_secret) >> 3  # below l
         secrets: list[bytes] = []
         for point in public_keys:
-            scalar = product.ladder_scalar(factor) if blinding and product.is_on_curve(point) else None
+            scalar = product.ladder_scalar(factor) if secrets and product.is_on_curve(point) else None
             if scalar is not None:
                 point = self.x25519(scalar, point)
             else:  # the chain: also the first hop's, of one link
-                point = _exchange(initial, point)
-                for step in blinding:
+                for step in scalars:
                     point = self.x25519(step, point)
-            secret = hashes.expand_secret(point)
+            secret = _expand(point)
             secrets.append(secret)
-            blinding.append(secret[224:256])
-            factor = factor * product.clamped(blinding[-1]) % product.L
-        return initial.public_key().public_bytes_raw(), secrets
+            scalars.append(secret[224:256])
+            factor = factor * product.clamped(scalars[-1]) % product.L
+        return self.x25519_base(initial_secret), secrets
 
     def node_secret(self, private_key: bytes, alpha: bytes) -> bytes:
-        return hashes.expand_secret(_exchange(_load_long_lived(private_key), alpha))
+        return _expand(self.x25519(private_key, alpha))
 
     def keystreams(self, keys: Sequence[bytes], length: int) -> list[bytes]:
         hashes.check_keystream_keys(keys)
@@ -146,7 +179,8 @@ class PycaCrypto:
 
     def payload_keys(self, seeds: Sequence[bytes]) -> list[bytes]:
         hashes.check_seeds(seeds)
-        return [hashes.payload_key(seed) for seed in seeds]
+        salt, info = hashes.PAYLOAD_KEY_SALT, hashes.PAYLOAD_KEY_INFO
+        return [HKDF(_SHA256, hashes.PAYLOAD_KEY_LENGTH, salt, info).derive(seed) for seed in seeds]
 
     def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
         hashes.check_lioness(keys, block)
@@ -169,31 +203,17 @@ class PycaCrypto:
         return left + right
 
     def seal_fragment(self, ephemeral_secret: bytes, recipient_key: bytes, plaintext: bytes) -> bytes:
-        ephemeral = _load(ephemeral_secret)
-        key = hashes.hkdf_blake3(self.blake3, b"", _exchange(ephemeral, recipient_key), b"", 16)
-        return ephemeral.public_key().public_bytes_raw() + self.aes128_ctr(key, _ZERO16, plaintext)
+        shared = self.x25519(ephemeral_secret, recipient_key)
+        return self.x25519_base(ephemeral_secret) + self._under(shared, plaintext)
 
     def open_fragment(self, private_key: bytes, sealed: bytes) -> bytes:
         if len(sealed) < 32:
             raise CryptoError("sealed fragment: shorter than its 32-byte key", code="bad_length")
-        shared = _exchange(_load_long_lived(private_key), sealed[:32])
-        return self.aes128_ctr(hashes.hkdf_blake3(self.blake3, b"", shared, b"", 16), _ZERO16, sealed[32:])
+        return self._under(self.x25519(private_key, sealed[:32]), sealed[32:])
+
+    def _under(self, shared: bytes, data: bytes) -> bytes:
+        return self.aes128_ctr(hashes.hkdf_blake3(self.blake3, b"", shared, b"", 16), _ZERO16, data)
 
 
-def _load(scalar: bytes) -> X25519PrivateKey:
-    try:
-        return X25519PrivateKey.from_private_bytes(scalar)
-    except ValueError as error:
-        raise CryptoError(f"x25519: {error}", code="bad_length") from None
-
-
-# For the keys of nodes and clients, which open many packets.
-_load_long_lived = functools.lru_cache(maxsize=64)(_load)
-
-
-def _exchange(private_key: X25519PrivateKey, point: bytes) -> bytes:
-    try:
-        return private_key.exchange(X25519PublicKey.from_public_bytes(point))
-    except ValueError as error:
-        code = "low_order_point" if len(point) == 32 else "bad_length"
-        raise CryptoError(f"x25519: {error}", code=code) from None
+def _expand(shared: bytes) -> bytes:
+    return HKDF(_SHA256, hashes.EXPANDED_SECRET_LENGTH, None, hashes.EXPANSION_INFO).derive(shared)

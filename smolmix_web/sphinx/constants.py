@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_HOPS = 5
+from ..crypto import hashes, onion
 
 ALPHA = 32
-MAC = 16
 ADDRESS = 32
 IDENTIFIER = 16
 DELAY = 8
 
+# What a header is made of, known to the providers that make it.
+MAX_HOPS = onion.MAX_HOPS
+MAC = onion.MAC
+FORWARD_META = onion.FORWARD_META
+SLOT = onion.SLOT
+BETA = onion.BETA
+KEYSTREAM = onion.KEYSTREAM
+HEADER = onion.HEADER
+RHO = onion.RHO
+MU = onion.MU
+FULL_KEY = onion.FULL_KEY
+SEED = onion.SEED
+BLINDING = onion.BLINDING
+REPLAY_TAG = onion.REPLAY_TAG
+PAYLOAD_KEY = hashes.PAYLOAD_KEY_LENGTH
+PAYLOAD_SEED = hashes.PAYLOAD_SEED_LENGTH
+
 FORWARD_FLAG = 1
 FINAL_FLAG = 2
 
-FORWARD_META = 44  # flag, version, address, delay
 FINAL_META = 52  # flag, version, destination, identifier
-SLOT = FORWARD_META + MAC  # what one hop takes from the routing information
-BETA = MAX_HOPS * SLOT
-KEYSTREAM = BETA + SLOT
-HEADER = ALPHA + MAC + BETA
 
 PAYLOAD_ZEROS = 16
 PAYLOAD_MARKER = 1
 PAYLOAD_OVERHEAD = PAYLOAD_ZEROS + 1
 MIN_PAYLOAD = 33  # LIONESS needs a right half
 
-PAYLOAD_KEY = 192
-PAYLOAD_SEED = 16
-
 # Versions. 1 and 257 multiply scalars modulo the group order; this package refuses them.
 LEGACY_VERSIONS = frozenset((1, 257))
 EXPLICIT_KEYS_VERSION = 258
 KEY_SEEDS_VERSION = 259
 DEFAULT_VERSION = KEY_SEEDS_VERSION
-
-# The fields of an expanded shared secret (sphinx 2.4).
-RHO = slice(0, 16)
-MU = slice(16, 32)
-FULL_KEY = slice(32, 224)
-SEED = slice(32, 48)
-BLINDING = slice(224, 256)
-REPLAY_TAG = slice(256, 288)
 
 # In a packet for a client: the ack part in front, then the 32-byte key part, then the fragment (sphinx 5, 6).
 ACK_PART = 405

@@ -11,10 +11,11 @@ import hmac
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..crypto.onion import header_mac
 from ..crypto.provider import Crypto
 from ..errors import CryptoError, SphinxError
 from . import constants as c
-from .header import header_mac, payload_keys, xor
+from .header import payload_keys, xor
 from .payload import recover_message
 
 _ZERO_SLOT = bytes(c.SLOT)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..crypto.provider import Crypto
+from ..errors import CryptoError
 from ..rand import RandomSource
 from . import constants as c
-from .header import Hop, build_header, payload_keys
-from .payload import seal_payload
+from .header import Hop, bad_node_key, plan_header
+from .payload import frame_payload
 
 __all__ = ["Hop", "build_packet"]
 
@@ -29,11 +30,10 @@ def build_packet(
 ) -> bytes:
     """A packet of 348 + `payload_size` bytes, to be sent to `route[0]`.
 
-    `message` has at most `payload_size` - 17 bytes. The other arguments and the errors are those of `build_header`.
-    Four border crossings (three for version 258).
+    `message` has at most `payload_size` - 17 bytes. The other arguments and the errors are those of `plan_header`,
+    and SphinxError `bad_node_key`. One border crossing.
     """
-    header, secrets = build_header(
-        crypto,
+    plan = plan_header(
         rng,
         route,
         delays_ns,
@@ -43,4 +43,8 @@ def build_packet(
         initial_secret=initial_secret,
         padding=padding,
     )
-    return header + seal_payload(crypto, payload_keys(crypto, secrets, version), message, payload_size)
+    payload = frame_payload(message, payload_size)
+    try:
+        return crypto.sphinx_packet(plan.initial_secret, plan.public_keys, plan.routing, payload, plan.explicit_keys)
+    except CryptoError as error:
+        raise bad_node_key() from error

@@ -12,14 +12,18 @@ _ZEROS = bytes(c.PAYLOAD_ZEROS)
 _MARKER = b"\x01"
 
 
-def seal_payload(crypto: Crypto, keys: Sequence[bytes], message: bytes, payload_size: int) -> bytes:
-    """`message` in a field of `payload_size` bytes under all `keys` (192 each, route order)."""
+def frame_payload(message: bytes, payload_size: int) -> bytes:
+    """`message` in a plain field of `payload_size` bytes; UsageError `bad_payload_size` when it does not fit."""
     if len(message) > payload_size - c.PAYLOAD_OVERHEAD or payload_size < c.MIN_PAYLOAD:
         raise UsageError(
             f"a payload field of {payload_size} bytes does not hold {len(message)} bytes", code="bad_payload_size"
         )
-    block = (_ZEROS + message + _MARKER).ljust(payload_size, b"\0")
-    return crypto.lioness_encrypt(keys, block)
+    return b"".join((_ZEROS, message, _MARKER, bytes(payload_size - c.PAYLOAD_OVERHEAD - len(message))))
+
+
+def seal_payload(crypto: Crypto, keys: Sequence[bytes], message: bytes, payload_size: int) -> bytes:
+    """The field under all `keys` (192 each, route order)."""
+    return crypto.lioness_encrypt(keys, frame_payload(message, payload_size))
 
 
 def recover_message(block: bytes) -> bytes:

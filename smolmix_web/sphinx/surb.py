@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..crypto.provider import Crypto
-from ..errors import SphinxError, UsageError
+from ..errors import CryptoError, SphinxError, UsageError
 from ..rand import RandomSource
 from . import constants as c
-from .header import Hop, build_header
+from .header import Hop, bad_node_key, plan_header
 from .payload import seal_payload
 
 ENCRYPTION_KEY = 16
@@ -94,12 +94,11 @@ def build_surb(
     initial_secret: bytes | None = None,
     padding: bytes | None = None,
 ) -> ReplySurb:
-    """A SURB whose packets arrive at `destination` (own identity, 32) by `route`. Two border crossings.
+    """A SURB whose packets arrive at `destination` (own identity, 32) by `route`. One border crossing.
 
-    Version 259 gives seeds; 258 gives full keys (for peers that only know V1 lists). Errors as `build_header`.
+    Version 259 gives seeds; 258 gives full keys (for peers that only know V1 lists). Errors as `build_packet`.
     """
-    header, secrets = build_header(
-        crypto,
+    plan = plan_header(
         rng,
         route,
         delays_ns,
@@ -108,6 +107,8 @@ def build_surb(
         initial_secret=initial_secret,
         padding=padding,
     )
-    part = c.FULL_KEY if version == c.EXPLICIT_KEYS_VERSION else c.SEED
-    material = b"".join([secret[part] for secret in secrets])
+    try:
+        header, material = crypto.sphinx_header(*plan)
+    except CryptoError as error:
+        raise bad_node_key() from error
     return ReplySurb(rng.bytes(ENCRYPTION_KEY), header, route[0].address, material, rotation)

@@ -16,9 +16,10 @@ import pytest
 
 from localnet.config import NetworkConfig
 from localnet.directory import Directory, DirectoryState, Entry
-from localnet.keys import KeyRing, NodeCrypto
+from localnet.keys import KeyRing
 from localnet.plan import plan
 from localnet.rotation import RotationClock
+from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.mixnet.acks import split_ack
 from smolmix_web.mixnet.addresses import Recipient, pack_node_address, unpad_node_address
 from smolmix_web.mixnet.client import MixnetClient
@@ -73,7 +74,7 @@ class Nodes:
     """The nodes of a local network with their keys, without sockets."""
 
     def __init__(self, seed: str) -> None:
-        self.crypto = NodeCrypto()
+        self.crypto = PycaCrypto()
         config = NetworkConfig(seed=seed, mixes_per_layer=3)
         self.clock = RotationClock(
             rotation=config.rotation,

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from localnet import NetworkConfig
-from localnet.keys import KeyRing, NodeCrypto
+from localnet.keys import KeyRing
 from localnet.links import LinkTable
 from localnet.node import MixNode
 from localnet.rotation import RotationClock
 from localnet.scheduler import Scheduler
 from localnet.wire import Neighbour
+from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.mixnet.addresses import pack_node_address, pad_node_address
 from smolmix_web.mixnet.node_frame import FrameDecoder, NodeFrame
 from smolmix_web.rand import SeededRandom
@@ -75,7 +76,7 @@ class Bench:
 
     def packet(self, *, delay: float = 0.0, rotation: int = 41, port: int | None = None, version: int = 259) -> bytes:
         """A packet for the node and then, unless another port is given, for the catcher."""
-        crypto = NodeCrypto()
+        crypto = PycaCrypto()
         address = pad_node_address(pack_node_address("127.0.0.1", self.port if port is None else port))
         route = [Hop(address, self.node.keys.public_key(rotation))]
         route += [Hop(address, crypto.x25519_base(secret)) for secret in self.secrets]
@@ -119,9 +120,9 @@ async def bench(request: pytest.FixtureRequest, rng: SeededRandom) -> AsyncItera
     config = NetworkConfig(**getattr(request, "param", {}))
     clock = RotationClock(rotation=41, validity_epochs=24, epoch_seconds=3600, unix_time=time.time() - 1)
     clock.advance(1, time.time())  # past the epoch in which the previous key is valid still
-    keys = KeyRing(NodeCrypto(), "seed", 1, "mix1a", clock)
+    keys = KeyRing(PycaCrypto(), "seed", 1, "mix1a", clock)
     links = LinkTable(Scheduler(asyncio.get_running_loop()), "seed")
-    bench = Bench(MixNode(keys, config, NodeCrypto(), links), clock, rng)
+    bench = Bench(MixNode(keys, config, PycaCrypto(), links), clock, rng)
     await bench.open()
     yield bench
     await bench.close()
@@ -132,7 +133,7 @@ async def test_a_packet_loses_a_layer_and_goes_on(bench: Bench) -> None:
     bench.send(packet)
     (frame,) = await bench.caught(1)
     assert (frame.version, frame.rotation, len(frame.packet)) == (8, 1, REGULAR.wire)
-    hop = process_packet(NodeCrypto(), bench.secrets[0], frame.packet)
+    hop = process_packet(PycaCrypto(), bench.secrets[0], frame.packet)
     assert isinstance(hop, ForwardHop) and frame.packet != packet
 
 
@@ -140,7 +141,7 @@ async def test_a_packet_loses_a_layer_and_goes_on(bench: Bench) -> None:
 async def test_both_sphinx_versions_pass(bench: Bench, version: int) -> None:
     bench.send(bench.packet(version=version))
     (frame,) = await bench.caught(1)
-    assert process_packet(NodeCrypto(), bench.secrets[0], frame.packet).version == version
+    assert process_packet(PycaCrypto(), bench.secrets[0], frame.packet).version == version
 
 
 @pytest.mark.parametrize("bench", [{"frame_version": 7}], indirect=True)
@@ -251,7 +252,7 @@ async def test_only_nodes_of_the_network_are_sent_to(bench: Bench) -> None:
 
 
 async def test_a_mix_node_is_no_end_of_a_route(bench: Bench) -> None:
-    crypto = NodeCrypto()
+    crypto = PycaCrypto()
     hop = Hop(bytes(32), bench.node.keys.public_key(41))
     message = bytes(REGULAR.plaintext)
     bench.send(build_packet(crypto, bench.rng, [hop], [0], bytes(32), message, payload_size=REGULAR.payload))
@@ -353,7 +354,7 @@ async def test_the_queue_for_a_neighbour_is_bounded(bench: Bench) -> None:
 
 async def test_two_nodes_cannot_share_a_port(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     clone: Callable[..., MixNode] = MixNode
-    other = clone(bench.node.keys, NetworkConfig(), NodeCrypto(), bench.node._links)
+    other = clone(bench.node.keys, NetworkConfig(), PycaCrypto(), bench.node._links)
     other.port = bench.node.port
     with pytest.raises(Exception, match="cannot listen") as caught:
         await other.start()

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from localnet.keys import KeyRing, NodeCrypto
+from localnet.keys import KeyRing
 from localnet.rotation import RotationClock
+from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.mixnet.rotation import rotation_id
 
 START = 1_790_000_000.0
@@ -44,7 +45,7 @@ def test_state_makes_clocks_equal(clock: RotationClock) -> None:
 
 
 def test_a_node_keeps_the_old_key_one_epoch_and_announces_the_next_one_before(clock: RotationClock) -> None:
-    ring = KeyRing(NodeCrypto(), "seed", 1, "mix1a", clock)
+    ring = KeyRing(PycaCrypto(), "seed", 1, "mix1a", clock)
     rotations = [[rotation for rotation, _, _ in ring.usable(START + 10 * epoch)] for epoch in range(5)]
     assert rotations == [[41, 40], [41], [41, 42], [42, 41], [42]]
     assert [ring.announced(START + 10 * epoch) for epoch in range(4)] == [None, None, 42, None]
@@ -53,14 +54,14 @@ def test_a_node_keeps_the_old_key_one_epoch_and_announces_the_next_one_before(cl
 
 
 def test_a_clock_moved_by_hand_changes_the_keys_at_once(clock: RotationClock) -> None:
-    ring = KeyRing(NodeCrypto(), "seed", 1, "mix1a", clock)
+    ring = KeyRing(PycaCrypto(), "seed", 1, "mix1a", clock)
     assert ring.usable(START)[0][0] == 41
     clock.advance(3, START + 0.5)
     assert [rotation for rotation, _, _ in ring.usable(START + 0.5)] == [42, 41]
 
 
 def test_keys_depend_on_seed_name_and_rotation(clock: RotationClock) -> None:
-    crypto = NodeCrypto()
+    crypto = PycaCrypto()
     rings = [KeyRing(crypto, seed, 1, name, clock) for seed, name in (("s", "a"), ("s", "a"), ("s", "b"), ("t", "a"))]
     assert rings[0].secret(41) == rings[1].secret(41) and rings[0].identity == rings[1].identity
     assert len({ring.secret(41) for ring in rings} | {rings[0].secret(42)}) == 4

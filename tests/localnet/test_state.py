@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from localnet import ConfigError, NetworkConfig
 from localnet.clients import KEPT_FOR, ClientStore
-from localnet.keys import NodeCrypto
 from localnet.plan import plan
 from localnet.replay import ReplayFilter
-from smolmix_web.crypto.pyca import PycaCrypto
-from smolmix_web.errors import CryptoError
 
 NOON = 1_790_000_000.0 // 86400 * 86400 + 43200
 
@@ -80,28 +77,6 @@ def test_stored_messages_are_bounded_in_number_and_age() -> None:
     assert store.take_stored(b"c" * 32, NOON + KEPT_FOR + 1) == []
     store.forget(b"c" * 32)
     assert store.get(b"c" * 32) is None
-
-
-# -- crypto of nodes ------------------------------------------------------------------------------------
-
-
-@given(st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16))
-def test_node_crypto_gives_the_same_bytes_as_the_provider(secret: bytes, seed: bytes) -> None:
-    tuned, plain = NodeCrypto(), PycaCrypto()
-    point = plain.x25519_base(secret)
-    for _ in range(2):
-        assert tuned.node_secret(secret, point) == plain.node_secret(secret, point)
-        assert tuned.aes256_gcm_siv_seal(secret, seed[:12], seed) == plain.aes256_gcm_siv_seal(secret, seed[:12], seed)
-    assert tuned.payload_keys([seed]) == plain.payload_keys([seed])
-
-
-@pytest.mark.parametrize(("key", "alpha"), [(b"k" * 32, bytes(32)), (b"k" * 32, b"x"), (b"k", b"\x09" + bytes(31))])
-def test_node_crypto_refuses_what_the_provider_refuses(key: bytes, alpha: bytes) -> None:
-    with pytest.raises(CryptoError) as tuned:
-        NodeCrypto().node_secret(key, alpha)
-    with pytest.raises(CryptoError) as plain:
-        PycaCrypto().node_secret(key, alpha)
-    assert tuned.value.code == plain.value.code
 
 
 # -- configuration --------------------------------------------------------------------------------------

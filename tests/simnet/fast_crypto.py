@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Sequence
 
 from smolmix_web.crypto import hashes
+from smolmix_web.crypto.onion import OnionFromPrimitives
 from smolmix_web.crypto.pyca import PycaCrypto
 from smolmix_web.errors import CryptoError
 
@@ -57,7 +58,7 @@ def _expanded(shared: int) -> bytes:
     return hashlib.shake_128(shared.to_bytes(32, "little")).digest(hashes.EXPANDED_SECRET_LENGTH)
 
 
-class InsecureFastCrypto:
+class InsecureFastCrypto(OnionFromPrimitives):
     """See the module; methods as in `crypto.provider.Crypto`."""
 
     name = "insecure-fast"

@@ -17,9 +17,12 @@ const NONCE_BYTES = 8;
 /** Up to this size the work area in libsodium's heap is kept from call to call. */
 const KEPT = 65536;
 
-/** AES-128-CTR. @param {Uint8Array} key @param {Uint8Array} iv @param {Uint8Array} data */
-export function aesCtr(key, iv, data) {
-  return ctr(key, iv).encrypt(data);
+/**
+ * AES-128-CTR, into `out` where one is given: aligned to 4 bytes, apart from the data.
+ * @param {Uint8Array} key @param {Uint8Array} iv @param {Uint8Array} data @param {Uint8Array} [out]
+ */
+export function aesCtr(key, iv, data, out) {
+  return ctr(key, iv).encrypt(data, out);
 }
 
 /** @param {Uint8Array} key @param {Uint8Array} nonce @param {Uint8Array} plaintext */
@@ -122,18 +125,20 @@ export function createCiphers(sodium) {
     },
 
     /**
-     * All LIONESS layers of a block, in place in `data`: `count` keys of 192 bytes in route order, then the block.
-     * The result goes to `out`.
-     * @param {Uint8Array} data @param {number} count @param {boolean} decrypt @param {Uint8Array} out
+     * All LIONESS layers of a block; the result goes to `out`, which may begin before the block in the same memory.
+     * @param {Uint8Array} keys 192 bytes each, in route order
+     * @param {boolean} decrypt @param {Uint8Array} data @param {Uint8Array} out
      */
-    lioness(data, count, decrypt, out) {
-      withArea(data.length, (keys) => {
-        sodium.HEAPU8.set(data, keys);
-        const left = keys + LIONESS_KEY * count;
+    lioness(keys, decrypt, data, out) {
+      const count = keys.length / LIONESS_KEY;
+      withArea(keys.length + data.length, (at) => {
+        sodium.HEAPU8.set(keys, at);
+        const left = at + keys.length;
+        sodium.HEAPU8.set(data, left);
         const right = left + LEFT;
-        const size = data.length - LIONESS_KEY * count - LEFT;
+        const size = data.length - LEFT;
         for (let i = 0; i < count; i++) {
-          const key = keys + LIONESS_KEY * (decrypt ? i : count - 1 - i);
+          const key = at + LIONESS_KEY * (decrypt ? i : count - 1 - i);
           if (decrypt) {
             hash(left, right, size, key + 128);
             stream(left, right, size, key + 96);

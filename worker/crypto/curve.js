@@ -11,12 +11,9 @@
 // * points of the twist (X25519 accepts them), whose group has another order; they are told apart by one Legendre symbol;
 // * t for which neither form fits, that is 2^252 <= t < l or its mirror: a chance of 2^-126.
 // Low-order and mixed-order points of the curve need no exception: the factor 8 removes torsion in both ways alike.
+// Keys that come often are multiplied by a table of their own (tables.js).
 
-const P = (1n << 255n) - 19n;
-const MASK = (1n << 255n) - 1n;
-const A = 486662n;
-/** Remembered node keys: far more than a network has nodes. */
-const KNOWN_KEYS = 2048;
+import { createTables } from "./tables.js";
 
 /** Scratch layout, relative to its start; wiped after use. */
 const POINT = 0;
@@ -36,48 +33,13 @@ const BLINDING_FACTOR = 224;
  */
 
 /**
- * Whether a 32-byte u coordinate (top bit ignored, reduced mod p) belongs to a point of the curve and not of its twist.
- * Public keys are public, so BigInt arithmetic may take its time from them. u = 0 is answered with false.
- * @param {Uint8Array} point
- */
-export function isOnCurve(point) {
-  let hex = "0x";
-  for (let i = 31; i >= 0; i--) hex += point[i].toString(16).padStart(2, "0");
-  const u = (BigInt(hex) & MASK) % P;
-  let base = (((((u + A) * u) % P) + 1n) * u) % P;
-  // Euler's criterion.
-  let result = 1n;
-  for (let exponent = (P - 1n) / 2n; exponent > 0n; exponent >>= 1n) {
-    if (exponent & 1n) result = (result * base) % P;
-    base = (base * base) % P;
-  }
-  return result === 1n;
-}
-
-/**
  * @param {Sodium} sodium
  * @param {Hkdf} expand the key derivation of sphinx.md 2.4
  */
 export function createCurve(sodium, expand) {
   const base = sodium._malloc(SIZE);
   if (base === 0) throw new Error("libsodium is out of memory");
-
-  /** @type {Map<string, boolean>} */
-  const known = new Map();
-
-  /** `isOnCurve` with a memory of the keys used last. @param {Uint8Array} point */
-  function onCurve(point) {
-    const key = String.fromCharCode(...point);
-    let answer = known.get(key);
-    if (answer === undefined) {
-      answer = isOnCurve(point);
-      if (known.size >= KNOWN_KEYS) known.delete(/** @type {string} */ (known.keys().next().value));
-    } else {
-      known.delete(key);
-    }
-    known.set(key, answer);
-    return answer;
-  }
+  const tables = createTables(sodium);
 
   /** Everything in the scratch memory becomes zero. */
   function wipe() {
@@ -117,8 +79,20 @@ export function createCurve(sodium, expand) {
     return sodium._crypto_scalarmult_curve25519(base + SHARED, scalar, point) === 0;
   }
 
+  /**
+   * X25519 with a key that may have a table, whose bytes are at POINT; to SHARED, false on an all-zero result.
+   * @param {number} scalar @param {import("./tables.js").KnownKey} key
+   */
+  function multiplyKnown(scalar, key) {
+    if (!key.table) return multiply(scalar, base + POINT);
+    tables.multiply(base + SHARED, scalar, key.table);
+    let bits = 0;
+    for (let i = 0; i < 32; i++) bits |= sodium.HEAPU8[base + SHARED + i];
+    return bits !== 0;
+  }
+
   return {
-    wipe,
+    tables,
 
     /**
      * Shared secret of two 32-byte values; false on an all-zero result.
@@ -128,6 +102,20 @@ export function createCurve(sodium, expand) {
       sodium.HEAPU8.set(scalar, base + SCALARS);
       sodium.HEAPU8.set(point, base + POINT);
       const good = multiply(base + SCALARS, base + POINT);
+      out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
+      wipe();
+      return good;
+    },
+
+    /**
+     * The same with the key of a peer that may come again.
+     * @param {Uint8Array} scalar @param {Uint8Array} point @param {Uint8Array} out
+     */
+    x25519Known(scalar, point, out) {
+      const key = tables.use(point);
+      sodium.HEAPU8.set(scalar, base + SCALARS);
+      sodium.HEAPU8.set(point, base + POINT);
+      const good = multiplyKnown(base + SCALARS, key);
       out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
       wipe();
       return good;
@@ -160,9 +148,11 @@ export function createCurve(sodium, expand) {
      * @param {Uint8Array} points 32 bytes for each hop
      * @param {number} count hops, 1 to 5
      * @param {number} out
+     * @param {number} inner how much of each secret is needed, a multiple of 32 and at least up to the blinding factor
+     * @param {number} last the same for the last hop, which has no use for its blinding factor
      * @returns {number} -1 when all is well, else the index of the hop whose key has low order
      */
-    headerSecrets(initial, points, count, out) {
+    headerSecrets(initial, points, count, out, inner, last) {
       sodium.HEAPU8.set(initial, base + SCALARS);
       clamp(base + SCALARS);
       sodium._crypto_scalarmult_curve25519_base(out, base + SCALARS);
@@ -174,10 +164,11 @@ export function createCurve(sodium, expand) {
       let bad = -1;
       for (let hop = 0; hop < count && bad < 0; hop++) {
         const point = points.subarray(32 * hop, 32 * hop + 32);
+        const key = tables.use(point);
         heap.set(point, base + POINT);
         let good;
-        if (onCurve(point) && ladderScalar()) {
-          good = multiply(base + LADDER, base + POINT);
+        if (key.onCurve && ladderScalar()) {
+          good = multiplyKnown(base + LADDER, key);
         } else {
           good = multiply(base + SCALARS, base + POINT);
           for (let i = 1; i <= hop && good; i++) {
@@ -190,7 +181,11 @@ export function createCurve(sodium, expand) {
           break;
         }
         const secret = out + 32 + SECRET_LENGTH * hop;
-        expand(base + SHARED, 32, secret, SECRET_LENGTH);
+        if (hop === count - 1) {
+          expand(base + SHARED, 32, secret, last);
+          break;
+        }
+        expand(base + SHARED, 32, secret, inner);
         const scalar = base + SCALARS + 32 * (hop + 1);
         heap.copyWithin(scalar, secret + BLINDING_FACTOR, secret + BLINDING_FACTOR + 32);
         clamp(scalar);

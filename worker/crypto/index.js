@@ -9,6 +9,7 @@ import libsodium from "libsodium-sumo";
 import * as ciphers from "./ciphers.js";
 import { createCurve, SECRET_LENGTH } from "./curve.js";
 import { createHkdf } from "./hkdf.js";
+import { HEADER_LENGTH, createPackets, routingLength } from "./packets.js";
 
 /** What a function answers when all is well; other values are said where they occur. */
 const DONE = 0;
@@ -32,6 +33,8 @@ export async function createCrypto() {
   const block = ciphers.createCiphers(sodium);
   /** @type {ReturnType<typeof createCurve> | null} */
   let curveOrNull = null;
+  /** @type {ReturnType<typeof createPackets> | null} */
+  let packetsOrNull = null;
 
   /** @type {PyBytearray | null} */
   let source = null;
@@ -55,6 +58,21 @@ export async function createCrypto() {
   function curve() {
     if (!curveOrNull) throw new Error("no parameters were given");
     return curveOrNull;
+  }
+
+  function packets() {
+    if (!packetsOrNull) throw new Error("no parameters were given");
+    return packetsOrNull;
+  }
+
+  /**
+   * Wipes what the output does not cover, or all inputs when a key was refused, and tells which.
+   * @param {Uint8Array} data @param {number} bad @param {number} inputs @param {number} outputs
+   */
+  function settle(data, bad, inputs, outputs) {
+    const keep = bad < 0 ? outputs : 0;
+    if (inputs > keep) data.fill(0, keep, inputs);
+    return bad < 0 ? DONE : REFUSED + bad;
   }
 
   /** Puts the result at the start and zeros over the rest of the inputs. @param {Uint8Array} data @param {Uint8Array} result @param {number} inputs */
@@ -96,6 +114,7 @@ export async function createCrypto() {
       const salt = data.subarray(expansionInfo, expansionInfo + keySalt);
       curveOrNull = createCurve(sodium, createHkdf(sodium, new Uint8Array(0), data.subarray(0, expansionInfo)));
       payloadKeyOrNull = createHkdf(sodium, salt, data.subarray(expansionInfo + keySalt));
+      packetsOrNull = createPackets(sodium, curveOrNull, payloadKeyOrNull, block);
     },
 
     /** scalar (32), point (32) -> shared secret (32); REFUSED on a low-order point. */
@@ -204,13 +223,36 @@ export async function createCrypto() {
       const data = shared();
       const inputs = 32 + 32 * count;
       const points = data.slice(32, inputs);
-      const bad = curve().headerSecrets(data.subarray(0, 32), points, count, secretsAt);
+      const bad = curve().headerSecrets(data.subarray(0, 32), points, count, secretsAt, SECRET_LENGTH, SECRET_LENGTH);
       if (bad >= 0) {
         data.fill(0, 0, inputs);
         sodium.HEAPU8.fill(0, secretsAt, secretsAt + 32 + SECRET_LENGTH * count);
         return REFUSED + bad;
       }
       return answerSecrets(data, 32 + SECRET_LENGTH * count, inputs);
+    },
+
+    /**
+     * x (32), public keys (32 each), routing blocks -> header (348), payload key (192) or its seed (16) of each hop;
+     * REFUSED + index of a key with low order.
+     * @param {number} count hops @param {boolean} explicit whole keys
+     */
+    sphinxHeader(count, explicit) {
+      const data = shared();
+      const bad = packets().header(data, count, explicit);
+      const material = count * (explicit ? PAYLOAD_KEY_LENGTH : SEED_LENGTH);
+      return settle(data, bad, 32 + 32 * count + routingLength(count), HEADER_LENGTH + material);
+    },
+
+    /**
+     * x (32), public keys (32 each), routing blocks, payload (length) -> header (348), payload sealed; REFUSED + index
+     * of a key with low order.
+     * @param {number} count hops @param {number} length @param {boolean} explicit payload keys that are not from seeds
+     */
+    sphinxPacket(count, length, explicit) {
+      const data = shared();
+      const bad = packets().packet(data, count, length, explicit);
+      return settle(data, bad, 32 + 32 * count + routingLength(count) + length, HEADER_LENGTH + length);
     },
 
     /** private key (32), alpha (32) -> secret (288); REFUSED on a low-order alpha. */
@@ -252,7 +294,7 @@ export async function createCrypto() {
     lioness(count, length, decrypt) {
       const data = shared();
       const inputs = 192 * count + length;
-      block.lioness(data.subarray(0, inputs), count, decrypt !== 0, data);
+      block.lioness(data.subarray(0, 192 * count), decrypt !== 0, data.subarray(192 * count, inputs), data);
       data.fill(0, length, inputs);
       return DONE;
     },
@@ -267,7 +309,7 @@ export async function createCrypto() {
       const secret = data.slice(0, 32);
       const result = new Uint8Array(32 + length);
       const shape = result.subarray(0, 32);
-      if (!curve().x25519(secret, data.subarray(32, 64), shape)) {
+      if (!curve().x25519Known(secret, data.subarray(32, 64), shape)) {
         secret.fill(0);
         data.fill(0, 0, 64 + length);
         return REFUSED;
@@ -294,6 +336,9 @@ export async function createCrypto() {
       key.fill(0);
       return answer(data, result, 64 + length);
     },
+
+    /** How many keys have a table. For tests. */
+    tableCount: () => curve().tables.count(),
 
     /** t (32) -> clamped scalar (32); REFUSED when none fits. For tests. */
     ladderScalar() {
