@@ -50,11 +50,17 @@ REGISTERED = {
 }  # fmt: skip
 
 
-# Modules of smolmix_web that a page has no use for and does not get.
+# Modules and packages of smolmix_web that a page has no use for and does not get.
 LEFT_OUT = {
-    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.cpython", "smolmix_web.host.cpython",
-    "smolmix_web.storage.files",
+    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.completion", "smolmix_web.cpython",
+    "smolmix_web.host.cpython",
+    "smolmix_web.integrations", "smolmix_web.proxy", "smolmix_web.storage.files",
 }  # fmt: skip
+
+
+def left_out(name: str) -> bool:
+    """True for a module of `LEFT_OUT`, or anything inside one."""
+    return any(name == out or name.startswith(f"{out}.") for out in LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def needed_stdlib(
         for name in (*imports.top, *imports.deep):
             if name in ABSENT or name.rpartition(".")[0] in ABSENT:
                 continue
-            if name.startswith("smolmix_web.") and not LEFT_OUT & {name, name.rpartition(".")[0]}:
+            if name.startswith("smolmix_web.") and not left_out(name):
                 continue  # of our own modules mypy says which do not exist
             if _provided(name, packages) or want(name) or name.split(".")[0] in builtin | ABSENT | REGISTERED:
                 continue

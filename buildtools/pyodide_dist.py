@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .closure import LEFT_OUT, Imports, check, module_name, needed_stdlib, read_imports
+from .closure import Imports, check, left_out, module_name, needed_stdlib, read_imports
 from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
 from .stamps import Stamp, fingerprint
@@ -100,7 +100,7 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
         version, files = library_files(name, wheel)
         sources.append((name, version, LIBRARIES[name].tag, files, ()))
     own_name, own_version, files = own_files()
-    files = {k: v for k, v in files.items() if module_name(k) not in LEFT_OUT and not k.endswith("py.typed")}
+    files = {k: v for k, v in files.items() if not left_out(module_name(k)) and not k.endswith("py.typed")}
     sources.append((own_name, own_version, PURE, files, tuple(sorted(LIBRARIES))))
     trees, imports, _ = compile_files([(files, SITE_PACKAGES) for *_, files, _ in sources], PRELOAD, CLASSES)
     packages = [

@@ -84,11 +84,11 @@ def lock_dependencies() -> None:
     common: list[str | Path] = [folder / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
               "--no-emit-index-url", "--no-header", "--no-annotate", "pyproject.toml"]  # fmt: skip
     dev, runtime, tests = (REQUIREMENTS / f"{name}.lock" for name in ("dev", "pyodide", "pyodide-test"))
-    run([*common, "--python-version", "3.11", "--extra", "cpython", "--extra", "dev", "-o", dev])
+    run([*common, "--python-version", "3.11", "--all-extras", "--group", "dev", "-o", dev])
     # In the browser rtls needs no system roots (wassima), and nothing there is Windows (colorama).
     browser = [*common, "--python-version", "3.14", "-c", dev, "--no-emit-package", "wassima"]
     run([*browser, "-o", runtime])
-    run([*browser, "--no-emit-package", "colorama", "--extra", "pyodide-test", "-o", tests])
+    run([*browser, "--no-emit-package", "colorama", "--group", "pyodide-test", "-o", tests])
     run(["npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"])
 
 

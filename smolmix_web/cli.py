@@ -1,4 +1,8 @@
-"""The command line: fetch, dns, ws, udp, tcp and ping through the mixnet. Progress on stderr, results on stdout."""
+"""The command line: fetch, dns, ws, udp, tcp, ping and proxy through the mixnet. Progress on stderr, results on stdout.
+
+Importing it and `--help` need none of the optional libraries; a command says which one it lacks. See
+docs/command-line.md.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +18,42 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from . import __version__, completion, extras
 from .dns.records import TYPES
 from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
 from .http import HttpRequest
 from .netstack.pcap import PcapWriter
 from .options import TunnelOptions
+from .proxy import command as proxy_command
 from .tunnel import Tunnel
 from .websocket import Close
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_CODES = (
+    "exit codes: 0 done; 1 it failed (one line on stderr says why, with --json also an object with `error` on stdout); "
+    "2 the command line is wrong and nothing was sent; 130 interrupted"
+)
+PROGRAM = "smolmix-web"
 _PIECE = 65_536
 ANSWER_TIMEOUT = 60.0  # s for a WebSocket or UDP answer
 
 Command = Callable[[Tunnel, argparse.Namespace], Awaitable[dict[str, Any]]]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Mistakes are raised like all others, and end with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)", code="bad_arguments")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="smolmix_web", description="Network access through the Nym mixnet.")
-    common = argparse.ArgumentParser(add_help=False)
+    parser = _Parser(prog=PROGRAM, description="Network access through the Nym mixnet.", epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    common = _Parser(add_help=False)
     group = common.add_argument_group("tunnel")
     group.add_argument("--directory", action="append", metavar="URL", help="directory base URL; may be repeated")
     group.add_argument("--ipr", metavar="ADDRESS", help="Nym address of the exit; default: drawn by weight")
@@ -80,6 +99,9 @@ def build_parser() -> argparse.ArgumentParser:
     ping.add_argument("-c", "--count", type=int, default=4)
     ping.add_argument("-s", "--size", type=int, default=32, help="bytes of each request's body")
     ping.add_argument("--family", type=int, choices=(4, 6))
+    proxy = commands.add_parser("proxy", parents=[common], help="SOCKS, HTTP and DNS for other programs, until Ctrl-C")
+    proxy_command.add_arguments(proxy)
+    completion.add_parser(commands)
     return parser
 
 
@@ -294,7 +316,9 @@ COMMANDS: dict[str, Command] = {
     "udp": run_udp,
     "tcp": run_tcp,
     "ping": run_ping,
+    "proxy": proxy_command.run_proxy,
 }
+ENDLESS = {"proxy"}  # --timeout is for the set-up alone
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -308,10 +332,12 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
             observer = PcapWriter(capture, unix_offset=host.unix_time() - host.now())
         tunnel = Tunnel(options, host, observer=observer)
         try:
-            async with asyncio.timeout(args.timeout):
+            async with asyncio.timeout(args.timeout) as limit:
                 started = time.monotonic()
                 await tunnel.start()
                 setup_ms = round((time.monotonic() - started) * 1000)
+                if args.command in ENDLESS:
+                    limit.reschedule(None)
                 result = await COMMANDS[args.command](tunnel, args)
                 return {**result, "setup_ms": setup_ms}
         except TimeoutError:
@@ -321,20 +347,30 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     try:
+        parser = build_parser()
+        args = parser.parse_args(words)
+        if args.command == "completion":
+            print(completion.script(parser, args.shell))
+            return 0
+        extras.require("cpython")
         result = asyncio.run(run(args))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except SmolmixError as error:
-        if args.json:
-            print(json.dumps({"error": error.to_dict()}))
-        where = f" [{error.phase}]" if error.phase else ""
-        print(f"smolmix_web: {error.code}{where}: {error.message}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except OSError as error:
-        print(f"smolmix_web: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    except (SmolmixError, OSError) as error:
+        return _failed(error, as_json="--json" in words)
     if args.json:
         print(json.dumps(result))
     return 0
+
+
+def _failed(error: SmolmixError | OSError, *, as_json: bool) -> int:
+    """Tell what went wrong; the exit code for it."""
+    if not isinstance(error, SmolmixError):
+        error = SmolmixError(str(error), code="system")
+    if as_json:
+        print(json.dumps({"error": error.to_dict()}))
+    where = f" [{error.phase}]" if error.phase else ""
+    print(f"{PROGRAM}: {error.code}{where}: {error.message}", file=sys.stderr)
+    return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED

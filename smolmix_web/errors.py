@@ -16,6 +16,7 @@
     │   ├── ConnectionRefused, ConnectionReset, ConnectionAborted, HostUnreachable, MessageTooLong
     │   └── AddressError
     ├── DnsError, TlsError, HttpError, WebSocketError
+    ├── MissingLibrary        an optional library is not installed (`extras.py`)
     ├── StorageError          the stored identity: damaged, foreign, or its place is not usable (a warning, mostly)
     ├── TimeoutExpired        a deadline passed (`phase` says which)
     ├── Cancelled             the caller aborted
@@ -191,6 +192,10 @@ class HttpError(SmolmixError):
 
 class WebSocketError(SmolmixError):
     default_code = "websocket"
+
+
+class MissingLibrary(SmolmixError, ImportError):
+    default_code = "missing_library"
 
 
 class StorageError(SmolmixError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any
 
 from .dns import ServerAddress, parse_server
@@ -23,14 +24,15 @@ from .mixnet.traffic import PRESETS
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
 # A resolver that is asked in secret is not replaced by one that is not: the fallback goes the way of the primary.
-_PRIMARY = parse_server("primaryDns", "8.8.8.8:53")
+_PRIMARY = ServerAddress("udp", IPv4Address("8.8.8.8"), 53)
+_CLOUDFLARE, _CLOUDFLARE_NAME = IPv4Address("1.1.1.1"), "cloudflare-dns.com"
 _FALLBACKS = {
     server.scheme: server
     for server in (
-        parse_server("fallbackDns", "1.1.1.1:53"),
-        parse_server("fallbackDns", "tcp://1.1.1.1"),
-        parse_server("fallbackDns", "tls://1.1.1.1#cloudflare-dns.com"),
-        parse_server("fallbackDns", "https://1.1.1.1/dns-query#cloudflare-dns.com"),
+        ServerAddress("udp", _CLOUDFLARE, 53),
+        ServerAddress("tcp", _CLOUDFLARE, 53),
+        ServerAddress("tls", _CLOUDFLARE, 853, _CLOUDFLARE_NAME),
+        ServerAddress("https", _CLOUDFLARE, 443, _CLOUDFLARE_NAME, "/dns-query"),
     )
 }
 

@@ -70,6 +70,7 @@ _SLOWED = {
 
 OnChange = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
@@ -470,12 +471,12 @@ class Tunnel:
     def websocket_timeouts(self) -> WebSocketTimeouts:
         return WebSocketTimeouts.over(self.timeouts)
 
-    async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
-        """Addresses of a name, asked through the tunnel."""
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Address]:
+        """Addresses of a name, asked through the tunnel. What one `isolation` has resolved no other finds cached."""
 
         def ask() -> Awaitable[list[Answer]]:
             assert self._resolver is not None
-            return self._resolver.resolve(name, family=family)
+            return self._resolver.resolve(name, family=family, isolation=isolation)
 
         async with Deadline(self._host, self.timeouts.dns, "dns"):
             return [answer.address for answer in await self._anew(ask)]
@@ -488,6 +489,7 @@ class Tunnel:
         timeout: float | None = None,
         server: str | None = None,
         fresh: bool = False,
+        isolation: str = "",
     ) -> DnsAnswer:
         """Records of a name, asked through the tunnel, see `Resolver.lookup`; `timeout` by default the tunnel's."""
         limit = self.timeouts.dns if timeout is None else timeout
@@ -496,7 +498,7 @@ class Tunnel:
         def ask() -> Awaitable[DnsAnswer]:
             assert self._resolver is not None
             left = self._left(limit, begun)
-            return self._resolver.lookup(name, type, timeout=left, server=server, fresh=fresh)
+            return self._resolver.lookup(name, type, timeout=left, server=server, fresh=fresh, isolation=isolation)
 
         async with Deadline(self._host, limit, "dns"):
             return await self._anew(ask)
@@ -539,8 +541,11 @@ class Tunnel:
         options: TcpOptions | None = None,
         family: int | None = None,
         timeouts: Timeouts | None = None,
+        isolation: str = "",
     ) -> Connected:
         """A TCP connection, or TLS on it, to a name or address; `family` 4 or 6 takes only such addresses.
+
+        `isolation` as of `resolve`.
 
         Of `timeouts` count `dns`, `connect`, `tls` and `total`, up to the open connection. Errors: `DnsError`,
         `NetworkError` kinds, `TlsError`, `TimeoutExpired` with one of those phases.
@@ -551,7 +556,7 @@ class Tunnel:
 
         async def dial() -> Connected:
             dialer = self._dialer
-            addresses = await dialer.addresses(host, limits.dns, family)
+            addresses = await dialer.addresses(host, limits.dns, family, isolation)
             stream = await dialer.tcp(addresses, port, limits.connect, options)
             if not tls:
                 return Connected(stream, local=stream.local, remote=stream.remote)
@@ -559,6 +564,28 @@ class Tunnel:
 
         async with Deadline(self._host, limits.total, "total"):
             return await self._anew(dial)
+
+    async def open_connection(
+        self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`streams.py`)."""
+        from .streams import as_os_error, streams
+
+        try:
+            return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
+        except SmolmixError as error:
+            raise as_os_error(error) from error
+
+    async def create_connection(
+        self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
+    ) -> tuple[asyncio.Transport, P]:
+        """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
+        from .streams import as_os_error, attach
+
+        try:
+            return attach(await self.connect_tcp(host, port, tls=tls, **options), factory)
+        except SmolmixError as error:
+            raise as_os_error(error) from error
 
     @property
     def _dialer(self) -> Dialer:

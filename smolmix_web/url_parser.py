@@ -10,6 +10,8 @@ import re
 import sys
 from typing import NamedTuple
 
+from . import extras
+
 _PLATFORM: str = sys.platform
 
 # A serialized URL has each delimiter in one place: credentials, host and path have theirs percent-encoded.
@@ -66,9 +68,9 @@ def _serialize(text: str, base: str | None) -> str | None:
         except JsException:
             return None
         return serialized
-    import ada_url
-
+    ada_url = extras.load("ada_url", "cpython")
     try:
-        return ada_url.URL(text, base).href
+        href: str = ada_url.URL(text, base).href
     except ValueError:
         return None
+    return href

@@ -18,12 +18,12 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from .. import extras
 from ..errors import DirectoryError, HttpError, TimeoutExpired
 from ..http.connection import request_head
 from ..http.framing import open_body
 from ..http.reader import HeadReader
 from ..rand import RandomSource, SystemRandom
-from ..storage.files import FileVault
 from ..storage.vault import Vault
 from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
 
@@ -39,6 +39,7 @@ class CPythonHost:
     name = "cpython"
 
     def __init__(self, *, rng: RandomSource | None = None, verbose: bool = False, ca_file: str | None = None) -> None:
+        extras.require("cpython")
         self.rng: RandomSource = rng or SystemRandom()
         self._loop = asyncio.get_running_loop()
         self._verbose = verbose
@@ -66,6 +67,8 @@ class CPythonHost:
         print(f"smolmix: {text}", file=sys.stderr, flush=True)
 
     async def open_vault(self, client_id: str) -> Vault:
+        from ..storage.files import FileVault
+
         return await FileVault.open(client_id)
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:

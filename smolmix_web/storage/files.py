@@ -1,6 +1,6 @@
 """The vault under CPython: a folder of mode 0700 with files of mode 0600 below the user's data folder.
 
-    $XDG_DATA_HOME/smolmix-web/<client id>/     (by default ~/.local/share/...)
+    <data folder>/smolmix-web/<client id>/     (the folder on Linux: $XDG_DATA_HOME or ~/.local/share)
         identity             the record
         key                  the key of a record without passphrase
         lock                 locked while a tunnel uses the folder
@@ -21,24 +21,20 @@ import queue
 import secrets
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import platformdirs
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ..errors import StateError, StorageError
 from .envelope import MAX_RECORD, Derivation
 from .vault import LOCK_PATIENCE, MAX_SET_ASIDE, SealingKey
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 RECORD, KEY, LOCK, ASIDE = "identity", "key", "lock", ".aside"
 KEY_LENGTH = 32
@@ -49,12 +45,9 @@ T = TypeVar("T")
 
 
 def data_folder() -> Path:
-    """The XDG base folder for data of this user; `StorageError` when there is none."""
-    given = os.environ.get("XDG_DATA_HOME", "")
-    if os.path.isabs(given):  # the specification: a relative path is to be ignored
-        return Path(given)
+    """Where programs keep data of this user; `StorageError` when there is no such place."""
     try:
-        return Path.home() / ".local" / "share"
+        return platformdirs.user_data_path()
     except RuntimeError as error:
         raise StorageError(f"this user has no home folder: {error}") from None
 
@@ -137,14 +130,12 @@ class FileVault:
         self.folder = folder
         self._client_id = client_id
         self._worker = _Worker()
-        self._lock: int | None = None
+        self._lock: BaseFileLock | None = None
         self._closed = False
 
     @classmethod
     async def open(cls, client_id: str, base: Path | None = None) -> FileVault:
         """The folder of a client id, made where it is missing, and its lock. `base` stands for `data_folder()`."""
-        if fcntl is None:
-            raise StorageError("this system has no flock, so two tunnels could use one identity")
         vault = cls((base or data_folder()) / "smolmix-web" / folder_name(client_id), client_id)
         try:
             await vault._worker.call(vault._enter)
@@ -158,23 +149,14 @@ class FileVault:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(self.folder.stat().st_mode) & 0o077:
             self.folder.chmod(0o700)
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        until = time.monotonic() + LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < until and not self._closed:
-                    time.sleep(LOCK_RETRY)
-                    continue
-                os.close(lock)
-                raise StateError(
-                    f"clientId {self._client_id!r} is in use by another tunnel", code="client_id_in_use", phase="setup"
-                ) from None
-            except BaseException:
-                os.close(lock)
-                raise
-            break
+        # A soft lock, of those who look for a file, would outlive a process that is killed.
+        lock = FileLock(self.folder / LOCK, LOCK_PATIENCE, 0o600, poll_interval=LOCK_RETRY, fallback_to_soft=False)
+        try:
+            lock.acquire(cancel_check=lambda: self._closed)
+        except Timeout:
+            raise StateError(
+                f"clientId {self._client_id!r} is in use by another tunnel", code="client_id_in_use", phase="setup"
+            ) from None
         self._lock = lock
         for left in self.folder.glob(".new-*"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
@@ -186,7 +168,7 @@ class FileVault:
 
     def _leave(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     # -- the record ---------------------------------------------------------------------------------

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from buildtools.common import REQUIREMENTS, ROOT
 from buildtools.setup import locked_packages
@@ -60,10 +63,20 @@ def test_locks_cover_pyproject() -> None:
     project = project_table()
     dependencies, extras = project["dependencies"], project["optional-dependencies"]
     assert isinstance(dependencies, list) and isinstance(extras, dict)
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     dev = locked_packages(REQUIREMENTS / "dev.lock")
-    for requirement in [*dependencies, *extras["cpython"], *extras["dev"]]:
-        name, version = requirement.split(";")[0].strip().split("==")
-        assert version_of(dev[name.lower().replace(".", "-").replace("_", "-")]) == version
+    for text in [*dependencies, *(one for extra in extras.values() for one in extra), *tools]:
+        requirement = Requirement(text)
+        if requirement.name != project["name"]:
+            assert version_of(dev[canonicalize_name(requirement.name)]) in requirement.specifier, text
     page = locked_packages(REQUIREMENTS / "pyodide.lock")
-    for requirement in dependencies:
-        assert requirement.split("==")[0] in page
+    for text in dependencies:
+        assert Requirement(text).name in page
+
+
+def test_whoever_installs_us_is_given_ranges() -> None:
+    project = project_table()
+    dependencies, extras = project["dependencies"], project["optional-dependencies"]
+    assert isinstance(dependencies, list) and isinstance(extras, dict)
+    for text in [*dependencies, *(one for extra in extras.values() for one in extra)]:
+        assert not [one for one in Requirement(text).specifier if one.operator in ("==", "===", "~=")], text

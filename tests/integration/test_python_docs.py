@@ -14,6 +14,7 @@ import pytest
 import smolmix_web.cpython
 from localnet import Network
 from smolmix_web.cpython import open_tunnel
+from smolmix_web.integrations import blocking
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -70,7 +71,8 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
         "ca_certificates": localnet.ca_pem,
         "disable_poisson_traffic": True,
     }
-    monkeypatch.setattr(smolmix_web.cpython, "open_tunnel", functools.partial(open_tunnel, **options))
+    for module in (smolmix_web.cpython, blocking):
+        monkeypatch.setattr(module, "open_tunnel", functools.partial(open_tunnel, **options))
     whole, *parts = map(local, examples(PAGE))
     for program in (whole, *map(local, examples(README))):
         assert await run(program, {}) == expected(program)
