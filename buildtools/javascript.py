@@ -52,6 +52,15 @@ DIALECT = (
 def declare_types(folder: Path = DIST) -> None:
     """A `.d.ts` for TypeScript beside each entry of the page, and what it refers to in `types/`."""
     page = [name for name in ENTRIES.values() if name != "worker.js"]
-    run([NODE_MODULES / ".bin" / "tsc", *DIALECT, *TYPES, "--outDir", folder / "types", *(ROOT / "worker" / name for name in page)])
+    run(
+        [
+            NODE_MODULES / ".bin" / "tsc",
+            *DIALECT,
+            *TYPES,
+            "--outDir",
+            folder / "types",
+            *(ROOT / "worker" / name for name in page),
+        ]
+    )
     for name in page:
         (folder / name).with_suffix(".d.ts").write_text(f'export * from "./types/{name}";\n', encoding="utf-8")

@@ -73,7 +73,9 @@ def trimmed_interpreter(core: Path, side_modules: Iterable[bytes]) -> dict[str, 
     needed = sorted({name for module in modules for name in imported_names(module)})
     files = {name: folder / name for name in (LOADER, PROGRAM)}
     here = Path(__file__).parent
-    sources = [here / name for name in ("trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", SCRIPT.name)]
+    sources = [
+        here / name for name in ("trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", SCRIPT.name)
+    ]
     stamp = Stamp("trimmed", [*(core / name for name in (LOADER, PROGRAM, STARTER)), *sources, *needed])
     if not stamp.current(*files.values()):
         stamp.clear()
@@ -129,9 +131,7 @@ def given_up_parts(image: Image) -> list[Part]:
 
     The function that defines a module comes first of its file: what follows up to the next module is its own.
     """
-    defined = {
-        name: image.table[slot - image.table_base] for name, (_, slot) in module_table(image).items() if slot
-    }
+    defined = {name: image.table[slot - image.table_base] for name, (_, slot) in module_table(image).items() if slot}
     missing = GIVEN_UP - set(defined)
     if missing:
         raise TaskError(f"the interpreter has no modules {sorted(missing)}: update buildtools/trim.py")

@@ -11,6 +11,7 @@ from .engine import Engine
 from .errors import OptionError, SmolmixError
 from .exit.bundles import PREFIX_SIZE, TARGET_SIZE
 from .exit.link import ExitLink
+from .exit.none import NoExit
 from .exit.session import ExitSession
 from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
@@ -47,7 +48,10 @@ class Pinned:
     def of(cls, options: TunnelOptions) -> Pinned:
         """Raises `OptionError` for what cannot be read, and for what does not fit together."""
         exit_ = _recipient(options.preferred_ipr)
-        return cls(_identity(options.preferred_gateway), exit_, _topology(options.topology, exit_))
+        if exit_ is not None and options.exit == "none":
+            raise OptionError("exit", "preferredIpr names one, so it cannot be none")
+        topology = _topology(options.topology, exit_, needs_exit=options.exit != "none")
+        return cls(_identity(options.preferred_gateway), exit_, topology)
 
 
 def make_engine(
@@ -62,7 +66,8 @@ def make_engine(
     exits: Sequence[ExitCandidate],
     observer: Observer | None,
 ) -> Engine:
-    """A client with this identity that is about to open its gateway and the first of `exits`."""
+    """A client with this identity that is about to open its gateway and the first of `exits`; without any of them one
+    that has the mixnet alone."""
     keys = identity.keys
     traffic = TrafficConfig.switched(
         options.traffic_preset,
@@ -98,16 +103,19 @@ def make_engine(
             resolvers=resolvers,
         )
 
+    exit_link: ExitLink | NoExit = NoExit()
+    if options.exit != "none":
+        limit = options.connect_timeout_ms / 1000
+        exit_link = ExitLink(exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=limit)
     return Engine(
         rng,
         gateway=gateway,
         mixnet=MixnetClient(crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
-        exit_link=ExitLink(
-            exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=options.connect_timeout_ms / 1000
-        ),
+        exit_link=exit_link,
         stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,
         traffic_rate=None if options.traffic_rate == "auto" else options.traffic_rate,
+        now=now,
     )
 
 
@@ -148,15 +156,15 @@ def _recipient(text: str | None) -> Recipient | None:
         raise OptionError("preferredIpr", error.message) from None
 
 
-def _topology(document: Mapping[str, Any] | None, exit_: Recipient | None) -> Topology | None:
+def _topology(document: Mapping[str, Any] | None, exit_: Recipient | None, *, needs_exit: bool) -> Topology | None:
     if document is None:
         return None
-    if exit_ is None:
+    if exit_ is None and needs_exit:
         raise OptionError("topology", "it names no exits: preferredIpr is needed with it")
     try:
         topology = parse_topology(document)
     except SmolmixError as error:
         raise OptionError("topology", error.message) from None
-    if not topology.knows(exit_.gateway):
+    if exit_ is not None and not topology.knows(exit_.gateway):
         raise OptionError("topology", "it lacks the gateway of preferredIpr")
     return topology

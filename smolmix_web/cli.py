@@ -1,4 +1,5 @@
-"""The command line: fetch, dns, ws, udp, tcp, ping and proxy through the mixnet. Progress on stderr, results on stdout.
+"""The command line: fetch, dns, ws, udp, tcp, ping, proxy and what speaks with other clients (cli_peer.py) through the
+mixnet. Progress on stderr, results on stdout.
 
 Importing it and `--help` need none of the optional libraries; a command says which one it lacks. See
 docs/command-line.md.
@@ -20,7 +21,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, completion, extras
+from . import __version__, cli_peer, completion, extras
 from .dns.records import TYPES
 from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
 from .host.cpython import CPythonHost
@@ -38,6 +39,7 @@ EXIT_CODES = (
 )
 PROGRAM = "smolmix-web"
 _PIECE = 65_536
+TIMEOUT = 300.0  # s for everything
 ANSWER_TIMEOUT = 60.0  # s for a WebSocket or UDP answer
 
 Command = Callable[[Tunnel, argparse.Namespace], Awaitable[dict[str, Any]]]
@@ -67,7 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--storage-passphrase-file", metavar="FILE", help="its first line seals the stored identity; with --client-id"
     )
-    group.add_argument("--timeout", type=float, default=300.0, metavar="S", help="for everything (default 300 s)")
+    group.add_argument(
+        "--timeout", type=float, default=TIMEOUT, metavar="S", help=f"for everything (default {TIMEOUT:g} s)"
+    )
     group.add_argument("--pcap", metavar="FILE", help="write the tunnel's IP packets to a capture file")
     group.add_argument("--json", action="store_true", help="one JSON object on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -101,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     ping.add_argument("--family", type=int, choices=(4, 6))
     proxy = commands.add_parser("proxy", parents=[common], help="SOCKS, HTTP and DNS for other programs, until Ctrl-C")
     proxy_command.add_arguments(proxy)
+    cli_peer.add_commands(commands, common)
     completion.add_parser(commands)
     return parser
 
@@ -117,6 +122,7 @@ def options_from(args: argparse.Namespace) -> TunnelOptions:
         "trafficRate": args.traffic_rate,
         "clientId": args.client_id,
         "debug": not args.quiet,
+        **(cli_peer.OPTIONS if args.command in PEER_COMMANDS else {}),
     }
     if args.storage_passphrase_file is not None:
         given["storagePassphrase"] = read_passphrase(args.storage_passphrase_file)
@@ -318,7 +324,17 @@ COMMANDS: dict[str, Command] = {
     "ping": run_ping,
     "proxy": proxy_command.run_proxy,
 }
-ENDLESS = {"proxy"}  # --timeout is for the set-up alone
+PEER_COMMANDS: dict[str, Command] = {
+    "listen": cli_peer.run_listen,
+    "send": cli_peer.run_send,
+    "stream": cli_peer.run_stream(_stdin),
+}
+COMMANDS |= PEER_COMMANDS
+
+
+def endless(args: argparse.Namespace) -> bool:
+    """Does it run until it is interrupted? Then `--timeout` is for the set-up alone."""
+    return args.command in ("proxy", "listen") or (args.command == "stream" and bool(args.listen))
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -336,7 +352,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
                 started = time.monotonic()
                 await tunnel.start()
                 setup_ms = round((time.monotonic() - started) * 1000)
-                if args.command in ENDLESS:
+                if endless(args):
                     limit.reschedule(None)
                 result = await COMMANDS[args.command](tunnel, args)
                 return {**result, "setup_ms": setup_ms}

@@ -12,6 +12,7 @@ from .errors import SmolmixError
 from .host.cpython import CPythonHost
 from .http import HttpRequest, HttpResponse, Timeouts
 from .options import TunnelOptions
+from .peers import Listener, Message, Messages, PeerStream, Sent
 from .sockets import TcpOptions, UdpSocket
 from .tls import TlsOptions
 from .tunnel import PingReply, Tunnel
@@ -47,7 +48,12 @@ __all__ = [
     "DnsAnswer",
     "HttpRequest",
     "HttpResponse",
+    "Listener",
+    "Message",
+    "Messages",
+    "PeerStream",
     "PingReply",
+    "Sent",
     "SmolmixError",
     "TcpOptions",
     "Timeouts",

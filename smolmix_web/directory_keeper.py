@@ -12,7 +12,7 @@ from .assembly import Pinned
 from .directory_loader import load
 from .engine import Engine
 from .errors import DirectoryError, SmolmixError
-from .exit.link import MAX_CANDIDATES
+from .exit.link import MAX_CANDIDATES, ExitLink
 from .host.base import Host, TimerHandle
 from .mixnet.directory_query import DirectoryQuery
 from .mixnet.exits import ExitCandidate, draw_exits, pinned_exit
@@ -23,7 +23,9 @@ from .mixnet.topology import Topology
 class DirectoryKeeper:
     """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
 
-    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned) -> None:
+    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned, *, exits: bool = True) -> None:
+        """`exits`: are any wanted?"""
+        self._wants_exits = exits
         self._host = host
         self._urls = urls
         self._pinned = pinned
@@ -38,6 +40,8 @@ class DirectoryKeeper:
     async def first(self) -> tuple[Topology, list[ExitCandidate]]:
         """The topology, and exits in the order to try. Raises `DirectoryError` or `TimeoutExpired`."""
         preferred = self._pinned.exit
+        if not self._wants_exits:
+            return self._pinned.topology or (await self._topology())[1], []
         if self._pinned.topology is not None:
             assert preferred is not None
             # Nobody tells the exit's version: try both.
@@ -81,14 +85,12 @@ class DirectoryKeeper:
         """Ask now. Where no exit of those drawn would have us, others are drawn."""
         engine, host = self._engine, self._host
         assert engine is not None
-        query = DirectoryQuery.for_topology()
-        base = await load(host, self._urls, query)
-        topology = Topology.from_query(query)
+        base, topology = await self._topology()
         engine.set_topology(topology, host.now())
         if self._plan is not None:
             self._plan.succeeded(topology, host.now(), host.unix_time())
         self._wake()
-        if engine.exit.tried_in_vain and self._pinned.exit is None:
+        if isinstance(engine.exit, ExitLink) and engine.exit.tried_in_vain and self._pinned.exit is None:
             exits = DirectoryQuery.for_exits()
             await load(host, [base], exits)  # of the server that gave the topology, so that the two agree
             engine.exit.set_candidates(self._choose(exits, topology))
@@ -101,6 +103,12 @@ class DirectoryKeeper:
         self._timer = self._task = self._plan = None
 
     # -- inside -----------------------------------------------------------------------------------------
+
+    async def _topology(self) -> tuple[str, Topology]:
+        """And the base URL of the server that gave it."""
+        query = DirectoryQuery.for_topology()
+        base = await load(self._host, self._urls, query)
+        return base, Topology.from_query(query)
 
     def _choose(self, query: DirectoryQuery, topology: Topology) -> list[ExitCandidate]:
         preferred = self._pinned.exit

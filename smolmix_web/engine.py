@@ -2,6 +2,7 @@
 
     frames -> GatewaySession -> MixnetClient -> ExitSession -> Stack -> sockets
     frames <- GatewaySession <- MixnetClient <- ExitSession <- Stack <- sockets
+                                MixnetClient <-> StreamHub <-> streams and messages of other clients
 
 `receive(frame, now)` takes a WebSocket message, `poll(now)` gives the messages to send, `next_deadline()` says when
 to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
@@ -20,6 +21,7 @@ from typing import Any
 from .errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
+from .exit.none import NoExit
 from .hearing import Hearing
 from .mixnet.base58 import base58_encode
 from .mixnet.client import MixnetClient
@@ -32,6 +34,7 @@ from .mixnet.work import ANSWER, OUT, SENDING, WorkMeter
 from .netstack import Endpoint, Stack, StackConfig
 from .netstack.observer import Observer
 from .rand import RandomSource
+from .streams.hub import StreamHub
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
 QUEUE_LEAST = 4  # and at least so many where slots are rare
@@ -56,21 +59,24 @@ class Engine:
         *,
         gateway: GatewayLink,
         mixnet: MixnetClient,
-        exit_link: ExitLink,
+        exit_link: ExitLink | NoExit,
         stack_config: StackConfig,
         observer: Observer | None = None,
         traffic_rate: str | None = None,
+        now: float = 0.0,
     ) -> None:
         """`traffic_rate`: a rung of the ladder to stay on, None for the one that fits."""
         self._rng = rng
         self.gateway = gateway
         self.mixnet = mixnet
         self.exit = exit_link
+        self.peers = StreamHub(rng, mixnet, now)
         self.addresses: tuple[IPv4Address | IPv6Address, ...] = ()
         self.error: SmolmixError | None = None
         self._stack_config = stack_config
         self._observer = observer  # of every stack in turn, for captures and statistics
         self._stack: Stack | None = None
+        self._peers_first = False
         self._gateway_up = False
         self._exit_attempt = (0, 0)
         self.hearing = Hearing()
@@ -89,7 +95,6 @@ class Engine:
         self.wakes = 0  # times the machine slept, as far as it showed
         self._polled = 0.0
         self.messages_dropped = 0
-        self.strangers = 0
 
     @property
     def stack(self) -> Stack:
@@ -166,11 +171,11 @@ class Engine:
         self.line.received(len(frame), now, own=self._worked is not None)
         for message in self.mixnet.take_messages():
             # Anybody may write to our address; only replies by the SURBs we gave the exit come from the exit.
-            if message.source == self.exit.recipient:
+            if message.source is not None and message.source == self.exit.recipient:
                 self.exit.receive(message.data, now)
             else:
-                self.strangers += 1
-        if self.exit.session is not None:
+                self.peers.receive(message, now)
+        if self.exit.session is not None and self.exit.recipient is not None:
             self.exit.session.path_proven(self.mixnet.proven, now)
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
@@ -241,15 +246,15 @@ class Engine:
         self._follow_gateway(now)
         self._take_exit(now)
         if not self._can_send:
-            self._pump_stack(now)
+            self._pump(now)
             return frames
         if not self.exit.started:
             self.exit.start(now, unix_time)
-        self._pump_stack(now)
+        self._pump(now)
         messages = self.exit.poll(now, unix_time, self.hearing.lag)
         if self.exit.attempt != self._exit_attempt:
             self._exit_attempt = self.exit.attempt
-            self.mixnet.forget_recipient(self.exit.recipient)
+            self._forget_exit()
         for message in messages:
             self._send(message, now)
         if self.exit.session is not None and self.exit.session.take_check():
@@ -280,6 +285,19 @@ class Engine:
         self._worked = OUT, self.mixnet.take_made()
         return more
 
+    def _pump(self, now: float) -> None:
+        """Let the stack and the streams fill the short queue; both want it all, so they take turns in being first."""
+        self._peers_first = not self._peers_first
+        if self._peers_first:
+            self._pump_peers(now)
+        self._pump_stack(now)
+        if not self._peers_first:
+            self._pump_peers(now)
+
+    def _pump_peers(self, now: float) -> None:
+        if self._can_send:
+            self.peers.poll(now, self._queue_room)
+
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:
             return
@@ -287,14 +305,18 @@ class Engine:
         self.exit.send_packets(self._stack.poll(now, self._room, self.hearing.lag), now)
 
     @property
+    def _queue_room(self) -> int:
+        """Packets that the short queue takes."""
+        target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
+        return max(0, target - self.mixnet.queue_length)
+
+    @property
     def _room(self) -> int:
         """IP packets that may leave the stack."""
-        if not self._can_send:
-            return 0
-        target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
-        return max(0, min(target - self.mixnet.queue_length, self.exit.send_space))
+        return min(self._queue_room, self.exit.send_space) if self._can_send else 0
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
+        assert self.exit.recipient is not None
         account = self.mixnet.surb_account(self.exit.recipient)
         plenty = account is not None and account.expected >= self.mixnet.config.surb_fill_ceiling
         lifetime = None if message.deadline is None else max(0.0, message.deadline - now)
@@ -318,7 +340,7 @@ class Engine:
         """When to poll although nothing arrived; in the past when there is something to send."""
         times = [self.gateway.next_deadline()]
         if self._can_send:
-            times += [self.exit.next_deadline(), self.mixnet.next_deadline()]
+            times += [self.exit.next_deadline(), self.mixnet.next_deadline(), self.peers.next_deadline()]
         elif self._line_full and (deadline := self.line.next_deadline()) is not None:
             times.append(deadline + self.hearing.own)
         # While packets are held back, or there is no gateway, only the stack's timers count.
@@ -381,9 +403,11 @@ class Engine:
         self._gateway_up = self.gateway.ready
         if not self._gateway_up:
             self.mixnet.pause(now)
+            self.peers.pause(now)
             self.exit.link_down(now)
             return
-        if self.gateway.endpoint.identity != self.mixnet.address.gateway:
+        moves = self.gateway.endpoint.identity != self.mixnet.address.gateway
+        if moves:
             self.mixnet.move_to_gateway(self.gateway.endpoint.identity, now)
             if self.exit.started:
                 moved = NetworkError("the tunnel moved to another gateway", code="tunnel_moved", phase="gateway")
@@ -391,9 +415,11 @@ class Engine:
         self.line.restart(self.mixnet.streams.full_rate / self.ladder.slower, self.gateway.trip)
         self._line_full = False
         self.mixnet.resume(now)
+        self.peers.resume(now, moved=moves)
         self._exit_up(now)
-        if self.exit.connected and self._stack is not None and self._stack.connections:
-            self.mixnet.restock(self.exit.recipient, now)
+        exit_ = self.exit.recipient
+        if exit_ is not None and self.exit.connected and self._stack is not None and self._stack.connections:
+            self.mixnet.restock(exit_, now)
 
     def _exit_up(self, now: float) -> None:
         trip = self.mixnet.round_trip
@@ -404,6 +430,7 @@ class Engine:
         for event in self.exit.take_events():
             match event:
                 case ExitConnected(ipv4, ipv6, mtu):
+                    assert self.exit.recipient is not None
                     self.addresses = (ipv4, ipv6)
                     self.mixnet.keep_stock(self.exit.recipient, SURBS_LOW, SURBS_HIGH, now, patience=SURBS_PATIENCE)
                     self._stack = Stack(
@@ -412,7 +439,7 @@ class Engine:
                 case ExitLost(error):
                     self._drop_stack(error, now)
                     # To the exit we are somebody new: what the old name still has there is not ours to use.
-                    self.mixnet.forget_recipient(self.exit.recipient)
+                    self._forget_exit()
                 case ExitFailed(error):
                     self.fail(error, now)
                 case PolicyDenied(address, port) if self._stack is not None:
@@ -420,6 +447,10 @@ class Engine:
         if self._stack is not None:
             for packet in self.exit.take_packets():
                 self._stack.receive(packet, now)
+
+    def _forget_exit(self) -> None:
+        if self.exit.recipient is not None:
+            self.mixnet.forget_recipient(self.exit.recipient)
 
     def _drop_stack(self, error: SmolmixError, now: float) -> None:
         """Our addresses are gone: every socket ends with this error."""
@@ -433,6 +464,7 @@ class Engine:
         if self.error is None:
             self.error = error
             self._drop_stack(error, now)
+            self.peers.end_all(error)
 
     @property
     def has_flows(self) -> bool:
@@ -445,13 +477,14 @@ class Engine:
 
     @property
     def disconnected(self) -> bool:
-        return self.exit.disconnected or not self.gateway.can_forward
+        return (self.exit.disconnected and not self.peers.leaving) or not self.gateway.can_forward
 
     def statistics(self) -> dict[str, Any]:
         """What docs/javascript.md lists, then counters of all rooms by name."""
         mixnet = self.mixnet.statistics
         session = self.exit.session
-        account = self.mixnet.surb_account(self.exit.recipient)
+        exit_ = self.exit.recipient
+        account = None if exit_ is None else self.mixnet.surb_account(exit_)
         connection = session.connection if session is not None else None
         topology, trip = self.mixnet.topology, self.mixnet.round_trip
         return {
@@ -468,7 +501,7 @@ class Engine:
             "path": {
                 "gateway": self.gateway.endpoint.name,
                 "route": [base58_encode(identity) for identity in self.mixnet.last_route()],
-                "exit": str(self.exit.recipient),
+                "exit": None if exit_ is None else str(exit_),
                 "exit_version": connection.version if connection is not None else None,
                 "addresses": [str(address) for address in self.addresses],
                 "mtu": connection.mtu if connection is not None else None,
@@ -482,7 +515,7 @@ class Engine:
             "gateway_losses": self.gateway.losses,
             "registrations": self.exit.registrations,
             "messages_dropped_by_engine": self.messages_dropped,
-            "strangers": self.strangers,
+            **self.peers.to_dict(),
             "ip_packets_sent": session.statistics.packets_sent if session is not None else 0,
             "ip_packets_received": session.statistics.packets_received if session is not None else 0,
             "gateway": asdict(self.gateway.all_counters()),

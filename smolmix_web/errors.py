@@ -14,7 +14,8 @@
     │   └── PacketError       IP, ICMP, UDP or TCP header
     ├── NetworkError          what a socket of the tunnel reports
     │   ├── ConnectionRefused, ConnectionReset, ConnectionAborted, HostUnreachable, MessageTooLong
-    │   └── AddressError
+    │   ├── AddressError
+    │   └── StreamError       a message or stream to another client
     ├── DnsError, TlsError, HttpError, WebSocketError
     ├── MissingLibrary        an optional library is not installed (`extras.py`)
     ├── StorageError          the stored identity: damaged, foreign, or its place is not usable (a warning, mostly)
@@ -88,6 +89,9 @@ RETRYABLE = frozenset(
         "host_unreachable",
         "network_unreachable",
         "no_public_suffixes",
+        "no_surbs",
+        "not_delivered",
+        "peer_unreachable",
         "queue_full",
         "stream_refused",
         "tls_truncated",
@@ -176,6 +180,13 @@ class MessageTooLong(NetworkError):
 
 class AddressError(NetworkError):
     default_code = "bad_address"
+
+
+class StreamError(NetworkError):
+    """A stream to another client. `reset_code`: the number, from 256 on, that the peer's application gave."""
+
+    default_code = "stream"
+    reset_code: int | None = None
 
 
 class DnsError(SmolmixError):

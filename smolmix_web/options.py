@@ -191,6 +191,9 @@ class TunnelOptions:
     directory_urls: tuple[str, ...] = _option(
         "directoryUrls", _urls, MAINNET_DIRECTORY, "", "directory base URLs, tried in order"
     )
+    exit: str = _option(
+        "exit", _one_of("auto", "none"), "auto", "", "none: the mixnet alone, for messages and streams; no sockets"
+    )
     topology: Mapping[str, Any] | None = _option(
         "topology", _document, None, "", "pinned network; no directory is asked, and preferredIpr is needed"
     )

@@ -99,7 +99,7 @@ def _bounded(size: int) -> int:
     return min(max(size, MIN_BUFFER), MAX_BUFFER)
 
 
-class _Signal:
+class Signal:
     """At most one waiter of one condition."""
 
     __slots__ = ("_future", "_what")
@@ -156,8 +156,8 @@ class TcpStream:
         """Wrap a connection of the stack, connecting or accepted."""
         self._net = net
         self._connection = connection
-        self._readable = _Signal("read")
-        self._writable = _Signal("write")
+        self._readable = Signal("read")
+        self._writable = Signal("write")
         self._failure: SmolmixError | None = None
         self._closing = False
         self._watcher: Callable[[], None] | None = None
@@ -306,7 +306,7 @@ class UdpSocket:
         self._net = net
         self._socket = socket
         self.family = family
-        self._readable = _Signal("receive")
+        self._readable = Signal("receive")
         self._closed: SmolmixError | None = None
         socket.on_event = self._readable.fire
 
@@ -429,7 +429,7 @@ async def ping(net: Net, address: Address, payload: bytes, timeout: float = PING
     """
     if len(payload) > net.stack.mtu - _ECHO_HEADERS[address.version]:
         raise MessageTooLong(f"an echo of {len(payload)} bytes does not fit one packet", phase="ping")
-    answered = _Signal("answer")
+    answered = Signal("answer")
     try:
         request = net.stack.ping(address, net.now(), payload, timeout)
         request.on_event = answered.fire

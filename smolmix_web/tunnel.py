@@ -44,9 +44,11 @@ from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
 from .netstack.observer import Observer
 from .options import TunnelOptions
+from .peers import Listener, Messages, PeerNet, PeerStream, check_surbs, open_stream, parse_recipient
 from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
+from .streams.hub import OPEN_SURBS
 from .tls import TlsOptions, check_roots
 from .tls import prepare as prepare_tls
 from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
@@ -121,7 +123,10 @@ class Tunnel:
         self._turns = Turns()
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
-        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned)
+        self._messages: Messages | None = None
+        self._listener: Listener | None = None
+        wants_exit = options.exit != "none"
+        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
         self._troubles = (0, 0)
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
@@ -334,15 +339,16 @@ class Tunnel:
             self._settled.cancel()
 
     def _close_clients(self, error: SmolmixError) -> None:
-        for client in (self._http, self._resolver, self._doh):
+        for client in (self._http, self._resolver, self._doh, self._messages, self._listener):
             if client is not None:
                 client.close(error)
+        if self._engine is not None:
+            self._engine.peers.end_all(error)
 
     def _change(self, state: str, step: str | None = None) -> None:
         self.state, self.step = state, step
         self._host.log(f"tunnel {state}" + (f": {step}" if step else ""))
-        if state not in _TRYING:
-            self._release()
+        self._release()
         if self._on_change is not None:
             self._on_change(self.snapshot())
 
@@ -368,7 +374,7 @@ class Tunnel:
             "error": self.error.to_dict() if self.error is not None else None,
             "warnings": [warning.to_dict() for warning in self.warnings],
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
-            "exit": str(engine.exit.recipient) if engine is not None else None,
+            "exit": str(engine.exit.recipient) if engine is not None and engine.exit.recipient is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
             "traffic": engine.traffic if engine is not None else None,
         }
@@ -395,6 +401,14 @@ class Tunnel:
     # -- use ----------------------------------------------------------------------------------------
 
     def _net(self) -> Driver:
+        """For what goes through the exit."""
+        driver = self._mixnet()
+        if self._options.exit == "none":
+            raise StateError("the tunnel has no exit: its option exit is none", code="no_exit")
+        return driver
+
+    def _mixnet(self) -> Driver:
+        """For what goes to other clients."""
         if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
                 raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down") from self.error
@@ -415,14 +429,17 @@ class Tunnel:
         async with Deadline(self._host, READY_TIMEOUT, "tunnel"):
             while engine.state[0] != "ready":
                 engine.want(self._host.now())
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.add(waiter)
-                try:
-                    await waiter
-                finally:
-                    self._waiters.discard(waiter)
+                await self._wait_for_change()
                 driver = self._net()
         return driver
+
+    async def _wait_for_change(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     async def usable(self) -> None:
         """Returns when sockets may be opened: at once, unless the gateway or an exit is being found anew. Errors:
@@ -643,3 +660,46 @@ class Tunnel:
 
         async with Deadline(self._host, timeout, "ping"):
             return PingReply(addresses[0], await self._anew(echo))
+
+    # -- other clients --------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """Our Nym address, by which others reach us for as long as our gateway is this one (docs/peer-to-peer.md)."""
+        if self._engine is None:
+            raise StateError("the tunnel has no address yet", code="tunnel_down")
+        return str(self._engine.mixnet.address)
+
+    def _peer_net(self) -> PeerNet:
+        assert self._engine is not None
+        return PeerNet(self._mixnet(), self._engine)
+
+    @property
+    def messages(self) -> Messages:
+        """Messages to and from other clients; they are kept from the first use of this on."""
+        if self._messages is None:
+            self._messages = Messages(self._peer_net())
+        return self._messages
+
+    def listen(self) -> Listener:
+        """Take the streams that others open to `address`. `StateError` `listener_taken` where that is done already."""
+        self._listener = Listener(self._peer_net())
+        return self._listener
+
+    async def open_stream(self, address: str, *, surbs: int = OPEN_SURBS, timeout: float = READY_TIMEOUT) -> PeerStream:
+        """A byte stream to another client, which learns nothing of who we are.
+
+        `surbs`: reply SURBs on its first message; more follow as they are used. Returns at once: what is written waits
+        for nothing, and a peer that is not there shows in `read`. `timeout`: s that it may wait for the gateway.
+        Errors: `MessageError` (`bad_recipient`, `bad_base58`), `DirectoryError` `gateway_unknown`, `StateError`.
+        """
+        recipient, surbs = parse_recipient(address), check_surbs(surbs, least=1)
+        driver, engine = self._mixnet(), self._engine
+        assert engine is not None
+        async with Deadline(self._host, timeout, "tunnel"):
+            while not (engine.gateway.can_forward and engine.mixnet.usable):
+                engine.want(self._host.now())
+                driver.wake()
+                await self._wait_for_change()
+                driver = self._mixnet()
+        return await open_stream(self._peer_net(), recipient, surbs)

@@ -60,6 +60,7 @@ import { webSocketOver } from "./websocket.js";
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
  * @property {boolean} [debug] default false
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
+ * @property {"auto" | "none"} [exit] default "auto"; "none": the mixnet alone, no fetch and no sockets
  * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
  * @property {string | string[]} [caCertificates] PEM, trusted for TLS besides the others; roots or what they signed
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bundles import join
-from smolmix_web.exit.lp_frame import LpFrame, is_stream_frame
+from smolmix_web.mixnet.lp_frame import LpFrame, is_stream_frame
 from smolmix_web.netstack import ipv4
 from smolmix_web.rand import RandomSource
 

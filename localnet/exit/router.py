@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smolmix_web.errors import ExitError, PacketError
+from smolmix_web.errors import ExitError, MessageError, PacketError
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bundles import split
-from smolmix_web.exit.lp_frame import DATA, LpFrame, is_stream_frame
+from smolmix_web.mixnet.lp_frame import DATA, LpFrame, is_stream_frame
 from smolmix_web.netstack.icmp import ErrorKind
 from smolmix_web.rand import RandomSource
 
@@ -81,7 +81,7 @@ class ExitRouter:
         if is_stream_frame(data):
             try:
                 frame = LpFrame.from_bytes(data)
-            except ExitError:
+            except MessageError:
                 self.counters.add("bad.frame")
                 return
             if not frame.payload:

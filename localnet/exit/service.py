@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from smolmix_web.errors import StateError
-from smolmix_web.exit.lp_frame import DATA, LpFrame
+from smolmix_web.mixnet.lp_frame import DATA, LpFrame
 from smolmix_web.rand import RandomSource
 
 from ..counters import Counters

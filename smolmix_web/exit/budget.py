@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..mixnet.lp_frame import HEADER_SIZE
 from ..mixnet.messages import REPLIABLE_OVERHEAD
 from .bundles import PREFIX_SIZE
-from .lp_frame import HEADER_SIZE
 
 PLAINTEXT_PER_PACKET = 1604  # message bytes of one regular packet of a single-set message
 PADDING = 1  # one mandatory byte at the end of a message

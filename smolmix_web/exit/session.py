@@ -23,7 +23,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ExitError, StateError, TimeoutExpired, UsageError
+from ..errors import ExitError, MessageError, StateError, TimeoutExpired, UsageError
+from ..mixnet.lp_frame import DATA, OPEN, OPEN_ACK, PING, PONG, LpFrame
 from ..rand import RandomSource
 from . import liveness, messages
 from .bincode import EPOCH, Timestamp, malformed
@@ -41,7 +42,6 @@ from .events import (
     Pong,
 )
 from .liveness import Liveness, Verdict
-from .lp_frame import DATA, OPEN, LpFrame
 from .memory import ExitMemory
 from .pending import PendingRequests
 from .probes import PUBLIC_RESOLVERS, Prober, Server
@@ -56,6 +56,7 @@ MIN_MTU, MAX_MTU = 576, 1500
 SMALL_BUNDLE = 639  # bytes: two SURBs still fit beside it
 MAX_EVENTS = 1024
 MAX_INBOUND = 4096  # packets
+MAX_PONGS = 16  # messages that wait to leave, beyond which no Ping is answered
 UNDER_WAY = 1.0  # s in which what was on its way before an outage may still arrive
 
 
@@ -320,8 +321,11 @@ class ExitSession:
             if frame.stream_id != self._attempt.stream_id:
                 self.statistics.foreign += 1
                 return
+            if frame.message_type in (OPEN_ACK, PING, PONG):
+                self._receive_sign(frame, now)
+                return
             version, response = messages.decode_response(frame.payload)
-        except ExitError as error:
+        except (ExitError, MessageError) as error:
             self._malformed(error)
             return
         if isinstance(response, messages.DataResponse) and frame.sequence and version == self._attempt.version:
@@ -462,6 +466,15 @@ class ExitSession:
                     self._inbound.append(packet)
                     self.statistics.packets_received += 1
 
+    def _receive_sign(self, frame: LpFrame, now: float) -> None:
+        """A sign of life of an exit that is newer than we are; none takes a number of the data."""
+        assert self._attempt is not None
+        self._alive(now)
+        if frame.message_type == PING:
+            pong = LpFrame(self._attempt.stream_id, PONG, frame.sequence)
+            if len(self._control) < MAX_PONGS:
+                self._queue_control(pong.to_bytes(), 2, now + REQUEST_TIMEOUT)
+
     def _receive_control(self, response: messages.Response, now: float) -> None:
         match response:
             case messages.DataResponse(bundle):
@@ -600,6 +613,6 @@ class ExitSession:
         else:
             self._events.append(event)
 
-    def _malformed(self, error: ExitError) -> None:
+    def _malformed(self, error: ExitError | MessageError) -> None:
         self.statistics.malformed += 1
         self.statistics.last_malformed = error.message

@@ -21,12 +21,14 @@ from ..sphinx.constants import ACK, EXTENDED32, KEY_PART
 from .acks import decrypt_ack
 from .addresses import Recipient
 from .body import open_body
+from .delivery import Delivery
 from .factory import PacketFactory
 from .fragments import COVER_IDENTIFIER, FragmentIdentifier, plan_fragments
 from .jobs import OutgoingMessage
 from .keys import ClientKeys
 from .lanes import Lane
 from .messages import (
+    PLAIN_OVERHEAD,
     REPLIABLE_OVERHEAD,
     ContentKind,
     PlainMessage,
@@ -37,7 +39,7 @@ from .messages import (
     surb_length,
 )
 from .mix_packet import MixPacket
-from .outbox import DeliveryFailure, Outbox, OutgoingPacket, unknown_gateway
+from .outbox import Outbox, OutgoingPacket, unknown_gateway
 from .preparer import PreparedPacket
 from .reassembly import Reassembler
 from .replies import ReplySender
@@ -58,7 +60,7 @@ READY_SURBS = 12  # and SURBs for the messages to come
 MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
-__all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
+__all__ = ["Delivery", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
 
 
 class ReceivedMessage(NamedTuple):
@@ -269,35 +271,48 @@ class MixnetClient:
         recipient: Recipient,
         data: bytes,
         *,
-        surbs: int = 0,
+        surbs: int | None = 0,
         fill: bool = False,
         lane: Lane = Lane.CONTROL,
         max_retransmissions: int | None = None,
         lifetime: float | None = None,
-        label: object = None,
+        delivery: Delivery | None = None,
         now: float,
     ) -> None:
         """Queue a repliable message under our sender tag for this recipient.
 
-        `surbs`: reply SURBs to attach; `fill`: as many more as fit into its last packet for free, unless the peer has
-        plenty. `max_retransmissions` per fragment, None for no limit within `lifetime` seconds (default of the config).
-        `label` comes back in a `DeliveryFailure`. Raises `StateError` `queue_full` when the lane has no room;
-        `DirectoryError` `gateway_unknown` when no route leads to the recipient.
+        `surbs`: reply SURBs to attach, None for a plain message without a sender tag; `fill`: as many more as fit into
+        its last packet for free, unless the peer has plenty. `max_retransmissions` per fragment, None for no limit
+        within `lifetime` seconds (default of the config). `delivery` hears what became of it. Raises `StateError`
+        `queue_full` when the lane has no room; `DirectoryError` `gateway_unknown` when no route leads to the recipient.
         """
         self._now = now
         if self._topology is not None and not self._topology.knows(recipient.gateway):
             raise unknown_gateway(recipient.gateway)
-        account = self._accounts.get(recipient)
-        plan = plan_fragments(REPLIABLE_OVERHEAD + surbs * surb_length() + len(data) + 1)
-        if fill:
+        plain = surbs is None
+        surbs = surbs or 0
+        account = SurbAccount(recipient, b"") if plain else self._accounts.get(recipient)
+        overhead = PLAIN_OVERHEAD if plain else REPLIABLE_OVERHEAD + surbs * surb_length()
+        plan = plan_fragments(overhead + len(data) + 1)
+        if fill and not plain:
             wanted = self.config.surb_fill_ceiling - account.expected - surbs
             surbs += max(0, min(plan.unused // surb_length(), wanted))
         lifetime = self.config.message_lifetime if lifetime is None else lifetime
         self._outbox.push(
             OutgoingMessage(
-                account, ContentKind.DATA, surbs, data, lane, plan.fragments, max_retransmissions, lifetime, label
+                account,
+                None if plain else ContentKind.DATA,
+                surbs,
+                data,
+                lane,
+                plan.fragments,
+                max_retransmissions,
+                lifetime,
+                delivery,
             )
         )
+        if delivery is not None:
+            delivery.expect(plan.fragments)
         # A pile that ran dry gives no replies that would show it.
         self._giver.top_up(account, now)
 
@@ -308,20 +323,29 @@ class MixnetClient:
         *,
         lane: Lane = Lane.BULK,
         max_retransmissions: int | None = None,
-        label: object = None,
+        lifetime: float | None = None,
+        delivery: Delivery | None = None,
+        urgent: bool = False,
         now: float,
     ) -> None:
         """Reply to whoever is behind a sender tag; each packet costs a SURB, and waits for one if need be.
 
-        `data` is not empty. `max_retransmissions`: None for the default of 10. Raises `StateError`:
-        `unknown_sender_tag`, `queue_full`.
+        `data` is not empty. `max_retransmissions`: None for the default of 10; `lifetime`, `delivery`: see `send`.
+        `urgent`: the SURBs kept for asking for more are used too, for what makes the peer give some.
+        Raises `StateError`: `unknown_sender_tag`, `queue_full`.
         """
         self._now = now
-        self._replies.send(self.address, sender_tag, data, lane, max_retransmissions, label, now)
+        self._replies.send(
+            self.address, sender_tag, data, lane, max_retransmissions, lifetime, delivery, now, urgent=urgent
+        )
 
     def reply_room(self, sender_tag: bytes) -> int:
         """Fragments that `send_reply` still takes for this tag; 0 for an unknown one."""
         return self._replies.room(sender_tag)
+
+    def replies_waiting(self, sender_tag: bytes) -> int:
+        """Fragments of replies to this tag that wait for a SURB."""
+        return self._replies.waiting(sender_tag)
 
     def surbs_held(self, sender_tag: bytes) -> int:
         """SURBs we hold of a sender tag."""
@@ -359,10 +383,6 @@ class MixnetClient:
         account = self._accounts.forget(recipient)
         if account is not None:
             self._giver.forget(account)
-
-    def take_failures(self) -> list[DeliveryFailure]:
-        """Messages given up since the last call."""
-        return self._outbox.take_failures()
 
     # -- packets out ----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..sphinx.surb import ReplySurb
+from .delivery import Delivery
 from .fragments import Fragment
 from .lanes import Lane
 from .messages import ContentKind
@@ -21,18 +22,19 @@ from .topology import Topology
 
 @dataclass(slots=True, eq=False)
 class OutgoingMessage:
-    """A repliable message to a known recipient. `surbs` are built when its first packet is made; as long as none has
-    left, they can be made anew. All its packets take the topology of its SURBs, but those that are repeated."""
+    """A repliable or plain message to a known recipient. `surbs` are built when its first packet is made; as long as
+    none has left, they can be made anew. All its packets take the topology of its SURBs, but those that are repeated.
+    """
 
     account: SurbAccount
-    kind: ContentKind
+    kind: ContentKind | None  # None: a plain message, without sender tag
     surbs: int
     data: bytes
     lane: Lane
     remaining: int
     max_retransmissions: int | None
     lifetime: float
-    label: object = None
+    delivery: Delivery | None = None
     fragments: deque[Fragment] | None = None
     given_up: bool = False
     packets: int = field(init=False)
@@ -52,10 +54,10 @@ class ReplyFragment:
     lane: Lane
     max_retransmissions: int | None
     lifetime: float
-    is_request: bool = False
+    may_empty: bool = False  # it may take the last SURB: a request for others, or what brings them
     surb: ReplySurb | None = None
     remaining: int = 1
-    label: object = None
+    delivery: Delivery | None = None
     given_up: bool = field(default=False)
 
 

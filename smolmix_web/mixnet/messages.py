@@ -28,6 +28,7 @@ MAX_SURBS = 65535  # in one V2 list
 # Bytes of a repliable Data message besides SURBs and data: type, tag, content tag, list header (sphinx 8.2).
 REPLIABLE_OVERHEAD = 1 + SENDER_TAG_LENGTH + 1 + _V2_HEADER
 REPLY_OVERHEAD = 2
+PLAIN_OVERHEAD = 1
 
 
 class ContentKind(Enum):

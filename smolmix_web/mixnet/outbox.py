@@ -17,7 +17,7 @@ from .factory import PacketFactory
 from .fragments import Fragment, FragmentIdentifier, split_message
 from .jobs import OutgoingJob, OutgoingMessage, Owner, ReplyFragment, Retransmission
 from .lanes import Lane, LaneQueue
-from .messages import ContentKind, encode_repliable
+from .messages import ContentKind, encode_plain, encode_repliable
 from .preparer import PreparedPacket
 from .reply_keys import ReplyKeys
 from .reply_stock import PeerStock
@@ -26,18 +26,8 @@ from .statistics import MixnetStatistics
 from .topology import Topology
 from .traffic import TrafficConfig
 
-MAX_FAILURES = 256
-
 _ALL_LANES = tuple(Lane)
 _ONLY_RETRANSMISSIONS = (Lane.RETRANSMISSION,)
-
-
-class DeliveryFailure(NamedTuple):
-    """A message given up: its `label`, its lane, and why: `not_acknowledged`, `unroutable` or `no_surbs`."""
-
-    label: object
-    lane: Lane
-    reason: str
 
 
 class OutgoingPacket(NamedTuple):
@@ -71,7 +61,6 @@ class Outbox:
         self._statistics = statistics
         self._lanes: LaneQueue[OutgoingJob] = LaneQueue()
         self.acks: AckController[Owner] = AckController(config)
-        self._failures: deque[DeliveryFailure] = deque(maxlen=MAX_FAILURES)
         self._spare_surbs: list[ReplySurb] = []  # of the present topology
         self._surbs_seen = False  # messages here do carry SURBs
 
@@ -208,7 +197,10 @@ class Outbox:
         job.account.queued -= job.surbs
         for surb in surbs:
             self._reply_keys.add(surb, job.account, now)
-        message = encode_repliable(job.account.tag, job.kind, surbs, job.data)
+        if job.kind is None:
+            message = encode_plain(job.data)
+        else:
+            message = encode_repliable(job.account.tag, job.kind, surbs, job.data)
         self._statistics.surbs_given += job.surbs
         self._statistics.messages_sent += 1
         self._statistics.bytes_sent += len(job.data)
@@ -245,6 +237,8 @@ class Outbox:
             return False
         if isinstance(pending.owner, ReplyFragment):
             pending.owner.peer.waiting.pop(identifier, None)
+        if pending.owner.delivery is not None:
+            pending.owner.delivery.acknowledged()
         return True
 
     def expire(self, now: float, *, usable: bool) -> list[PeerStock]:
@@ -267,8 +261,8 @@ class Outbox:
             elif isinstance(owner, OutgoingMessage):
                 self.push_again(pending)
             else:
-                # A request for SURBs may use the last one; data leaves the reserve, less the one it takes.
-                surb = owner.peer.take(0 if owner.is_request else self._config.surb_reserve - 1)
+                # What brings SURBs may use the last one; data leaves the reserve, less the one it takes.
+                surb = owner.peer.take(0 if owner.may_empty else self._config.surb_reserve - 1)
                 if surb is not None:
                     self.push_again(pending, surb)
                 else:
@@ -281,7 +275,8 @@ class Outbox:
         if owner.given_up:
             return
         owner.given_up = True
-        self._failures.append(DeliveryFailure(owner.label, owner.lane, reason))
+        if owner.delivery is not None:
+            owner.delivery.give_up(reason)
         if isinstance(owner, OutgoingMessage):
             if owner.fragments is None:
                 owner.account.queued -= owner.surbs
@@ -305,8 +300,3 @@ class Outbox:
             owner = job
         self._statistics.unroutable += 1 + job.remaining
         self.give_up(owner, "unroutable")
-
-    def take_failures(self) -> list[DeliveryFailure]:
-        failures = list(self._failures)
-        self._failures.clear()
-        return failures

@@ -8,6 +8,7 @@ from ..errors import StateError
 from ..rand import RandomSource
 from ..sphinx.surb import ReplySurb
 from .addresses import Recipient
+from .delivery import Delivery
 from .fragments import split_message
 from .jobs import Owner, ReplyFragment
 from .lanes import Lane
@@ -31,7 +32,17 @@ class ReplySender:
         self._stock = ReplyStock(config)
 
     def send(
-        self, own: Recipient, tag: bytes, data: bytes, lane: Lane, limit: int | None, label: object, now: float
+        self,
+        own: Recipient,
+        tag: bytes,
+        data: bytes,
+        lane: Lane,
+        limit: int | None,
+        lifetime: float | None,
+        delivery: Delivery | None,
+        now: float,
+        *,
+        urgent: bool = False,
     ) -> None:
         """See `MixnetClient.send_reply`."""
         peer = self._stock.get(tag)
@@ -43,13 +54,26 @@ class ReplySender:
         limit = self._config.reply_retransmissions if limit is None else limit
         self._statistics.messages_sent += 1
         self._statistics.bytes_sent += len(data)
-        lifetime = self._config.message_lifetime
-        peer.queue.extend(ReplyFragment(peer, fragment, lane, limit, lifetime, label=label) for fragment in fragments)
+        lifetime = self._config.message_lifetime if lifetime is None else lifetime
+        if delivery is not None:
+            delivery.expect(len(fragments))
+        replies = [
+            ReplyFragment(peer, fragment, lane, limit, lifetime, may_empty=urgent, delivery=delivery)
+            for fragment in fragments
+        ]
+        while urgent and replies and (surb := peer.take(0)) is not None:
+            self._outbox.push_reply(replies.pop(0), surb)
+        peer.queue.extend(replies)
         self._serve(own, peer, now)
 
     def room(self, tag: bytes) -> int:
         peer = self._stock.get(tag)
         return 0 if peer is None else max(0, self._config.reply_queue_limit - len(peer.queue))
+
+    def waiting(self, tag: bytes) -> int:
+        """Fragments that wait for a SURB of this tag."""
+        peer = self._stock.get(tag)
+        return 0 if peer is None else len(peer.queue)
 
     def available(self, tag: bytes) -> int:
         """SURBs held of a tag."""
@@ -130,7 +154,7 @@ class ReplySender:
             Lane.SURBS,
             self._config.reply_retransmissions,
             self._config.message_lifetime,
-            is_request=True,
+            may_empty=True,
         )
         self._outbox.push_reply(request, surb)
         self._stock.requested(peer, amount, now)

@@ -277,9 +277,7 @@ def test_what_cannot_have_been_heard_is_told(machine: Machine, engine: SlowEngin
     assert now - read <= TURN + RECEIVE + POLL + PREPARE
 
 
-def test_the_end_of_a_socket_comes_after_what_came_before(
-    machine: Machine, engine: SlowEngine, driver: Driver
-) -> None:
+def test_the_end_of_a_socket_comes_after_what_came_before(machine: Machine, engine: SlowEngine, driver: Driver) -> None:
     for _ in range(20):
         driver.inbox.put(b"frame", machine.time)
     machine.events.socket_closed("over")

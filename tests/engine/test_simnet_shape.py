@@ -13,7 +13,9 @@ import pytest
 
 from smolmix_web.mixnet.streams import ExponentialStream
 from smolmix_web.netstack import Endpoint
+from smolmix_web.streams.stream import Stream
 from tests.simnet.network import SimNetwork
+from tests.simnet.peer import SimPeer
 from tests.simnet.tunnels import SimTunnel, Transfer
 from tests.simnet.world import ORIGIN, SINK_PORT, SOURCE_PORT, pattern
 from tests.statistics_tests import Verdict, ks_law, ks_two
@@ -49,6 +51,36 @@ def uploads(tunnel: SimTunnel) -> None:
         follow(tunnel, transfer, again)
 
     again()
+
+
+def stream_down(tunnel: SimTunnel) -> None:
+    """A peer sends without end, by our reply SURBs."""
+    stream_with(tunnel, ours=False)
+
+
+def stream_up(tunnel: SimTunnel) -> None:
+    """We send to a peer without end."""
+    stream_with(tunnel, ours=True)
+
+
+def stream_with(tunnel: SimTunnel, *, ours: bool) -> None:
+    data = pattern(60_000)
+
+    def fill(stream: Stream, wake: Callable[[], None], writes: bool) -> None:
+        def step() -> None:
+            while writes and stream.error is None and stream.space:
+                stream.write(data)
+            while stream.read(65_536):
+                pass
+            assert stream.error is None
+            wake()
+
+        stream.on_event = step
+        step()
+
+    peer = SimPeer(tunnel.network, "entry2", lambda stream: fill(stream, peer.wake, not ours))
+    stream = tunnel.engine.peers.open(peer.address, tunnel.host.now())
+    fill(stream, tunnel.driver.wake, ours)
 
 
 def follow(tunnel: SimTunnel, transfer: Transfer, then: Callable[[], None]) -> None:
@@ -105,7 +137,7 @@ def gaps_of(times: Sequence[float]) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
-LOADS = (nothing, downloads, uploads)
+LOADS = (nothing, downloads, uploads, stream_down, stream_up)
 
 
 @pytest.mark.parametrize("load", LOADS)
@@ -137,9 +169,15 @@ def test_two_independent_processes(load: Load) -> None:
     assert exponential(waits, MAIN_RATE).p > ONE_PERCENT
 
 
+@pytest.mark.feature("Streams", "cannot be told from a download or an idle tunnel by its gateway")
 @pytest.mark.parametrize("load", LOADS[1:])
 def test_busy_and_idle_cannot_be_told_apart(load: Load) -> None:
     assert ks_two(observe(nothing).gaps[:PACKETS], observe(load).gaps[:PACKETS]).p > ONE_PERCENT
+
+
+@pytest.mark.parametrize("load", [stream_down, stream_up])
+def test_a_stream_and_a_download_cannot_be_told_apart(load: Load) -> None:
+    assert ks_two(observe(downloads).gaps[:PACKETS], observe(load).gaps[:PACKETS]).p > ONE_PERCENT
 
 
 def test_setting_up_looks_like_anything_else() -> None:

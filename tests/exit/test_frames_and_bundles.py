@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.errors import ExitError
+from smolmix_web.errors import MessageError
 from smolmix_web.exit.bundles import BundleEncoder, join, split
-from smolmix_web.exit.lp_frame import DATA, HEADER_SIZE, OPEN, LpFrame, is_stream_frame
+from smolmix_web.mixnet.lp_frame import DATA, HEADER_SIZE, OPEN, TYPES, LpFrame, is_stream_frame
 
 
 def test_reference_frame() -> None:
@@ -18,9 +18,7 @@ def test_reference_frame() -> None:
     assert is_stream_frame(frame.to_bytes())
 
 
-@given(
-    st.integers(0, (1 << 64) - 1), st.sampled_from((OPEN, DATA)), st.integers(0, (1 << 32) - 1), st.binary(max_size=40)
-)
+@given(st.integers(0, (1 << 64) - 1), st.sampled_from(TYPES), st.integers(0, (1 << 32) - 1), st.binary(max_size=40))
 def test_frames_round_trip(stream_id: int, message_type: int, sequence: int, payload: bytes) -> None:
     frame = LpFrame(stream_id, message_type, sequence, payload)
     data = frame.to_bytes()
@@ -31,23 +29,23 @@ def test_frames_round_trip(stream_id: int, message_type: int, sequence: int, pay
 def test_bad_frames_name_the_fault() -> None:
     good = LpFrame(7, DATA, 9).to_bytes()
     for end in range(HEADER_SIZE):
-        with pytest.raises(ExitError, match="LP frame at offset 0: 16 bytes"):
+        with pytest.raises(MessageError, match="LP frame at offset 0: 16 bytes"):
             LpFrame.from_bytes(good[:end])
         assert not is_stream_frame(good[:end])
     for kind in (0, 1, 2, 4, 8, 9, 0x0300):
         data = kind.to_bytes(2, "little") + good[2:]
-        with pytest.raises(ExitError, match=f"LP frame kind at offset 0: {kind} "):
+        with pytest.raises(MessageError, match=f"LP frame kind at offset 0: {kind} "):
             LpFrame.from_bytes(data)
         assert not is_stream_frame(data)
-    for message_type in (2, 255):
-        with pytest.raises(ExitError, match="LP frame message type at offset 10"):
+    for message_type in (5, 0xC0, 0xC2, 255):
+        with pytest.raises(MessageError, match="LP frame message type at offset 10"):
             LpFrame.from_bytes(good[:10] + bytes((message_type,)) + good[11:])
 
 
 def test_the_reserved_byte_is_not_checked() -> None:
     data = bytearray(LpFrame(7, DATA, 9, b"x").to_bytes())
     data[15] = 0xFF
-    assert LpFrame.from_bytes(bytes(data)) == LpFrame(7, DATA, 9, b"x")
+    assert LpFrame.from_bytes(bytes(data)) == LpFrame(7, DATA, 9, b"x", reserved=0xFF)
 
 
 packets = st.lists(st.binary(min_size=1, max_size=700), max_size=12)

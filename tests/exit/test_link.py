@@ -12,9 +12,9 @@ from smolmix_web.errors import NetworkError, SmolmixError
 from smolmix_web.exit import ExitConnected, ExitDisconnected, ExitSession, RequestFailed
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.link import ExitFailed, ExitLink, ExitLost
-from smolmix_web.exit.lp_frame import DATA, LpFrame
 from smolmix_web.mixnet.addresses import Recipient
 from smolmix_web.mixnet.exits import ExitCandidate
+from smolmix_web.mixnet.lp_frame import DATA, LpFrame
 from smolmix_web.rand import SeededRandom
 
 UNIX = 1_790_000_000.0

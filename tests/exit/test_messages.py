@@ -12,7 +12,7 @@ from smolmix_web.errors import ExitError
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import Timestamp
 from smolmix_web.exit.bundles import join
-from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
+from smolmix_web.mixnet.lp_frame import DATA, OPEN, LpFrame
 
 STREAM = 0x1122334455667788
 CONNECT_ID = 0x0123456789ABCDEF

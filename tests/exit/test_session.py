@@ -28,8 +28,8 @@ from smolmix_web.exit import (
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import EPOCH, Timestamp
 from smolmix_web.exit.bundles import join, split
-from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
 from smolmix_web.mixnet.fragments import packets_needed
+from smolmix_web.mixnet.lp_frame import DATA, OPEN, LpFrame
 from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, surb_length
 from smolmix_web.netstack import Echo, Endpoint, icmp, ip
 from smolmix_web.netstack.tcp.segment import ACK, SegmentBuilder

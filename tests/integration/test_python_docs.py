@@ -1,4 +1,4 @@
-"""docs/python.md is true: its examples run, in order, against a local network, and print what they say they do."""
+"""The examples of docs/python.md and docs/peer-to-peer.md run, in order, against a local network, and print what they say."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from smolmix_web.integrations import blocking
 pytestmark = pytest.mark.timeout(90)
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+PEERS = PAGE.with_name("peer-to-peer.md")
 README = PAGE.parents[1] / "README.md"
 # Names of the documentation -> of the local network.
 NAMES = {
@@ -74,7 +75,7 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
     for module in (smolmix_web.cpython, blocking):
         monkeypatch.setattr(module, "open_tunnel", functools.partial(open_tunnel, **options))
     whole, *parts = map(local, examples(PAGE))
-    for program in (whole, *map(local, examples(README))):
+    for program in (whole, *map(local, examples(README)), *examples(PEERS)):
         assert await run(program, {}) == expected(program)
     assert len(parts) >= 8
     async with open_tunnel(**options) as tunnel:

@@ -17,7 +17,7 @@ from smolmix_web.errors import PacketError
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import EPOCH
 from smolmix_web.exit.bundles import join, split
-from smolmix_web.exit.lp_frame import DATA, OPEN, LpFrame
+from smolmix_web.mixnet.lp_frame import DATA, OPEN, LpFrame
 from smolmix_web.netstack import Echo, icmp, ip
 from smolmix_web.rand import SeededRandom
 

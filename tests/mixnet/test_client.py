@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import DirectoryError, StateError
-from smolmix_web.mixnet.client import Lane, MixnetClient, TrafficConfig
+from smolmix_web.mixnet.client import Delivery, Lane, MixnetClient, TrafficConfig
 from smolmix_web.mixnet.keys import ClientKeys
 from smolmix_web.rand import SeededRandom
 
@@ -132,23 +132,23 @@ def test_unknown_recipients_are_refused_at_once(network: Any, quiet: TrafficConf
 
 def test_a_gateway_that_left_fails_the_message(network: Any, quiet: TrafficConfig) -> None:
     a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
-    a.client.send(b.client.address, bytes(4000), surbs=2, label="lost", now=network.now)
+    a.client.send(b.client.address, bytes(4000), surbs=2, delivery=(lost := Delivery()), now=network.now)
     topology = network.topology()
     nodes = {identity: node for identity, node in topology.nodes.items() if identity != network.gateways[1]}
     a.client.set_topology(replace(topology, nodes=nodes), network.now)
     assert a.client.poll(network.now) == []
-    assert [failure.reason for failure in a.client.take_failures()] == ["unroutable"]
+    assert (lost.ended, lost.failure) == (True, "unroutable")
     assert a.client.statistics.unroutable == 4 and a.client.queue_length == 0
     assert a.client.surb_account(b.client.address).queued == 0 and a.client.next_deadline() is None
 
 
 def test_an_unusable_recipient_key_fails_the_message(network: Any, quiet: TrafficConfig) -> None:
     a, b = network.station("a", quiet), network.station("b", quiet, gateway=1)
-    a.client.send(b.client.address._replace(encryption=bytes(32)), b"x", label="bad", now=network.now)
-    a.client.send(b.client.address, b"good", now=network.now)
+    a.client.send(b.client.address._replace(encryption=bytes(32)), b"x", delivery=(bad := Delivery()), now=network.now)
+    a.client.send(b.client.address, b"good", delivery=(good := Delivery()), now=network.now)
     network.run(5.0)
     assert b.data() == [b"good"]
-    assert [failure.label for failure in a.client.take_failures()] == ["bad"]
+    assert bad.failure == "unroutable" and good.delivered
 
 
 @pytest.mark.parametrize("config", [TrafficConfig(), TrafficConfig(main_stream=False, cover_stream=False)])
@@ -302,14 +302,14 @@ def test_forgotten_peers_leave_nothing_behind(network: Any, quiet: TrafficConfig
     network.run(0.5, until=lambda: bool(b.messages))
     good = network.fate
     network.fate = lambda kind, now: replace(good(kind, now), copies=0)
-    b.client.send_reply(b.messages[0].sender_tag, bytes(30_000), label="a", now=network.now)
+    b.client.send_reply(b.messages[0].sender_tag, bytes(30_000), delivery=(delivery := Delivery()), now=network.now)
     network.run(20.0)
     network.fate = good
     c.client.send(b.client.address, b"c", surbs=13, now=network.now)
     network.run(300.0, until=lambda: b.client.in_flight == 0)
     network.run(60.0)
     assert b.client.in_flight == b.client.queue_length == 0 and b.client.next_deadline() is None
-    assert {failure.label for failure in b.client.take_failures()} >= {"a"}
+    assert delivery.ended and not delivery.delivered
 
 
 # -- any order of events ----------------------------------------------------------------------------------------

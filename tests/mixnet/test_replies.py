@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import StateError
 from smolmix_web.mixnet.addresses import Recipient
-from smolmix_web.mixnet.client import DeliveryFailure, Lane, MixnetClient, ReceivedMessage, TrafficConfig
+from smolmix_web.mixnet.client import Delivery, MixnetClient, ReceivedMessage, TrafficConfig
 from smolmix_web.mixnet.reply_keys import MAX_ACCOUNTS, Accounts, ReplyKeys, TokenBucket
 from smolmix_web.mixnet.reply_stock import ReplyStock
 from smolmix_web.rand import SeededRandom
@@ -254,10 +254,11 @@ def test_replies_with_no_retransmission_are_sent_once(network: Any, quiet: Traff
     good = network.fate
     network.fate = lambda kind, now: replace(good(kind, now), copies=0)
     before = b.client.statistics.packets_sent
-    b.client.send_reply(b.messages[0].sender_tag, b"gone", max_retransmissions=0, label="gone", now=network.now)
+    gone = Delivery()
+    b.client.send_reply(b.messages[0].sender_tag, b"gone", max_retransmissions=0, delivery=gone, now=network.now)
     network.run(60.0)
     assert b.client.statistics.packets_sent == before + 1
-    assert b.client.take_failures() == [DeliveryFailure("gone", Lane.BULK, "not_acknowledged")]
+    assert gone.failure == "not_acknowledged"
 
 
 def test_what_waits_for_a_silent_peer_is_dropped(network: Any, quiet: TrafficConfig) -> None:
@@ -269,11 +270,11 @@ def test_what_waits_for_a_silent_peer_is_dropped(network: Any, quiet: TrafficCon
     tag = b.messages[0].sender_tag
     assert b.client.surbs_held(tag) > 2
     a.frozen = True
-    b.client.send_reply(tag, bytes(400_000), label="long", now=network.now)
+    b.client.send_reply(tag, bytes(400_000), delivery=(long := Delivery()), now=network.now)
     network.run(3600.0, until=lambda: b.client.next_deadline() is None)
     assert b.client.next_deadline() is None and b.client.in_flight == 0
     assert b.client.statistics.replies_dropped > 0
-    assert DeliveryFailure("long", Lane.BULK, "no_surbs") in b.client.take_failures()
+    assert long.failure == "no_surbs"
 
 
 def test_replies_to_nobody_and_too_many_are_refused(network: Any, quiet: TrafficConfig) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.mixnet.client import DeliveryFailure, Lane, TrafficConfig
+from smolmix_web.mixnet.client import Delivery, Lane, TrafficConfig
 from smolmix_web.mixnet.fragments import Fragment
 from smolmix_web.mixnet.retransmission import AckClock, AckController, PendingFragment
 
@@ -218,14 +218,21 @@ def test_only_the_lost_fragment_is_repeated(network: Any, quiet: TrafficConfig) 
 def test_the_limit_of_a_message_holds_and_failure_is_reported(network: Any, quiet: TrafficConfig, limit: int) -> None:
     a, b = pair(network, quiet)
     drop_first(network, "data", 1000)
+    ends: list[str | None] = []
+    delivery = Delivery(lambda one: ends.append(one.failure))
     a.client.send(
-        b.client.address, bytes(5000), surbs=2, lane=Lane.BULK, max_retransmissions=limit, label=7, now=network.now
+        b.client.address,
+        bytes(5000),
+        surbs=2,
+        lane=Lane.BULK,
+        max_retransmissions=limit,
+        delivery=delivery,
+        now=network.now,
     )
     network.run(120.0)
     statistics = a.client.statistics
     assert statistics.packets_sent == 4 * (1 + limit) and statistics.abandoned == 1
-    assert a.client.take_failures() == [DeliveryFailure(7, Lane.BULK, "not_acknowledged")]
-    assert a.client.take_failures() == []
+    assert ends == ["not_acknowledged"]
     assert a.client.in_flight == 0 and a.client.queue_length == 0 and a.client.next_deadline() is None
     account = a.client.surb_account(b.client.address)
     assert (account.given, account.held, account.queued) == (2, 0, 0)
@@ -234,12 +241,12 @@ def test_the_limit_of_a_message_holds_and_failure_is_reported(network: Any, quie
 def test_unlimited_messages_end_with_their_lifetime(network: Any, quiet: TrafficConfig) -> None:
     a, b = pair(network, quiet)
     drop_first(network, "data", 1000)
-    a.client.send(b.client.address, b"hello", lifetime=60.0, label="x", now=network.now)
+    a.client.send(b.client.address, b"hello", lifetime=60.0, delivery=(delivery := Delivery()), now=network.now)
     network.run(59.0)
-    assert a.client.take_failures() == []
+    assert not delivery.ended
     assert 4 <= a.client.statistics.retransmitted <= 10
     network.run(100.0)
-    assert [failure.label for failure in a.client.take_failures()] == ["x"]
+    assert delivery.failure == "not_acknowledged"
     assert a.client.next_deadline() is None
 
 
@@ -275,7 +282,7 @@ def test_everything_arrives_over_a_bad_network(network: Any, quiet: TrafficConfi
         network.at(network.now + 0.2 * number, lambda data=data: a.client.send(b.client.address, data, now=network.now))
     network.run(200.0, until=lambda: len(b.messages) == len(sent) and a.client.in_flight == 0)
     assert sorted(b.data()) == sorted(sent)
-    assert a.client.statistics.retransmitted > 0 and a.client.take_failures() == []
+    assert a.client.statistics.retransmitted > 0 and a.client.statistics.abandoned == 0
     assert set(network.refused) <= {"replay"}
 
 
@@ -358,4 +365,4 @@ def test_what_was_queued_for_repetition_is_forgotten_with_its_message(network: A
     a.client.send(b.client.address, bytes(9000), max_retransmissions=1, now=network.now)
     network.run(400.0)
     assert a.client.in_flight == 0 and a.client.queue_length == 0
-    assert a.client.statistics.abandoned == 1 and len(a.client.take_failures()) == 1
+    assert a.client.statistics.abandoned == 1
