@@ -362,7 +362,7 @@ class Engine:
 
     def network_changed(self, now: float, *, online: bool | None = True) -> None:
         """The machine came online, or slept: ask everybody at once instead of waiting. Not `online`: the host says that
-        there is no network, see `GatewayLink.went_offline`. None: it may be another network, see `GatewayLink.doubt`."""
+        there is no network, see `GatewayLink.went_offline`. None: it may be another one, see `GatewayLink.doubt`."""
         if online is None:
             self.gateway.doubt(now)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -222,7 +223,7 @@ def test_others_get_their_turn_while_frames_wait(machine: Machine, engine: SlowE
     turns = [machine.turn() for _ in range(500) if driver.inbox]
     assert not driver.inbox and sum(what == "receive" for what, _ in machine.steps) == 200
     assert max(turns) <= TURN + RECEIVE + POLL + PREPARE
-    waits = [after - before for before, after in zip(served, served[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(served)]
     assert max(waits) <= TURN + RECEIVE + POLL + PREPARE
 
 

@@ -27,7 +27,7 @@ def network_for(name: str) -> SimNetwork:
 
 
 async def echoes(tunnel: Tunnel) -> int:
-    connection = await tunnel.connect_websocket("ws://origin.test/echo")
+    connection = await tunnel.connect_websocket("ws://origin.test:8080/")
     try:
         for size in (1, 3_000):
             await connection.send(b"x" * size)
