@@ -308,8 +308,8 @@ class Tunnel:
         self._change("shutdown")
 
     def network_changed(self, online: bool | None = True) -> None:
-        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`: the
-        gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt and
+        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`:
+        the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt and
         no time until it is online again. None: the network may be another one, so the gateway must prove itself too,
         and all goes on meanwhile. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
@@ -585,8 +585,8 @@ class Tunnel:
     async def open_connection(
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`streams.py`)."""
-        from .streams import as_os_error, streams
+        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`asyncio_streams.py`)."""
+        from .asyncio_streams import as_os_error, streams
 
         try:
             return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
@@ -597,7 +597,7 @@ class Tunnel:
         self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
     ) -> tuple[asyncio.Transport, P]:
         """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
-        from .streams import as_os_error, attach
+        from .asyncio_streams import as_os_error, attach
 
         try:
             return attach(await self.connect_tcp(host, port, tls=tls, **options), factory)

@@ -10,8 +10,8 @@ import ssl as ssl_module
 from typing import Any
 
 from .. import extras
+from ..asyncio_streams import as_os_error, attach
 from ..errors import SmolmixError, TlsError
-from ..streams import as_os_error, attach
 from ..tls import TlsOptions
 from ..tunnel import Tunnel
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..asyncio_streams import as_os_error
 from ..cpython import open_tunnel
 from ..errors import SmolmixError, StateError
 from ..http import HttpRequest, HttpResponse
 from ..proxy.relay import Local, relay
-from ..streams import as_os_error
 from ..tunnel import Tunnel
 
 T = TypeVar("T")

@@ -22,12 +22,12 @@ import urllib3
 import smolmix_web
 from localnet import Network
 from localnet.origin import body_bytes
+from smolmix_web.asyncio_streams import as_os_error
 from smolmix_web.integrations.aiohttp_connector import MixConnector
 from smolmix_web.integrations.blocking import BlockingTunnel
 from smolmix_web.integrations.httpx_transport import MixTransport
 from smolmix_web.integrations.urllib3_pools import MixPoolManager, mix_session
 from smolmix_web.integrations.urllib_opener import mix_opener
-from smolmix_web.streams import as_os_error
 from tests.integration.tunnels import open_tunnel
 
 pytestmark = pytest.mark.timeout(120)

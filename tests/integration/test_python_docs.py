@@ -1,4 +1,4 @@
-"""The examples of docs/python.md and docs/peer-to-peer.md run, in order, against a local network, and print what they say."""
+"""The examples of docs/python.md and docs/peer-to-peer.md run, in order, against a local network, as they say."""
 
 from __future__ import annotations
 

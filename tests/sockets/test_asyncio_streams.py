@@ -8,9 +8,9 @@ import ssl
 
 import pytest
 
+from smolmix_web.asyncio_streams import HIGH_WATER, as_os_error, attach, streams
 from smolmix_web.dial import Connected
 from smolmix_web.errors import ConnectionReset, DnsError, HostUnreachable, TimeoutExpired
-from smolmix_web.streams import HIGH_WATER, as_os_error, attach, streams
 from tests.pipe import Pipe
 
 pytestmark = pytest.mark.cpython
