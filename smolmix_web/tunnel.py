@@ -309,9 +309,9 @@ class Tunnel:
 
     def network_changed(self, online: bool | None = True) -> None:
         """The machine came online: connections are tried at once instead of when their timers are due. Not `online`:
-        the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt and
-        no time until it is online again. None: the network may be another one, so the gateway must prove itself too,
-        and all goes on meanwhile. A page tells this by itself."""
+        the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt
+        and no time until it is online again. None: the network may be another one, so the gateway must prove itself
+        too, and all goes on meanwhile. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
@@ -585,7 +585,7 @@ class Tunnel:
     async def open_connection(
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError` (`asyncio_streams.py`)."""
+        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError`."""
         from .asyncio_streams import as_os_error, streams
 
         try:
