@@ -16,7 +16,7 @@ from localnet import Network
 from smolmix_web.cpython import open_tunnel
 from smolmix_web.integrations import blocking
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 PEERS = PAGE.with_name("peer-to-peer.md")
