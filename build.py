@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         help="all by default, without what takes long in linux",
     )
 
-    build = commands.add_parser("build", help="make dist/ and print the size of every file")
+    build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")
     build.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
@@ -85,6 +85,7 @@ def main(arguments: list[str]) -> int:
             print(report.table(files))
             if options.json:
                 print(json.dumps(report.summary(files)))
+            report.check_budget(files)
         case "test":
             for group in options.groups:
                 if group not in checks.GROUPS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from .common import BUILD, DIST, ROOT, build_lock, say
+from .common import BUILD, DIST, ROOT, build_lock, run, say
 from .javascript import bundle_all, declare_types
 from .pyodide_dist import write_distribution
+from .report import CODINGS, source_files
 from .setup import ensure_node, ensure_venv
 from .stamps import Stamp
 from .wheels import own_files, write_wheel
@@ -21,7 +23,11 @@ PYTHON_INPUTS = (
     ROOT / "README.md",
     ROOT / "LICENSE",
 )
-SCRIPT_INPUTS = (ROOT / "worker", ROOT / "buildtools" / "javascript.py", ROOT / "package-lock.json")
+SCRIPT_INPUTS = (
+    ROOT / "worker",
+    ROOT / "buildtools" / "javascript.py",
+    ROOT / "buildtools" / "precompress.mjs",
+    ROOT / "package-lock.json")
 
 
 def ensure_dist() -> None:
@@ -42,14 +48,15 @@ def ensure_dist() -> None:
             shutil.copytree(DIST, staging)
         staging.mkdir(parents=True, exist_ok=True)
         if fresh_python:
-            _remove(staging, "pyodide", "*.whl")
+            _remove(staging, "pyodide", "*.whl*")
             name, version, files = own_files()
             write_wheel(staging, files, name=name, version=version, tag="py3-none-any")
             write_distribution(staging / "pyodide")
         if fresh_scripts:
-            _remove(staging, "*.js", "*.js.map", "*.d.ts", "types")
+            _remove(staging, "*.js*", "*.d.ts*", "types")
             bundle_all(staging)
             declare_types(staging)
+        precompress(staging)
         old = BUILD / "dist-old"
         shutil.rmtree(old, ignore_errors=True)
         if DIST.exists():
@@ -58,6 +65,19 @@ def ensure_dist() -> None:
         shutil.rmtree(old, ignore_errors=True)
         python.write()
         scripts.write()
+
+
+def precompress(folder: Path) -> None:
+    """A `.gz` and a `.br` beside each file that has none of its own age."""
+    listing = BUILD / "precompress.json"
+    paths = [path for path in source_files(folder) if not _compressed(path)]
+    listing.write_text(json.dumps([str(path) for path in paths]))
+    run(["node", ROOT / "buildtools" / "precompress.mjs", listing])
+
+
+def _compressed(path: Path) -> bool:
+    forms = [path.with_name(path.name + suffix) for suffix in CODINGS.values()]
+    return all(form.exists() and form.stat().st_mtime_ns > path.stat().st_mtime_ns for form in forms)
 
 
 def _remove(folder: Path, *patterns: str) -> None:

@@ -128,7 +128,12 @@ def adapt_publicsuffixlist(files: Files) -> Files:
 
 
 def adapt_dnspython(files: Files) -> Files:
-    """`importlib.metadata` (and with it `email`) only where optional features are asked for: there are none here."""
+    """Imported only where it is used: `importlib.metadata` (optional features: there are none here), and the codec for
+    names that are not ASCII (ours are before they come here), which needs `unicodedata`.
+    """
+    _replace(files, "dns/name.py", b"import encodings.idna  # pyright: ignore\n", b"")
+    for call in (b"return encodings.idna.ToASCII(", b"return _escapify(encodings.idna.ToUnicode("):
+        _replace(files, "dns/name.py", b"            " + call, b"            import encodings.idna\n\n            " + call)
     _replace(files, "dns/_features.py", b"import importlib.metadata\n", b"")
     _replace(files, "dns/_features.py", b"    try:\n        version = importlib",
              b"    try:\n        import importlib.metadata\n\n        version = importlib")  # fmt: skip

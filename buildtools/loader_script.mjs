@@ -41,6 +41,10 @@ function usesOf(node) {
     if (typeof inner?.type !== "string") return;
     const read = property(inner);
     if (read !== null) uses.add(`Module.${read}`);
+    const exported = property(inner, "wasmExports");
+    if (exported !== null) uses.add(`export ${exported}`);
+    // A name that is looked up at run time.
+    if (inner.type === "Literal" && typeof inner.value === "string") uses.add(`export ${inner.value}`);
     if (inner.type === "Identifier") uses.add(inner.name);
     // `const { NAME } = Module`
     if (inner.type === "Property" && inner.key.type === "Identifier") uses.add(`Module.${inner.key.name}`);

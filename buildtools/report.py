@@ -1,13 +1,16 @@
-"""What ships: every file of dist/ with its raw and gzip size, and the sum of what a first page load fetches."""
+"""What ships: every file of dist/ with its size, raw and compressed, and the sum of what a first page load fetches.
+
+The build ends with an error when that sum is above the budget.
+"""
 
 from __future__ import annotations
 
-import gzip
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .common import DIST
+from .common import DIST, TaskError
 
 # What the page API, the worker and Pyodide fetch on a first load, in this order; the browser tests compare it with
 # the requests of a real page.
@@ -20,48 +23,74 @@ FIRST_LOAD = (
     "pyodide/pyodide.asm.wasm",
     "pyodide/python.zst",
 )
+# Bytes that a first page load may fetch, by content coding.
+BUDGET = {"gzip": 4_900_000, "brotli": 3_900_000}
+# What each file is also there as, for servers that send it so (docs/serving.md).
+CODINGS = {"gzip": ".gz", "brotli": ".br"}
 
 
 @dataclass(frozen=True)
 class Shipped:
+    """Sizes in bytes; a coding that does not make a file smaller has its raw size."""
+
     name: str
     raw: int
     gzip: int
+    brotli: int
     first_load: bool
 
 
 def shipped_files(folder: Path = DIST) -> list[Shipped]:
-    """Every file below `folder`, sorted by name. gzip is level 9 without a name or time in its header."""
+    """Every file below `folder`, sorted by name, with the sizes of the compressed files beside it."""
     files = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            data = path.read_bytes()
-            files.append(Shipped(name, len(data), _gzip_size(data), name in FIRST_LOAD))
+    for path in source_files(folder):
+        name = path.relative_to(folder).as_posix()
+        raw = path.stat().st_size
+        sizes = [_size(path.with_name(path.name + suffix), raw) for suffix in CODINGS.values()]
+        files.append(Shipped(name, raw, *sizes, name in FIRST_LOAD))
     return files
 
 
-def _gzip_size(data: bytes) -> int:
-    return len(gzip.compress(data, 9, mtime=0))
+def source_files(folder: Path) -> list[Path]:
+    """What is served below a folder, without the compressed forms."""
+    suffixes = tuple(CODINGS.values())
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(suffixes)]
+
+
+def _size(path: Path, raw: int) -> int:
+    return path.stat().st_size if path.exists() else raw
+
+
+def check_budget(files: list[Shipped], budget: Mapping[str, int] = BUDGET) -> None:
+    """`TaskError` when a first page load fetches more than it may."""
+    first = summary(files)["first_load"]
+    for coding, limit in budget.items():
+        if first[coding] > limit:
+            raise TaskError(f"a first page load fetches {first[coding]:,} bytes of {coding}, {limit:,} are allowed")
 
 
 def summary(files: list[Shipped]) -> dict[str, Any]:
     """The object of `build --json`; sizes in bytes."""
     first = [file for file in files if file.first_load]
     return {
-        "files": [{"name": f.name, "raw": f.raw, "gzip": f.gzip, "first_load": f.first_load} for f in files],
-        "first_load": {"files": len(first), "raw": sum(f.raw for f in first), "gzip": sum(f.gzip for f in first)},
+        "files": [asdict(file) for file in files],
+        "first_load": {
+            "files": len(first),
+            "raw": sum(f.raw for f in first),
+            "gzip": sum(f.gzip for f in first),
+            "brotli": sum(f.brotli for f in first),
+        },
     }
 
 
 def table(files: list[Shipped]) -> str:
     """The same for people."""
     width = max((len(file.name) for file in files), default=0)
-    lines = [f"{'file':<{width}}  {'raw':>10}  {'gzip':>10}  first load"]
+    lines = [f"{'file':<{width}}  {'raw':>10}  {'gzip':>10}  {'brotli':>10}  first load"]
     lines += [
-        f"{file.name:<{width}}  {file.raw:>10,}  {file.gzip:>10,}  {'yes' if file.first_load else ''}".rstrip()
+        f"{file.name:<{width}}  {file.raw:>10,}  {file.gzip:>10,}  {file.brotli:>10,}  {'yes' if file.first_load else ''}".rstrip()
         for file in files
     ]
     total = summary(files)["first_load"]
-    lines.append(f"{'sum of a first page load':<{width}}  {total['raw']:>10,}  {total['gzip']:>10,}")
+    lines.append(f"{'sum of a first page load':<{width}}  {total['raw']:>10,}  {total['gzip']:>10,}  {total['brotli']:>10,}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .common import BUILD, TaskError, run
+from .common import BUILD, NODE_MODULES, TaskError, run
 from .stamps import Stamp
 from .wasm import IMPORT, KIND_FUNCTION, KIND_GLOBAL, KIND_MEMORY, KIND_TABLE, parse_imports, parse_module
 from .wasm_code import references
@@ -25,7 +25,7 @@ LOADER, PROGRAM, STARTER = "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide.mjs"
 # Built-in modules that nothing of ours imports, that have a size, and that Python needs nowhere by itself.
 GIVEN_UP = frozenset(
     {
-        "_bz2", "_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw", "_csv",
+        "_bz2", "_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw",
         "_decimal", "_elementtree", "_lsprof", "_lzma", "_multibytecodec", "_pickle", "_remote_debugging", "_sqlite3",
         "_statistics", "_testbuffer", "_testcapi", "_testclinic", "_testclinic_limited", "_testinternalcapi",
         "_testlimitedcapi", "_xxtestfuzz", "_zoneinfo", "cmath", "faulthandler", "mmap", "pyexpat", "termios",
@@ -39,6 +39,9 @@ LIBRARIES = ("lzma_index_init", "sqlite3_status64", "FSE_versionNumber", "BZ2_bz
 CPLUSPLUS = "_ZNSt3__26__sortIRNS_6__lessIccEEPcEEvT0_S5_T_"
 # Files of a module that lie before the one that defines it, told by what they call.
 EARLIER = {"_sqlite3": "sqlite3_"}
+
+# Constant tables lie behind the strings and before the variables.
+FIRST_TABLE, FIRST_VARIABLE = "_Py_ascii_whitespace", "_PyParser_TokenNames"
 
 NO_MEMORY, FAILED = 0, -1
 # Functions that do nothing, and what they return. `compression.zstd` unpacks, as an HTTP content coding asks for; it says
@@ -62,6 +65,16 @@ ANSWERS = {
     "__thrown_object_from_unwind_exception": 0,
 }
 
+OPTIMISER = NODE_MODULES / "binaryen" / "bin" / "wasm-opt"
+# What the interpreter's makers compiled it with; nothing newer may come into it.
+FEATURES = [
+    f"--enable-{name}"
+    for name in (
+        "bulk-memory", "bulk-memory-opt", "exception-handling", "extended-const", "multivalue", "mutable-globals",
+        "nontrapping-float-to-int", "reference-types", "sign-ext",
+    )
+]  # fmt: skip
+
 UNREACHABLE = bytes([0, 0x00, 0x0B])
 NOTHING = bytes([0, 0x0B])
 
@@ -84,7 +97,9 @@ def trimmed_interpreter(core: Path, side_modules: Iterable[bytes]) -> dict[str, 
         run(["node", SCRIPT, "parts", core / LOADER, core / STARTER, needs])
         scripts = json.loads(needs.read_text())
         program, reached = trim((core / PROGRAM).read_bytes(), needed, scripts)
-        files[PROGRAM].write_bytes(program)
+        whole = folder / "blanked.wasm"
+        whole.write_bytes(program)
+        run(["node", OPTIMISER, whole, *FEATURES, "--remove-unused-module-elements", "-o", files[PROGRAM]])
         kept.write_text(json.dumps(sorted(reached.scripts)))
         run(["node", SCRIPT, "shrink", core / LOADER, kept, files[LOADER]])
         stamp.write()
@@ -169,10 +184,12 @@ def take_out_modules(image: Image) -> set[int]:
     return {table[name][1] for name in GIVEN_UP}
 
 
+# Numbers of functions change only afterwards, where the unreachable ones, their imports and types are taken out.
 def blank(image: Image, program: Program, reached: Reached) -> None:
     """Take out what was not reached; numbers of functions and slots stay as they were."""
     imports = len(image.imported_functions)
     stand_in = next(at for at in sorted(reached.functions) if at >= imports and image.bodies[at - imports] == NOTHING)
+    dead = program.dead_data(reached, image.address(FIRST_TABLE), image.address(FIRST_VARIABLE))
     unreached = (set(program.doubtful) - reached.slots) | program.cut
     for slot in unreached:
         image.table[slot - image.table_base] = stand_in
@@ -181,7 +198,7 @@ def blank(image: Image, program: Program, reached: Reached) -> None:
         for export in image.exports
         if export.name in reached.exports or export.kind not in (KIND_FUNCTION, KIND_GLOBAL)
     ]
-    for first, end in program.dead_data(reached):
+    for first, end in dead:
         image.memory[first - image.memory_base : end - image.memory_base] = bytes(end - first)
     for at in range(len(image.bodies)):
         if at + imports not in reached.functions:

@@ -24,7 +24,8 @@ from .wasm_image import Image
 # Slots of one object file lie together. Where the linker has made equal functions one, a slot's function may lie in
 # another file: a slot belongs to a part only if so many of its neighbours, as far off as this, do; or if its function
 # calls what is given up.
-COMPANY, NEIGHBOURS = 2, 3
+COMPANY, NEIGHBOURS = 4, 3
+# For addresses of data the same holds: a number that happens to be an address elsewhere is alone among others'.
 # A part's data lies together, in each kind of data: addresses further apart than this are of two kinds.
 APART = 1 << 18
 # An address of data stands for at least so many bytes, more where nothing refers to what follows.
@@ -67,16 +68,16 @@ class Program:
         users = self._users()
         self._boundaries = sorted(users)
         self._own: dict[Part, list[int]] = {part: [] for part in self.parts}
-        for address in self._boundaries:
-            owner = users[address]
-            if owner is not None:
-                self._own[owner].append(address)
+        owning = [users[address] for address in self._boundaries]
+        for at, owner in enumerate(owning):
+            if owner is not None and _in_company([other and "given up" for other in owning[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]], "given up"):
+                self._own[owner].append(self._boundaries[at])
         self._ranges = {part: _clusters(own) for part, own in self._own.items()}
         owners = [self.part_of(function) for function in image.table]
         self.doubtful = {
             image.table_base + at: part
             for at, part in enumerate(owners)
-            if part is not None and (_in_company(owners, at) or self._calls_given_up(image.table[at]))
+            if part is not None and (_in_company(owners[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], part) or self._calls_given_up(image.table[at]))
         }
 
     def refers(self, function: int) -> References:
@@ -176,33 +177,44 @@ class Program:
                     want(export.index)
         return reached
 
-    def dead_data(self, reached: Reached) -> list[tuple[int, int]]:
-        """Ranges (first address, end) of data that only unreachable functions of one given-up part refer to.
+    def dead_data(self, reached: Reached, first: int, end: int) -> list[tuple[int, int]]:
+        """Ranges (first address, end) of data between two addresses that only unreachable functions refer to.
 
-        Of a part's data the range between the first and the last address that only it refers to; without what a
-        reachable function, or data elsewhere, refers to, up to the next address that is the part's own.
+        `first` and `end` bound the constant tables: behind `end` lie the variables, and what they may point to is alive.
+        A range begins at an address that only one given-up part refers to, and ends at the next such one, or at one that
+        is alive.
         """
+        words = self._words[(end - self.image.memory_base) // 4 :]
         living = {
-            address
-            for index, found in enumerate(self.references, len(self.imported))
-            if index in reached.functions
-            for address in (*found.constants, *found.offsets)
+            *words,
+            *(
+                address
+                for index, found in enumerate(self.references, len(self.imported))
+                if index in reached.functions
+                for address in (*found.constants, *found.offsets)
+            ),
+            *(
+                self.image.constants.get(export.index, 0)
+                for export in self.image.exports
+                if export.kind == KIND_GLOBAL and export.name in reached.exports
+            ),
         }
-        for export in self.image.exports:
-            if export.kind == KIND_GLOBAL and export.name in reached.exports:
-                living.add(self.image.constants.get(export.index, 0))
-        return [piece for part in self.parts for piece in _dead_ranges(self._own[part], sorted(living))]
+        alive = sorted(address for address in living if first <= address <= end)
+        return [
+            piece
+            for own in self._own.values()
+            for piece in _dead_ranges([address for address in own if first <= address < end], alive)
+        ]
 
 
-def _in_company(owners: Sequence[Part | None], at: int) -> bool:
-    around = owners[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]
-    return sum(owner is not None for owner in around) > COMPANY
+def _in_company(around: Sequence[Part | str | None], kind: Part | str) -> bool:
+    return around.count(kind) > COMPANY
 
 
 def _clusters(own: list[int]) -> list[tuple[int, int]]:
     """First and last address of each run without a gap of `APART`."""
     starts = [at for at, address in enumerate(own) if at == 0 or address - own[at - 1] > APART]
-    return [(own[start], own[end - 1]) for start, end in zip(starts, [*starts[1:], len(own)], strict=True)]
+    return [(own[start], own[end - 1]) for start, end in zip(starts, [*starts[1:], len(own)], strict=False)]
 
 
 def _dead_ranges(own: list[int], living: list[int]) -> Iterable[tuple[int, int]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
+import brotli
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from browserkit.pyodide_page import PageDied, PageError, PyodidePage
+from buildtools import trim
 from buildtools.common import DIST, ROOT
 from buildtools.libraries import LIBRARIES
-from buildtools.report import FIRST_LOAD, shipped_files, summary
+from buildtools.report import FIRST_LOAD, check_budget, shipped_files, source_files, summary
 from tests.tls.chains import Party, pem
-
-BUDGET = 5_830_000  # bytes with gzip: what the official client's JavaScript takes
 
 HANDSHAKE = """
 from rtls import _rustls
@@ -258,9 +259,47 @@ def test_tracebacks_name_file_and_line(pyodide_page: PyodidePage) -> None:
 
 
 def test_first_load_is_within_budget() -> None:
-    first = summary(shipped_files())["first_load"]
-    assert first["files"] == len(FIRST_LOAD)
-    assert first["gzip"] < BUDGET
+    files = shipped_files()
+    assert summary(files)["first_load"]["files"] == len(FIRST_LOAD)
+    check_budget(files)
+
+
+def test_every_file_is_there_compressed_and_gives_the_same_bytes() -> None:
+    for path in source_files(DIST):
+        data = path.read_bytes()
+        assert gzip.decompress(path.with_name(path.name + ".gz").read_bytes()) == data, path
+        assert brotli.decompress(path.with_name(path.name + ".br").read_bytes()) == data, path
+
+
+GIVEN_UP = """
+import codecs
+import importlib
+
+def refusal(call, *arguments):
+    try:
+        call(*arguments)
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+
+from compression import zstd
+
+frame = bytes.fromhex("28b52ffd2003190000616263")
+[
+    [refusal(importlib.import_module, name) for name in arguments],
+    [refusal(codecs.lookup, name) for name in ("gb2312", "big5", "shift_jis", "euc_kr", "iso2022_jp")],
+    [refusal(zstd.compress, b"abc"), refusal(zstd.train_dict, [b"abc" * 100] * 20, 1000)],
+    zstd.decompress(frame).decode(),
+]
+"""
+
+
+def test_what_was_taken_out_is_refused_by_name(pyodide_page: PyodidePage) -> None:
+    names = sorted(trim.GIVEN_UP)
+    modules, codecs, packers, unpacked = pyodide_page.run(GIVEN_UP, names)
+    assert modules == [["ModuleNotFoundError", f"No module named {name!r}"] for name in names]
+    assert {kind for kind, _ in codecs} == {"LookupError"}
+    assert {kind for kind, _ in packers} == {"ZstdError"}
+    assert unpacked == "abc"
 
 
 def test_no_path_of_the_building_machine_ships() -> None:

@@ -2,7 +2,8 @@
 
 The real wheel (and what it depends on) is on no registry that the build uses. Where a folder with wheels for this
 Pyodide is at hand, name it in SMOLMIX_PYODIDE_WHEELS: they are added to a copy of the distribution, and the provider
-must then give the bytes of tests/vectors/transcript.json. The way of loading is tested in any case, with a package made
+must then give the bytes of tests/vectors/transcript.json. They need Pyodide's whole interpreter, which takes the place of
+the trimmed one (docs/serving.md). The way of loading is tested in any case, with a package made
 here.
 """
 
@@ -20,6 +21,7 @@ import pytest
 from browserkit.pyodide_page import PyodidePage
 from browserkit.pytest_in_page import CHECKOUT, install_pytest
 from buildtools.common import DIST
+from buildtools.pyodide_dist import CORE, CORE_FILES
 
 FETCH = """
 from smolmix_web.crypto import load_crypto
@@ -106,7 +108,10 @@ def test_pyca_gives_the_same_bytes(tmp_path: Path, request: pytest.FixtureReques
     wheels = sorted(Path(named).glob("*.whl")) if named else []
     if not any(wheel.name.startswith("cryptography-") for wheel in wheels):
         pytest.skip("no wheel of cryptography for this Pyodide at hand (SMOLMIX_PYODIDE_WHEELS names a folder)")
-    with PyodidePage(dist=distribution_with(tmp_path / "dist", wheels)) as page:
+    dist = distribution_with(tmp_path / "dist", wheels)
+    for name in CORE_FILES:
+        shutil.copyfile(CORE / name, dist / "pyodide" / name)
+    with PyodidePage(dist=dist) as page:
         assert page.run(FETCH) == ["provider", "pyca"]
         install_pytest(page, markers=request.config.getini("markers"), folders=["crypto"])
         found, expected = page.run(TRANSCRIPT, CHECKOUT)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
-from buildtools.report import FIRST_LOAD, shipped_files, summary, table
+import pytest
+
+from buildtools.common import TaskError
+from buildtools.report import BUDGET, FIRST_LOAD, check_budget, shipped_files, summary, table
 
 
 def test_sizes_and_sums(tmp_path: Path) -> None:
     (tmp_path / "pyodide").mkdir()
     (tmp_path / "index.js").write_bytes(b"a" * 1000)
+    (tmp_path / "index.js.gz").write_bytes(b"z" * 30)
+    (tmp_path / "index.js.br").write_bytes(b"b" * 20)
     (tmp_path / "pyodide" / "python.zst").write_bytes(bytes(range(256)))
     (tmp_path / "pyodide" / "other.whl").write_bytes(b"not fetched")
     files = shipped_files(tmp_path)
@@ -19,14 +23,21 @@ def test_sizes_and_sums(tmp_path: Path) -> None:
         ("pyodide/other.whl", 11, False),
         ("pyodide/python.zst", 256, True),
     ]
-    sizes = {f.name: f.gzip for f in files}
-    assert sizes["index.js"] == len(gzip.compress(b"a" * 1000, 9, mtime=0)) < 100
-    first = summary(files)["first_load"]
-    assert first == {"files": 2, "raw": 1256, "gzip": sizes["index.js"] + sizes["pyodide/python.zst"]}
+    assert summary(files)["first_load"] == {"files": 2, "raw": 1256, "gzip": 30 + 256, "brotli": 20 + 256}
     lines = table(files).splitlines()
-    assert lines[-1].split()[-2:] == ["1,256", f"{first['gzip']:,}"]
+    assert lines[-1].split()[-3:] == ["1,256", "286", "276"]
     assert "yes" in lines[1]
     assert "yes" not in lines[2]
+
+
+def test_a_first_load_above_the_budget_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "index.js").write_bytes(b"a" * 1000)
+    files = shipped_files(tmp_path)
+    check_budget(files)
+    check_budget(files, {"gzip": 1000, "brotli": 1000})
+    for coding in BUDGET:
+        with pytest.raises(TaskError, match=rf"1,000 bytes of {coding}, 999 are allowed"):
+            check_budget(files, {coding: 999})
 
 
 def test_first_load_has_no_doubles() -> None:

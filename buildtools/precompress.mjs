@@ -1,0 +1,15 @@
+// Writes NAME.gz and NAME.br beside each file that is named in a list. Usage: node precompress.mjs LIST.json
+// For static servers that send them as they are; gzip without name and time, so that equal files give equal bytes.
+import { readFileSync, writeFileSync } from "node:fs";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+
+for (const path of JSON.parse(readFileSync(process.argv[2], "utf8"))) {
+  const data = readFileSync(path);
+  const params = {
+    [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+    [constants.BROTLI_PARAM_SIZE_HINT]: data.length,
+  };
+  writeFileSync(`${path}.gz`, gzipSync(data, { level: 9 }));
+  writeFileSync(`${path}.br`, brotliCompressSync(data, { params }));
+}
