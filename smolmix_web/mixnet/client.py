@@ -590,6 +590,9 @@ class MixnetClient:
     def _receive_part(self, body: bytes, now: float) -> None:
         if len(body) > EXTENDED32.body:
             raise MessageError(f"body: {len(body)} bytes, at most {EXTENDED32.body}", code="bad_body")
+        if self._factory.is_own_cover(body):
+            self.statistics.cover_received += 1
+            return
         if self._reply_keys.was_used(body[:KEY_PART]):
             # Without its key it would be opened as something else, and that is noise.
             self.statistics.duplicates += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..crypto.provider import Crypto
 from ..rand import RandomSource
@@ -38,11 +38,13 @@ def build_cover_packet(
     size: PacketSize = REGULAR,
     version: int = DEFAULT_VERSION,
     identifier: FragmentIdentifier = COVER_IDENTIFIER,
+    note_key: Callable[[bytes], None] | None = None,
 ) -> PreparedPacket:
     """A cover packet to `own`; `route` and `ack.route` both end at our gateway.
 
     `version` is the one of data packets, since hops can read it. 258 makes the cover packets that the reference client
     sends, for test nodes to meet. `identifier` is what the ack will say, for a packet that is looked for.
+    `note_key` is told by which 32 bytes the body can be known again.
     """
     return seal_packet(
         crypto,
@@ -56,4 +58,5 @@ def build_cover_packet(
         ack=ack,
         size=size,
         version=version,
+        note_key=note_key,
     )

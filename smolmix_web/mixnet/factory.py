@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..crypto.provider import Crypto
 from ..rand import RandomSource
+from ..sphinx.constants import KEY_PART
 from ..sphinx.packet import Hop
 from ..sphinx.surb import ReplySurb, build_surb
 from .acks import AckPath
@@ -18,6 +19,9 @@ from .preparer import PreparedPacket, build_fragment_packet, build_reply_packet,
 from .topology import Topology
 from .traffic import TrafficConfig
 from .work import PACKET, SURB
+
+# Cover packets on their way that are known again: more than leave while one is under way.
+MAX_COVERS = 2048
 
 
 class PacketFactory:
@@ -32,6 +36,7 @@ class PacketFactory:
         self._config = config
         self.address = address
         self.last_route: list[Hop] = []  # of the newest packet with data
+        self._covers: dict[bytes, None] = {}  # the key parts of cover packets made, oldest first
         self.older: Topology | None = None  # the last one of the key rotation before
         self._made = 0.0
 
@@ -88,7 +93,18 @@ class PacketFactory:
             rotation=topology.rotation,
             ack=self._ack_path(topology),
             identifier=identifier,
+            note_key=self._note_cover,
         )
+
+    def _note_cover(self, key_part: bytes) -> None:
+        if len(self._covers) >= MAX_COVERS:
+            del self._covers[next(iter(self._covers))]
+        self._covers[key_part] = None
+
+    def is_own_cover(self, body: bytes) -> bool:
+        """Is this body a cover packet made here and not seen again so far? Told without decrypting it, which would cost
+        as much as a packet's hop; the others are opened like everything else."""
+        return self._covers.pop(body[:KEY_PART], self) is None
 
     def surb(self, topology: Topology) -> ReplySurb:
         self._made += SURB

@@ -6,13 +6,13 @@ routes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..crypto.provider import Crypto
 from ..errors import CryptoError, MessageError, UsageError
 from ..rand import RandomSource
-from ..sphinx.constants import DEFAULT_VERSION, REGULAR, PacketSize
+from ..sphinx.constants import DEFAULT_VERSION, KEY_PART, REGULAR, PacketSize
 from ..sphinx.packet import Hop, build_packet
 from ..sphinx.surb import ReplySurb
 from .acks import AckPath, build_ack
@@ -93,12 +93,18 @@ def seal_packet(
     ack: AckPath,
     size: PacketSize,
     version: int,
+    note_key: Callable[[bytes], None] | None = None,
 ) -> PreparedPacket:
-    """The common part of data and cover packets: `content` has `size.fragment` bytes (sphinx 6.1)."""
+    """The common part of data and cover packets: `content` has `size.fragment` bytes (sphinx 6.1).
+
+    `note_key` is told the 32 bytes that the recipient's body will begin with.
+    """
     try:
         sealed = crypto.seal_fragment(rng.bytes(32), recipient.encryption, content)
     except CryptoError as error:
         raise MessageError("recipient: its encryption key is not usable", code="bad_recipient") from error
+    if note_key is not None:
+        note_key(sealed[:KEY_PART])
     plaintext = build_ack(crypto, rng, ack, identifier, version) + sealed
     packet = build_packet(
         crypto,

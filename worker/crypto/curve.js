@@ -41,8 +41,9 @@ export function createCurve(sodium, expand) {
   if (base === 0) throw new Error("libsodium is out of memory");
   const tables = createTables(sodium);
 
-  /** Everything in the scratch memory becomes zero. */
+  /** Everything in the scratch memory becomes zero, and libsodium's table is in its place. */
   function wipe() {
+    tables.restore();
     sodium.HEAPU8.fill(0, base, base + SIZE);
   }
 
@@ -91,6 +92,45 @@ export function createCurve(sodium, expand) {
     return bits !== 0;
   }
 
+  /** See `headerSecrets`. @type {(initial: Uint8Array, points: Uint8Array, count: number, out: number, inner: number, last: number) => number} */
+  function senderSecrets(initial, points, count, out, inner, last) {
+    sodium.HEAPU8.set(initial, base + SCALARS);
+    clamp(base + SCALARS);
+    sodium._crypto_scalarmult_curve25519_base(out, base + SCALARS);
+    const heap = sodium.HEAPU8;
+    for (let i = 0; i < 32; i++) {
+      const next = i === 31 ? 0 : heap[base + SCALARS + i + 1];
+      heap[base + FACTOR + i] = (heap[base + SCALARS + i] >> 3) | (next << 5);
+    }
+    for (let hop = 0; hop < count; hop++) {
+      const point = points.subarray(32 * hop, 32 * hop + 32);
+      const key = tables.use(point);
+      heap.set(point, base + POINT);
+      let good;
+      if (key.onCurve && ladderScalar()) {
+        good = multiplyKnown(base + LADDER, key);
+      } else {
+        good = multiply(base + SCALARS, base + POINT);
+        for (let i = 1; i <= hop && good; i++) {
+          heap.copyWithin(base + POINT, base + SHARED, base + SHARED + 32);
+          good = multiply(base + SCALARS + 32 * i, base + POINT);
+        }
+      }
+      if (!good) return hop;
+      const secret = out + 32 + SECRET_LENGTH * hop;
+      if (hop === count - 1) {
+        expand(base + SHARED, 32, secret, last);
+        break;
+      }
+      expand(base + SHARED, 32, secret, inner);
+      const scalar = base + SCALARS + 32 * (hop + 1);
+      heap.copyWithin(scalar, secret + BLINDING_FACTOR, secret + BLINDING_FACTOR + 32);
+      clamp(scalar);
+      sodium._crypto_core_ed25519_scalar_mul(base + FACTOR, base + FACTOR, scalar);
+    }
+    return -1;
+  }
+
   return {
     tables,
 
@@ -115,10 +155,13 @@ export function createCurve(sodium, expand) {
       const key = tables.use(point);
       sodium.HEAPU8.set(scalar, base + SCALARS);
       sodium.HEAPU8.set(point, base + POINT);
-      const good = multiplyKnown(base + SCALARS, key);
-      out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
-      wipe();
-      return good;
+      try {
+        const good = multiplyKnown(base + SCALARS, key);
+        out.set(sodium.HEAPU8.subarray(base + SHARED, base + SHARED + 32));
+        return good;
+      } finally {
+        wipe();
+      }
     },
 
     /** @param {Uint8Array} scalar @param {Uint8Array} out */
@@ -153,46 +196,11 @@ export function createCurve(sodium, expand) {
      * @returns {number} -1 when all is well, else the index of the hop whose key has low order
      */
     headerSecrets(initial, points, count, out, inner, last) {
-      sodium.HEAPU8.set(initial, base + SCALARS);
-      clamp(base + SCALARS);
-      sodium._crypto_scalarmult_curve25519_base(out, base + SCALARS);
-      const heap = sodium.HEAPU8;
-      for (let i = 0; i < 32; i++) {
-        const next = i === 31 ? 0 : heap[base + SCALARS + i + 1];
-        heap[base + FACTOR + i] = (heap[base + SCALARS + i] >> 3) | (next << 5);
+      try {
+        return senderSecrets(initial, points, count, out, inner, last);
+      } finally {
+        wipe(); // also when there was no memory for a table
       }
-      let bad = -1;
-      for (let hop = 0; hop < count && bad < 0; hop++) {
-        const point = points.subarray(32 * hop, 32 * hop + 32);
-        const key = tables.use(point);
-        heap.set(point, base + POINT);
-        let good;
-        if (key.onCurve && ladderScalar()) {
-          good = multiplyKnown(base + LADDER, key);
-        } else {
-          good = multiply(base + SCALARS, base + POINT);
-          for (let i = 1; i <= hop && good; i++) {
-            heap.copyWithin(base + POINT, base + SHARED, base + SHARED + 32);
-            good = multiply(base + SCALARS + 32 * i, base + POINT);
-          }
-        }
-        if (!good) {
-          bad = hop;
-          break;
-        }
-        const secret = out + 32 + SECRET_LENGTH * hop;
-        if (hop === count - 1) {
-          expand(base + SHARED, 32, secret, last);
-          break;
-        }
-        expand(base + SHARED, 32, secret, inner);
-        const scalar = base + SCALARS + 32 * (hop + 1);
-        heap.copyWithin(scalar, secret + BLINDING_FACTOR, secret + BLINDING_FACTOR + 32);
-        clamp(scalar);
-        sodium._crypto_core_ed25519_scalar_mul(base + FACTOR, base + FACTOR, scalar);
-      }
-      wipe();
-      return bad;
     },
 
     /**

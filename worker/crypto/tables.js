@@ -2,7 +2,7 @@
 //
 // libsodium multiplies its base point by a table of multiples that lies in the module's memory: constant code over
 // constant data. With the table of another point in that place, the same code multiplies that point, in constant time for
-// the scalar as before. It stands there for one multiplication only.
+// the scalar as before. It stands there for the multiplications of one call only.
 //
 // The place is not an interface of libsodium. So it is trusted only where the memory holds, byte for byte, the table
 // that edwards.js makes for the base point; otherwise there are no tables, and everything works as without them.
@@ -37,6 +37,7 @@ export function createTables(sodium) {
   const tabled = new Map();
   /** @type {Uint8Array | null} */
   let original = null;
+  let placed = false; // another table stands there
   let place = 0; // of libsodium's table, -1 where it was not found
   let uses = 0;
   let lastMade = 0;
@@ -100,17 +101,20 @@ export function createTables(sodium) {
     },
 
     /**
-     * X25519 by a table: clamped inside, the result may be all zeros. Heap addresses.
+     * X25519 by a table: clamped inside, the result may be all zeros. Heap addresses. The table stays in libsodium's
+     * place until `restore`, which must follow before anything else is asked of libsodium's curves.
      * @param {number} out @param {number} scalar @param {Uint8Array} table
      */
     multiply(out, scalar, table) {
-      const heap = sodium.HEAPU8;
-      try {
-        heap.set(table, place);
-        sodium._crypto_scalarmult_curve25519_base(out, scalar);
-      } finally {
-        heap.set(/** @type {Uint8Array} */ (original), place);
-      }
+      placed = true;
+      sodium.HEAPU8.set(table, place);
+      sodium._crypto_scalarmult_curve25519_base(out, scalar);
+    },
+
+    /** The base point's own table is back in its place. */
+    restore() {
+      if (placed) sodium.HEAPU8.set(/** @type {Uint8Array} */ (original), place);
+      placed = false;
     },
 
     /** How many tables there are, for tests. */
