@@ -4,8 +4,8 @@
     frames <- GatewaySession <- MixnetClient <- ExitSession <- Stack <- sockets
                                 MixnetClient <-> StreamHub <-> streams and messages of other clients
 
-`receive(frame, now)` takes a WebSocket message, `poll(now)` gives the messages to send, `next_deadline()` says when
-to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
+`receive(frame, now)` takes a WebSocket message, `poll(now)` gives messages to send and `send_due(now)` packets, and
+`next_deadline()` says when to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
 exactly from its seed.
 
 The mixnet client's queue is the bottleneck on purpose: IP packets leave the stack only while that queue is short,
