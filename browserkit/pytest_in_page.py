@@ -1,7 +1,7 @@
 """pytest inside the page's Python: puts the test packages and test files there, runs a file, brings the reports back.
 
 The page runs what ships, which has only a part of the standard library; pytest needs more, so the complete one is added
-behind it first.
+behind it first, and a stand-in for `unicodedata`, which the interpreter no longer has.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from buildtools.common import DIST, ROOT
 from buildtools.libraries import fetch_test_packages
 
 from .pyodide_page import PyodidePage
+from .unicode_data import module_source
 
 CHECKOUT = "/checkout"
 SITE_PACKAGES = "/lib/python3.14/site-packages"
@@ -106,6 +107,7 @@ def install_pytest(page: PyodidePage, *, markers: list[str]) -> None:
     """Once per page: the complete standard library, pytest and Hypothesis, and the files of tests/."""
     page.put_file(DIST / "pyodide" / "python_stdlib.zip", "/lib/complete.zip")
     page.run(ADD_STDLIB)
+    page.put_file(module_source().encode(), f"{SITE_PACKAGES}/unicodedata.py")
     wheels = []
     for wheel in fetch_test_packages():
         target = f"/tmp/{wheel.name}"

@@ -27,7 +27,8 @@ SCRIPT_INPUTS = (
     ROOT / "worker",
     ROOT / "buildtools" / "javascript.py",
     ROOT / "buildtools" / "precompress.mjs",
-    ROOT / "package-lock.json")
+    ROOT / "package-lock.json",
+)
 
 
 def ensure_dist() -> None:

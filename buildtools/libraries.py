@@ -133,7 +133,9 @@ def adapt_dnspython(files: Files) -> Files:
     """
     _replace(files, "dns/name.py", b"import encodings.idna  # pyright: ignore\n", b"")
     for call in (b"return encodings.idna.ToASCII(", b"return _escapify(encodings.idna.ToUnicode("):
-        _replace(files, "dns/name.py", b"            " + call, b"            import encodings.idna\n\n            " + call)
+        _replace(
+            files, "dns/name.py", b"            " + call, b"            import encodings.idna\n\n            " + call
+        )
     _replace(files, "dns/_features.py", b"import importlib.metadata\n", b"")
     _replace(files, "dns/_features.py", b"    try:\n        version = importlib",
              b"    try:\n        import importlib.metadata\n\n        version = importlib")  # fmt: skip

@@ -46,8 +46,8 @@ def shipped_files(folder: Path = DIST) -> list[Shipped]:
     for path in source_files(folder):
         name = path.relative_to(folder).as_posix()
         raw = path.stat().st_size
-        sizes = [_size(path.with_name(path.name + suffix), raw) for suffix in CODINGS.values()]
-        files.append(Shipped(name, raw, *sizes, name in FIRST_LOAD))
+        gzip, brotli = (_size(path.with_name(path.name + suffix), raw) for suffix in CODINGS.values())
+        files.append(Shipped(name, raw, gzip, brotli, name in FIRST_LOAD))
     return files
 
 
@@ -88,9 +88,12 @@ def table(files: list[Shipped]) -> str:
     width = max((len(file.name) for file in files), default=0)
     lines = [f"{'file':<{width}}  {'raw':>10}  {'gzip':>10}  {'brotli':>10}  first load"]
     lines += [
-        f"{file.name:<{width}}  {file.raw:>10,}  {file.gzip:>10,}  {file.brotli:>10,}  {'yes' if file.first_load else ''}".rstrip()
+        f"{file.name:<{width}}  {file.raw:>10,}  {file.gzip:>10,}  {file.brotli:>10,}"
+        f"  {'yes' if file.first_load else ''}".rstrip()
         for file in files
     ]
     total = summary(files)["first_load"]
-    lines.append(f"{'sum of a first page load':<{width}}  {total['raw']:>10,}  {total['gzip']:>10,}  {total['brotli']:>10,}")
+    lines.append(
+        f"{'sum of a first page load':<{width}}  {total['raw']:>10,}  {total['gzip']:>10,}  {total['brotli']:>10,}"
+    )
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 Its WebAssembly exports eight thousand names so that any library can be loaded into it, which keeps everything alive.
 Here only those stay that its loader, Pyodide's scripts and our own native library use. Built-in modules that nothing
 imports leave its list of modules, so that importing one is an ordinary `ModuleNotFoundError`; then whatever is reached
-no more goes out (wasm_reach.py), in the loader as well (loader_script.mjs). What is left is as the interpreter's makers compiled it.
+no more goes out (wasm_reach.py), in the loader as well (loader_script.mjs). What is left is as it was compiled.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ EARLIER = {"_sqlite3": "sqlite3_"}
 FIRST_TABLE, FIRST_VARIABLE = "_Py_ascii_whitespace", "_PyParser_TokenNames"
 
 NO_MEMORY, FAILED = 0, -1
-# Functions that do nothing, and what they return. `compression.zstd` unpacks, as an HTTP content coding asks for; it says
-# that it cannot make a compressor, nor train a dictionary. C++ streams and exceptions are used by nobody.
+# Functions that do nothing, and what they return. `compression.zstd` unpacks, as an HTTP content coding asks for; it
+# says that it cannot make a compressor, nor train a dictionary. C++ streams and exceptions are used by nobody.
 ANSWERS = {
     "ZDICT_finalizeDictionary": FAILED,
     "ZDICT_trainFromBuffer": FAILED,
@@ -86,9 +86,8 @@ def trimmed_interpreter(core: Path, side_modules: Iterable[bytes]) -> dict[str, 
     needed = sorted({name for module in modules for name in imported_names(module)})
     files = {name: folder / name for name in (LOADER, PROGRAM)}
     here = Path(__file__).parent
-    sources = [
-        here / name for name in ("trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", SCRIPT.name)
-    ]
+    names = ("trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", SCRIPT.name)
+    sources = [here / name for name in names]
     stamp = Stamp("trimmed", [*(core / name for name in (LOADER, PROGRAM, STARTER)), *sources, *needed])
     if not stamp.current(*files.values()):
         stamp.clear()
@@ -132,7 +131,7 @@ def trim(data: bytes, needed: Iterable[str], scripts: Mapping[str, list[str]]) -
 
 
 def module_table(image: Image) -> dict[str, tuple[int, int]]:
-    """`PyImport_Inittab` (C API): name of each built-in module to the address of its entry and its slot of the table."""
+    """`PyImport_Inittab` (C API): name of each built-in module to the address of its entry and its slot."""
     entry = image.word(image.address("PyImport_Inittab"))
     found = {}
     while image.word(entry):

@@ -1,8 +1,8 @@
 """Which functions of a program can still run, when some of its exports and some of its parts are given up.
 
 A linker lays object files one after the other: their functions, their slots of the table, their data. Whether a number
-in the code is an address of the table or just a number, nobody can tell; but the slot of a function that is private to an
-object file means something only to the code and the data of that file. So:
+in the code is an address of the table or just a number, nobody can tell; but the slot of a function that is private to
+an object file means something only to the code and the data of that file. So:
 
 * outside of the parts that are given up everything in the table counts as reachable;
 * inside of one, a slot is reached by code of the same part, or by data that this code refers to, and by nothing else.
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass
 class Reached:
-    """`functions` by index; `exports` by name; `scripts`: names of the loader's parts; `slots`: which of the given-up parts."""
+    """`functions` by index; `exports` by name; `scripts`: parts of the loader; `slots`: those of the given-up parts."""
 
     functions: set[int] = field(default_factory=set)
     exports: set[str] = field(default_factory=set)
@@ -70,14 +70,20 @@ class Program:
         self._own: dict[Part, list[int]] = {part: [] for part in self.parts}
         owning = [users[address] for address in self._boundaries]
         for at, owner in enumerate(owning):
-            if owner is not None and _in_company([other and "given up" for other in owning[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]], "given up"):
+            if owner is not None and _in_company(
+                [other and "given up" for other in owning[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]], "given up"
+            ):
                 self._own[owner].append(self._boundaries[at])
         self._ranges = {part: _clusters(own) for part, own in self._own.items()}
         owners = [self.part_of(function) for function in image.table]
         self.doubtful = {
             image.table_base + at: part
             for at, part in enumerate(owners)
-            if part is not None and (_in_company(owners[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], part) or self._calls_given_up(image.table[at]))
+            if part is not None
+            and (
+                _in_company(owners[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], part)
+                or self._calls_given_up(image.table[at])
+            )
         }
 
     def refers(self, function: int) -> References:
@@ -122,6 +128,7 @@ class Program:
         `scripts` gives what a part of the loader needs: names of its parts, or `export NAME`.
         """
         image, reached = self.image, Reached()
+        looking = True
         functions: list[int] = []
         names: list[str] = ["", *(f"export {name}" for name in exports)]
         seen = {part: bytearray(len(self._words)) for part in self.parts}
@@ -150,7 +157,7 @@ class Program:
                     name = self._globals[index].name
                     names.append(f"export {name}" if name in self._exports else f"import {name}")
             part = self.part_of(function)
-            if part is not None:
+            if part is not None and looking:
                 objects: list[int] = []
                 for value in (*found.constants, *found.offsets):
                     number(value, part, objects)
@@ -158,31 +165,44 @@ class Program:
                     for value in self._words_at(objects.pop(), seen[part]):
                         number(value, part, objects)
 
+        def follow() -> None:
+            while names or functions:
+                if functions:
+                    call(functions.pop())
+                    continue
+                name = names.pop()
+                if name in reached.scripts:
+                    continue
+                reached.scripts.add(name)
+                names.extend(scripts.get(name, ()))
+                export = self._exports.get(name.removeprefix("export ")) if name.startswith("export ") else None
+                if export is not None:
+                    reached.exports.add(export.name)
+                    if export.kind == KIND_FUNCTION:
+                        want(export.index)
+
+        merged = []
         for slot, function in enumerate(image.table, image.table_base):
-            if slot not in self.doubtful and slot not in self.cut:
+            if slot in self.doubtful or slot in self.cut:
+                continue
+            if self.part_of(function) is None:
                 want(function)
-        while names or functions:
-            if functions:
-                call(functions.pop())
-                continue
-            name = names.pop()
-            if name in reached.scripts:
-                continue
-            reached.scripts.add(name)
-            names.extend(scripts.get(name, ()))
-            export = self._exports.get(name.removeprefix("export ")) if name.startswith("export ") else None
-            if export is not None:
-                reached.exports.add(export.name)
-                if export.kind == KIND_FUNCTION:
-                    want(export.index)
+            else:
+                merged.append(function)
+        follow()
+        # The linker made them one with a function outside: that function calls, but its data is not the part's.
+        looking = False
+        for function in merged:
+            want(function)
+        follow()
         return reached
 
     def dead_data(self, reached: Reached, first: int, end: int) -> list[tuple[int, int]]:
         """Ranges (first address, end) of data between two addresses that only unreachable functions refer to.
 
-        `first` and `end` bound the constant tables: behind `end` lie the variables, and what they may point to is alive.
-        A range begins at an address that only one given-up part refers to, and ends at the next such one, or at one that
-        is alive.
+        `first` and `end` bound the constant tables: behind `end` lie the variables; what they may point to is alive.
+        A range begins at an address that only one given-up part refers to, and ends at the next such one, or at one
+        that is alive.
         """
         words = self._words[(end - self.image.memory_base) // 4 :]
         living = {
