@@ -70,7 +70,7 @@ class LineGauge:
         self._out.append(now)
 
     def answered(self, count: int, now: float, came: float | None = None) -> None:
-        """The gateway answered its next `count` packets. `came`: when its answer may have arrived, if it waited here."""
+        """The gateway answered its next `count` packets. `came`: when the answer may have arrived, if it waited."""
         came = now if came is None else came
         for _ in range(min(count, len(self._out))):
             left = self._out.popleft()
