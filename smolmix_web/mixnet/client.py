@@ -12,7 +12,6 @@ Everything is bounded: lanes by `room`, packets in flight by `max_pending`, deli
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from ..crypto.provider import Crypto
 from ..errors import CryptoError, MessageError, SphinxError
@@ -30,6 +29,7 @@ from .messages import (
     REPLIABLE_OVERHEAD,
     ContentKind,
     PlainMessage,
+    ReceivedMessage,
     RepliableMessage,
     ReplyMessage,
     SurbRequest,
@@ -58,14 +58,6 @@ MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the ol
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["DeliveryFailure", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
-
-
-class ReceivedMessage(NamedTuple):
-    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
-
-    data: bytes
-    sender_tag: bytes | None
-    source: Recipient | None = None
 
 
 class MixnetClient:
@@ -405,12 +397,11 @@ class MixnetClient:
         return self.streams.main is None and (self._check_wanted or bool(self._ready) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
-        streams = self.streams
-        stream = streams.take(now)
-        if stream is not None and stream is streams.cover:
+        stream = self.streams.take(now)
+        if stream is not None and stream is self.streams.cover:
             self.statistics.loop_cover_sent += 1
             return self._next_cover(topology)
-        if streams.main is not None and stream is None:
+        if self.streams.main is not None and stream is None:
             return None
         if self._check_wanted:
             self.statistics.main_cover_sent += 1
