@@ -1,8 +1,8 @@
 """Runs an engine on a host: one socket, one timer. The only place where the synchronous core meets the event loop.
 
-It works in turns of a few milliseconds, and lets the loop go on in between: what the page asks, timers, and what arrives
-are served while there is more to do than there is time. Between taking what came and sending, a machine that is too
-slow for both divides its time: what is sent comes back and has to be read, so a machine that only sent would never hear.
+It works in turns of a few milliseconds, and lets the loop go on in between: what the page asks, timers, and what
+arrives are served while there is more to do than there is time. A machine that is too slow for both divides its time
+between reading what came and sending: what it sends comes back, so one that only sent would never hear.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     frames -> GatewaySession -> MixnetClient -> ExitSession -> Stack -> sockets
     frames <- GatewaySession <- MixnetClient <- ExitSession <- Stack <- sockets
 
-`receive(frame, now)` takes a WebSocket message, `poll(now)` gives the messages to send, `next_deadline()` says when
-to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
+`receive(frame, now)` takes a WebSocket message, `poll(now)` gives messages to send and `send_due(now)` packets, and
+`next_deadline()` says when to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
 exactly from its seed.
 
 The mixnet client's queue is the bottleneck on purpose: IP packets leave the stack only while that queue is short,
@@ -340,7 +340,7 @@ class Engine:
 
     def network_changed(self, now: float, *, online: bool | None = True) -> None:
         """The machine came online, or slept: ask everybody at once instead of waiting. Not `online`: the host says that
-        there is no network, see `GatewayLink.went_offline`. None: it may be another network, see `GatewayLink.doubt`."""
+        there is no network, see `GatewayLink.went_offline`. None: it may be another one, see `GatewayLink.doubt`."""
         if online is None:
             self.gateway.doubt(now)
             return

@@ -291,10 +291,10 @@ class Tunnel:
         self._change("shutdown")
 
     def network_changed(self, online: bool | None = True) -> None:
-        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`: the
-        gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt and
-        no time until it is online again. None: the network may be another one, so the gateway must prove itself too,
-        and all goes on meanwhile. A page tells this by itself."""
+        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`:
+        the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt
+        and no time until it is online again. None: the network may be another one, so the gateway must prove itself
+        too, and all goes on meanwhile. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()

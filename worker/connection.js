@@ -98,7 +98,9 @@ export class WorkerConnection {
     };
     globalThis.addEventListener?.("online", () => tell(true), { signal });
     globalThis.addEventListener?.("offline", () => tell(false), { signal });
-    globalThis.addEventListener?.("pageshow", (event) => { if (event.persisted) tell(null); }, { signal });
+    globalThis.addEventListener?.("pageshow", (event) => {
+      if (/** @type {PageTransitionEvent} */ (event).persisted) tell(null);
+    }, { signal });
     globalThis.document?.addEventListener("resume", () => tell(null), { signal });
     /** @type {(EventTarget & {type?: string}) | undefined} */
     const connection = /** @type {any} */ (globalThis.navigator)?.connection;

@@ -267,8 +267,8 @@ class ExitSession:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def poll(self, now: float, lag: float = 0.0) -> list[OutgoingMessage]:
-        """Everything that is due: expire waits, flush bundles, and the messages to send, control first. `lag`: what came
-        in the last so many seconds may not have been given to `receive` yet, so no answer is missed for that long."""
+        """Everything that is due: expire waits, flush bundles, and the messages to send, control first. `lag`: what
+        came in the last so many seconds may not have been given to `receive` yet, so no answer is missed so long."""
         self._lag = lag
         if self.state is State.CONNECTING:
             self._poll_connecting(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -191,7 +192,7 @@ def test_others_get_their_turn_while_frames_wait(machine: Machine, engine: SlowE
     turns = [machine.turn() for _ in range(500) if driver.inbox]
     assert not driver.inbox and sum(what == "receive" for what, _ in machine.steps) == 200
     assert max(turns) <= TURN + RECEIVE + POLL + PREPARE
-    waits = [after - before for before, after in zip(served, served[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(served)]
     assert max(waits) <= TURN + RECEIVE + POLL + PREPARE
 
 
@@ -246,9 +247,7 @@ def test_what_cannot_have_been_heard_is_told(machine: Machine, engine: SlowEngin
     assert now - read <= TURN + RECEIVE + POLL + PREPARE
 
 
-def test_the_end_of_a_socket_comes_after_what_came_before(
-    machine: Machine, engine: SlowEngine, driver: Driver
-) -> None:
+def test_the_end_of_a_socket_comes_after_what_came_before(machine: Machine, engine: SlowEngine, driver: Driver) -> None:
     for _ in range(20):
         driver.inbox.put(b"frame", machine.time)
     machine.events.socket_closed("over")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smolmix_web.exit.messages import UnrequestedReason
 from smolmix_web.tunnel import Tunnel
 from tests.simnet.cases import Step, attempt, download, upload
 from tests.simnet.costs import thin_line
@@ -20,14 +21,15 @@ from tests.simnet.web import add_web
 LATEST = 0.4  # s that anything else of the page waits for, at a load of 5; in proportion below
 
 
-def network_for(name: str) -> SimNetwork:
-    network = SimNetwork(name, mixes_per_layer=3, exit_settings=REAL_EXIT)
+def network_for(name: str, *, announced: bool = False) -> SimNetwork:
+    settings = {**REAL_EXIT, "announce_timeout": announced}
+    network = SimNetwork(name, mixes_per_layer=3, exit_settings=settings)
     add_web(network.world, tls=False)
     return network
 
 
 async def echoes(tunnel: Tunnel) -> int:
-    connection = await tunnel.connect_websocket("ws://origin.test/echo")
+    connection = await tunnel.connect_websocket("ws://origin.test:8080/")
     try:
         for size in (1, 3_000):
             await connection.send(b"x" * size)
@@ -165,12 +167,32 @@ def test_a_network_that_may_be_another_one_is_asked_about(lives: bool) -> None:
 # -- a machine that wakes up
 
 
+def test_a_request_whose_exit_says_goodbye_meanwhile_is_asked_again() -> None:
+    """As the first thing that a machine reads when it wakes up, while a request has just left."""
+    network = network_for("goodbye")
+
+    async def main() -> None:
+        async with open_tunnel(network, preferredIpr=str(network.exits[0].address), **QUIET) as tunnel:
+            await download(3_000)(tunnel)
+            router = network.exits[0].router
+
+            def goodbye() -> None:
+                for client in list(router.clients):
+                    router.end_client(client, UnrequestedReason.MIXNET_TRAFFIC_TIMEOUT)
+
+            network.queue.after(0.05, goodbye)
+            outcome = await attempt(network, download(1_000)(tunnel), 20.0, "request")
+            assert outcome.ok, str(outcome)
+            assert tunnel.statistics()["registrations"] == 2
+
+    simulate(network, main())
+
+
 @pytest.mark.parametrize("when", [0.0, 0.003, 0.3])
 @pytest.mark.parametrize("seconds", [20.0, 75.0, 200.0, 600.0])
 @pytest.mark.parametrize("mode", ["paced", "quiet"])
 def test_no_request_begun_at_the_wake_up_fails(seconds: float, when: float, mode: str) -> None:
-    network = network_for(f"wake {seconds} {when} {mode}")
-    network.exits[0].router.config.announce_timeout = True
+    network = network_for(f"wake {seconds} {when} {mode}", announced=True)
     host = SimHost(network)
 
     async def main() -> list[float]:

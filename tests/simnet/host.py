@@ -89,9 +89,6 @@ class SimHost:
         self.places: dict[str, Place] = {}
         self.load = 0.0  # share of the machine that default traffic takes; may be changed at any time
         self.worked = 0.0  # s
-        self.frame_cost = 0.0  # s that the machine is busy with each frame that arrives; timers do not wait for it
-        self._frames: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._handling = False
         self._working = False
         self._asleep = False
         self.slept = 0.0  # s that the monotonic clock missed
@@ -165,21 +162,7 @@ class SimHost:
     def _arrived(self, action: Callable[..., Any], *args: Any) -> None:
         """Something of the socket."""
         self._frames_waiting += 1
-        if not self.frame_cost:
-            self.dispatch(self._hand_over, action, *args)
-            return
-        self._frames.append((action, args))
-        if not self._handling:
-            self._handling = True
-            self._next_frame()
-
-    def _next_frame(self) -> None:
-        if not self._frames:
-            self._handling = False
-            return
-        action, args = self._frames.popleft()
         self.dispatch(self._hand_over, action, *args)
-        self.network.queue.after(self.frame_cost, self._next_frame)
 
     def _hand_over(self, action: Callable[..., Any], *args: Any) -> None:
         self._frames_waiting -= 1

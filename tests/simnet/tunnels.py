@@ -124,7 +124,6 @@ class SimTunnel:
         connection = self.engine.stack.tcp_connect(remote, self.host.now(), **options)
         return Transfer(self, connection, data, close)
 
-
     def connect_somewhere(self) -> Transfer:
         """Somebody wants an answer."""
         return self.connect(Endpoint(ORIGIN, SOURCE_PORT), b"2000\n")
