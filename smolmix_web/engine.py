@@ -30,7 +30,7 @@ from .mixnet.ladder import Ladder
 from .mixnet.lanes import Lane
 from .mixnet.line import LineGauge
 from .mixnet.topology import Topology
-from .mixnet.work import ANSWER, OUT, SENDING, WorkMeter
+from .mixnet.work import ANSWER_CAME, OUT, SENDING, WorkMeter
 from .netstack import Endpoint, Stack, StackConfig
 from .netstack.observer import Observer
 from .rand import RandomSource
@@ -164,7 +164,7 @@ class Engine:
         self._worked = None
         if self.gateway.answers > answers:
             self.line.answered(self.gateway.answers - answers, now, now - self.hearing.own)
-            self._worked = ANSWER, 1
+            self._worked = ANSWER_CAME, 1
         for body in self.gateway.take_bodies():
             self.mixnet.receive(body, now)
             self._worked = None if self.mixnet.work_received is None else (self.mixnet.work_received, 1)
@@ -225,7 +225,7 @@ class Engine:
         if now < self._looked + LOOK:
             return
         self._looked = now
-        self.mixnet.note_making(self._work.making)
+        self.mixnet.making = self._work.making
         if ladder.step(
             now,
             packet_cost=self._work.packet,

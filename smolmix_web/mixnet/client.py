@@ -12,7 +12,6 @@ Everything is bounded: lanes by `room`, packets in flight by `max_pending`, deli
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from ..crypto.provider import Crypto
 from ..errors import CryptoError, MessageError, SphinxError
@@ -32,6 +31,7 @@ from .messages import (
     REPLIABLE_OVERHEAD,
     ContentKind,
     PlainMessage,
+    ReceivedMessage,
     RepliableMessage,
     ReplyMessage,
     SurbRequest,
@@ -49,8 +49,7 @@ from .streams import Streams
 from .surb_giver import SurbGiver
 from .topology import Topology
 from .traffic import TrafficConfig
-from .work import ACK as ACK_WORK
-from .work import COVER as COVER_WORK
+from .work import ACK_CAME, COVER_CAME
 
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
@@ -61,14 +60,6 @@ MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the ol
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["Delivery", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
-
-
-class ReceivedMessage(NamedTuple):
-    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
-
-    data: bytes
-    sender_tag: bytes | None
-    source: Recipient | None = None
 
 
 class MixnetClient:
@@ -104,8 +95,8 @@ class MixnetClient:
         self._giver = SurbGiver(config, self._outbox, statistics, now)
         self._replies = ReplySender(rng, config, self._outbox, statistics)
         self._reassembler = Reassembler()
-        self.streams = Streams(rng, config, now)
-        self.quiet = QUIET  # s before a tick in which nothing is made
+        self.streams = Streams(rng, config, statistics, now)
+        self.making = 0.0  # s that it takes to make a packet, as far as the owner knows
         self.work_received: str | None = None  # what the newest body was of our own shape (work.py); None: else
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
@@ -250,10 +241,6 @@ class MixnetClient:
     def take_made(self) -> float:
         """Units of work (work.py) in packets and SURBs made since the last call."""
         return self._factory.take_made()
-
-    def note_making(self, seconds: float) -> None:
-        """What making a packet takes here: none is begun that would delay a tick."""
-        self.quiet = max(QUIET, seconds)
 
     def go_on(self, now: float) -> None:
         """Packets may leave again after a time in which the line took none; the ticks of that time are void."""
@@ -428,13 +415,11 @@ class MixnetClient:
         return self.streams.main is None and (self._check_wanted or bool(self._ready) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
-        streams, late_before = self.streams, self.streams.late_ticks
-        stream = streams.take(now)
-        self.statistics.late_ticks += streams.late_ticks - late_before
-        if stream is not None and stream is streams.cover:
+        stream = self.streams.take(now)
+        if stream is not None and stream is self.streams.cover:
             self.statistics.loop_cover_sent += 1
             return self._next_cover(topology)
-        if streams.main is not None and stream is None:
+        if self.streams.main is not None and stream is None:
             return None
         if self._check_wanted:
             self.statistics.main_cover_sent += 1
@@ -505,14 +490,13 @@ class MixnetClient:
         return self._may_prepare(now)
 
     def _may_prepare(self, now: float) -> bool:
-        config = self.config
-        if not (config.main_stream or config.cover_stream):
+        if not self.streams.full_rate:
             return False
         lacks_cover = len(self._ready_cover) < READY_COVER
         if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
             return False
         # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
-        return not self._ready_cover or self.streams.deadline - now >= self.quiet
+        return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)
 
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
@@ -576,7 +560,7 @@ class MixnetClient:
 
     def _receive_ack(self, body: bytes, now: float) -> None:
         identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
-        self.work_received = ACK_WORK
+        self.work_received = ACK_CAME
         if identifier == COVER_IDENTIFIER:
             self.statistics.acks_for_cover += 1
         elif (left := self._checks.pop(identifier, None)) is not None:
@@ -600,7 +584,7 @@ class MixnetClient:
         opened = open_body(self._crypto, self._keys.encryption_secret, self._reply_keys.take, body)
         if opened is None:
             self.statistics.cover_received += 1
-            self.work_received = COVER_WORK
+            self.work_received = COVER_CAME
             return
         self.statistics.fragments_received += 1
         account = opened.source if isinstance(opened.source, SurbAccount) else None

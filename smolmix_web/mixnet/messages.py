@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ..errors import MessageError, UsageError
 from ..sphinx.constants import MAX_HOPS, PAYLOAD_KEY, PAYLOAD_SEED
@@ -29,6 +30,14 @@ MAX_SURBS = 65535  # in one V2 list
 REPLIABLE_OVERHEAD = 1 + SENDER_TAG_LENGTH + 1 + _V2_HEADER
 REPLY_OVERHEAD = 2
 PLAIN_OVERHEAD = 1
+
+
+class ReceivedMessage(NamedTuple):
+    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
+
+    data: bytes
+    sender_tag: bytes | None
+    source: Recipient | None = None
 
 
 class ContentKind(Enum):

@@ -9,6 +9,7 @@ that would show what kept it (docs/traffic.md).
 from __future__ import annotations
 
 from ..rand import RandomSource
+from .statistics import MixnetStatistics
 from .traffic import TrafficConfig
 
 LATEST_MEANS = 1  # mean gaps behind its deadline at which a stream begins anew
@@ -42,12 +43,13 @@ class ExponentialStream:
 class Streams:
     """Both streams of a client, as far as its configuration has them."""
 
-    def __init__(self, rng: RandomSource, config: TrafficConfig, now: float) -> None:
+    def __init__(self, rng: RandomSource, config: TrafficConfig, statistics: MixnetStatistics, now: float) -> None:
         self._config = config
         self.main = ExponentialStream(rng, config.main_interval, now) if config.main_stream else None
         self.cover = ExponentialStream(rng, config.cover_interval, now) if config.cover_stream else None
         self.ticks = 0
         self.late_ticks = 0  # after which a row began anew
+        self._statistics = statistics
 
     @property
     def full_rate(self) -> float:
@@ -70,7 +72,9 @@ class Streams:
             return None
         stream = min(due, key=lambda one: one.deadline)
         self.ticks += 1
-        self.late_ticks += stream.advance(now)
+        late = stream.advance(now)
+        self.late_ticks += late
+        self._statistics.late_ticks += late
         return stream
 
     def set_slower(self, slower: int, now: float) -> None:

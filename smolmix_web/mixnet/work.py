@@ -17,7 +17,7 @@ FIRST = 5  # measurements that are judged by their median: what runs for the fir
 GUESS = 0.6  # of what leaves: what comes in for it
 
 OUT = "out"  # made or sent; what comes in is
-COVER, ACK, ANSWER = "cover", "ack", "answer"
+COVER_CAME, ACK_CAME, ANSWER_CAME = "cover", "ack", "answer"
 
 
 class MeanCost:
@@ -54,7 +54,7 @@ class WorkMeter:
     """Adds up what one packet of our own shape costs."""
 
     def __init__(self) -> None:
-        self._costs = {kind: MeanCost() for kind in (OUT, COVER, ACK, ANSWER)}
+        self._costs = {kind: MeanCost() for kind in (OUT, COVER_CAME, ACK_CAME, ANSWER_CAME)}
 
     def note(self, kind: str, units: float, seconds: float, now: float) -> None:
         """`units` of this kind took `seconds` of the machine's time."""
@@ -74,7 +74,7 @@ class WorkMeter:
         if unit is None:
             return None
         out = (PACKET + SENDING) * unit
-        cover = self._costs[COVER].value
+        cover = self._costs[COVER_CAME].value
         if cover is None:
             return (1 + GUESS) * out
-        return out + cover + (self._costs[ACK].value or 0.0) + (self._costs[ANSWER].value or 0.0)
+        return out + cover + (self._costs[ACK_CAME].value or 0.0) + (self._costs[ANSWER_CAME].value or 0.0)

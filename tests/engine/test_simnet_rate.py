@@ -93,7 +93,7 @@ def test_a_slow_machine_is_ready_and_useful(load: float, rate: str, ready: float
 def test_when_the_load_ends_the_rate_comes_back() -> None:
     tunnel = SimTunnel(SimNetwork("recovery"))
     tunnel.start()
-    tunnel.host.load = 5.0
+    tunnel.host.load = 6.0
     tunnel.run(10)
     assert tunnel.engine.traffic == {"rate": "1/16", "reason": "machine"}
     tunnel.host.load = 0.4

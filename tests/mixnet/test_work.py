@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from smolmix_web.mixnet.work import ACK, ANSWER, COVER, FIRST, GUESS, OUT, PACKET, SENDING, SURB, MeanCost, WorkMeter
+from smolmix_web.mixnet.work import (
+    ACK_CAME,
+    ANSWER_CAME,
+    COVER_CAME,
+    FIRST,
+    GUESS,
+    OUT,
+    PACKET,
+    SENDING,
+    SURB,
+    MeanCost,
+    WorkMeter,
+)
 
 
 def test_the_first_measurements_are_judged_by_their_median() -> None:
@@ -35,7 +47,7 @@ def test_a_packet_is_all_that_it_leads_to() -> None:
         meter.note(OUT, PACKET, 0.010, 1.0)
     assert meter.making == pytest.approx(0.010)
     assert meter.packet == pytest.approx((1 + GUESS) * 0.010 * (PACKET + SENDING) / PACKET)
-    for kind, seconds in ((COVER, 0.004), (ACK, 0.002), (ANSWER, 0.001)):
+    for kind, seconds in ((COVER_CAME, 0.004), (ACK_CAME, 0.002), (ANSWER_CAME, 0.001)):
         for _ in range(8):
             meter.note(kind, 1, seconds, 1.0)
     assert meter.packet == pytest.approx(0.010 * (PACKET + SENDING) / PACKET + 0.007)
