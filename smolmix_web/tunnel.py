@@ -44,11 +44,11 @@ from .mixnet.keys import ClientKeys
 from .mixnet.topology import Topology
 from .netstack.observer import Observer
 from .options import TunnelOptions
-from .peers import Listener, Messages, PeerNet, PeerStream, check_surbs, open_stream, parse_recipient
+from .peer_access import PeerAccess
+from .peers import PeerNet
 from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
 from .storage.identity import StoredIdentity
 from .storage.store import IdentityStore, open_store
-from .streams.hub import OPEN_SURBS
 from .tls import TlsOptions, check_roots
 from .tls import prepare as prepare_tls
 from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
@@ -83,7 +83,7 @@ class PingReply:
     rtt: float
 
 
-class Tunnel:
+class Tunnel(PeerAccess):
     """One tunnel with one identity, used once: `start`, use, `close`.
 
     `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live
@@ -123,8 +123,6 @@ class Tunnel:
         self._turns = Turns()
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
-        self._messages: Messages | None = None
-        self._listener: Listener | None = None
         wants_exit = options.exit != "none"
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
         self._troubles = (0, 0)
@@ -339,9 +337,10 @@ class Tunnel:
             self._settled.cancel()
 
     def _close_clients(self, error: SmolmixError) -> None:
-        for client in (self._http, self._resolver, self._doh, self._messages, self._listener):
+        for client in (self._http, self._resolver, self._doh):
             if client is not None:
                 client.close(error)
+        self._close_peers(error)
         if self._engine is not None:
             self._engine.peers.end_all(error)
 
@@ -661,45 +660,19 @@ class Tunnel:
         async with Deadline(self._host, timeout, "ping"):
             return PingReply(addresses[0], await self._anew(echo))
 
-    # -- other clients --------------------------------------------------------------------------------
-
-    @property
-    def address(self) -> str:
-        """Our Nym address, by which others reach us for as long as our gateway is this one (docs/peer-to-peer.md)."""
-        if self._engine is None:
-            raise StateError("the tunnel has no address yet", code="tunnel_down")
-        return str(self._engine.mixnet.address)
+    # -- other clients, see peer_access.py --------------------------------------------------------------
 
     def _peer_net(self) -> PeerNet:
+        driver = self._mixnet()
         assert self._engine is not None
-        return PeerNet(self._mixnet(), self._engine)
+        return PeerNet(driver, self._engine)
 
-    @property
-    def messages(self) -> Messages:
-        """Messages to and from other clients; they are kept from the first use of this on."""
-        if self._messages is None:
-            self._messages = Messages(self._peer_net())
-        return self._messages
-
-    def listen(self) -> Listener:
-        """Take the streams that others open to `address`. `StateError` `listener_taken` where that is done already."""
-        self._listener = Listener(self._peer_net())
-        return self._listener
-
-    async def open_stream(self, address: str, *, surbs: int = OPEN_SURBS, timeout: float = READY_TIMEOUT) -> PeerStream:
-        """A byte stream to another client, which learns nothing of who we are.
-
-        `surbs`: reply SURBs on its first message; more follow as they are used. Returns at once: what is written waits
-        for nothing, and a peer that is not there shows in `read`. `timeout`: s that it may wait for the gateway.
-        Errors: `MessageError` (`bad_recipient`, `bad_base58`), `DirectoryError` `gateway_unknown`, `StateError`.
-        """
-        recipient, surbs = parse_recipient(address), check_surbs(surbs, least=1)
-        driver, engine = self._mixnet(), self._engine
-        assert engine is not None
+    async def _forwarding(self, timeout: float) -> PeerNet:
+        net = self._peer_net()
         async with Deadline(self._host, timeout, "tunnel"):
-            while not (engine.gateway.can_forward and engine.mixnet.usable):
-                engine.want(self._host.now())
-                driver.wake()
+            while not (net.engine.gateway.can_forward and net.engine.mixnet.usable):
+                net.engine.want(self._host.now())
+                net.wake()
                 await self._wait_for_change()
-                driver = self._mixnet()
-        return await open_stream(self._peer_net(), recipient, surbs)
+                net = self._peer_net()
+        return net

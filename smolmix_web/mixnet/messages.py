@@ -32,14 +32,6 @@ REPLY_OVERHEAD = 2
 PLAIN_OVERHEAD = 1
 
 
-class ReceivedMessage(NamedTuple):
-    """`sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by a SURB of ours."""
-
-    data: bytes
-    sender_tag: bytes | None
-    source: Recipient | None = None
-
-
 class ContentKind(Enum):
     """What a repliable message is for. The values are the content tags of V1; V2 adds 3."""
 
@@ -75,6 +67,15 @@ class SurbRequest:
 
     recipient: Recipient
     amount: int
+
+
+class ReceivedMessage(NamedTuple):
+    """What a client hands on. `sender_tag` names an anonymous sender one can reply to; `source` is who replied to us by
+    a SURB of ours."""
+
+    data: bytes
+    sender_tag: bytes | None
+    source: Recipient | None = None
 
 
 Message = PlainMessage | RepliableMessage | ReplyMessage | SurbRequest
