@@ -20,9 +20,12 @@ class SocketStream:
 
     async def read(self, limit: int = 65536) -> bytes:
         try:
-            return await self._reader.read(limit)
+            data = await self._reader.read(limit)
         except OSError as error:
             raise self._aborted or ConnectionReset(str(error)) from None
+        if not data and self._aborted is not None:
+            raise self._aborted
+        return data
 
     async def write(self, data: bytes) -> None:
         if self._aborted is not None:

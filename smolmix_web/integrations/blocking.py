@@ -110,6 +110,8 @@ class BlockingTunnel:
 
     def submit(self, work: Callable[[Tunnel], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run `work(tunnel)` on the tunnel's thread."""
+        if on_own_thread():
+            raise StateError("on the tunnel's own thread nothing may wait for it", code="own_thread")
         tunnel, loop = self.tunnel, self._loop
         assert loop is not None
         return asyncio.run_coroutine_threadsafe(work(tunnel), loop)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
+from ..deadline import LoopClock, Watchdog
 from ..dial import Connected
 from ..errors import ConnectionAborted, HttpError, SmolmixError, UsageError
 from ..url_parser import split_url
@@ -213,8 +214,9 @@ class _Client:
 
     async def _exchange(self, upstream: _Upstream, head: h11.Request) -> None:
         """Request and response at the same time: a server may answer before it has heard everything."""
-        body = asyncio.create_task(self._request_body(upstream, head))
-        answer = asyncio.create_task(self._response(upstream))
+        watchdog = Watchdog(LoopClock(), upstream.stream.abort)
+        body = asyncio.create_task(self._request_body(upstream, head, watchdog))
+        answer = asyncio.create_task(self._response(upstream, watchdog))
         try:
             await asyncio.wait((body, answer), return_when=asyncio.FIRST_EXCEPTION)
             if answer.done():
@@ -226,16 +228,19 @@ class _Client:
             upstream.stream.abort()
             raise
         finally:
+            watchdog.stop()
             for task in (body, answer):
                 task.cancel()
             await asyncio.gather(body, answer, return_exceptions=True)
 
-    async def _request_body(self, upstream: _Upstream, head: h11.Request) -> None:
+    async def _request_body(self, upstream: _Upstream, head: h11.Request, watchdog: Watchdog) -> None:
+        watchdog.start(BODY_IDLE, "request")
         await upstream.send(head)
         while self._codec.their_state is h11.SEND_BODY:
             event = await self._event()
             if isinstance(event, h11.Data):
                 await upstream.send(event)
+                watchdog.touch()
                 self._statistics.count(len(event.data), 0)
             elif isinstance(event, h11.EndOfMessage):
                 break
@@ -243,11 +248,13 @@ class _Client:
                 raise ConnectionAborted("the program left within its request", phase="transfer")
         if upstream.codec.our_state is h11.SEND_BODY:
             await upstream.send(h11.EndOfMessage())
+        if not upstream.answered:
+            watchdog.start(self._tunnel.timeouts.response, "response")
 
-    async def _response(self, upstream: _Upstream) -> None:
-        limit: float | None = self._tunnel.timeouts.response
+    async def _response(self, upstream: _Upstream, watchdog: Watchdog) -> None:
+        """What the client does not take is waited for, as long as it is there; what the server does not send is not."""
         while True:
-            event = await upstream.event(limit)
+            event = await upstream.event()
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code != 101:
                     await self._send(
@@ -256,17 +263,18 @@ class _Client:
                 continue
             if isinstance(event, h11.Response):
                 upstream.answered = True
-                limit = BODY_IDLE
                 headers = _kept(event.headers)
                 await self._send(h11.Response(status_code=event.status_code, reason=event.reason, headers=headers))
             elif isinstance(event, h11.Data):
                 self._statistics.count(0, len(event.data))
+                watchdog.pause()
                 await self._send(h11.Data(data=event.data))
             elif isinstance(event, h11.EndOfMessage):
                 await self._send(h11.EndOfMessage())
                 return
             else:
-                raise HttpError("the server closed without an answer", code="empty_response", phase="response")
+                raise HttpError("the server's answer has no end", code="truncated_body", phase="response")
+            watchdog.start(BODY_IDLE, "idle")
 
 
 class _Upstream:
@@ -291,8 +299,8 @@ class _Upstream:
         if out:
             await self.stream.write(out)
 
-    async def event(self, limit: float | None) -> Any:
-        """The next event of the server. Errors: the stream's, `HttpError`, `TimeoutExpired(response)`."""
+    async def event(self) -> Any:
+        """The next event of the server. Errors: the stream's, `HttpError`."""
         while True:
             try:
                 event = self.codec.next_event()
@@ -301,18 +309,10 @@ class _Upstream:
                 raise HttpError(f"the server's answer: {error}", code=code, phase="response") from None
             if event is not h11.NEED_DATA:
                 return event
-            try:
-                async with asyncio.timeout(limit):
-                    data = await self.stream.read(PIECE)
-            except TimeoutError:
-                raise _late(limit) from None
+            data = await self.stream.read(PIECE)
+            if not data and not self.answered and not self.codec.trailing_data[0]:
+                raise HttpError("the server closed without an answer", code="empty_response", phase="response")
             self.codec.receive_data(data)
-
-
-def _late(limit: float | None) -> SmolmixError:
-    from ..deadline import expired
-
-    return expired("response", limit or 0.0)
 
 
 def _has_port(target: bytes) -> bool:

@@ -162,7 +162,7 @@ class Proxy:
             statistics.open += 1
             try:
                 await serve(local)
-            except SmolmixError:
+            except (SmolmixError, OSError):
                 statistics.failed += 1
             finally:
                 statistics.open -= 1

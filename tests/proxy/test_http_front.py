@@ -13,6 +13,7 @@ import pytest
 from localnet.http_server import HttpServer
 from localnet.origin import Origin, body_bytes
 from smolmix_web.errors import ConnectionRefused
+from smolmix_web.http import Timeouts
 from smolmix_web.proxy.server import Credentials, Proxy
 from tests.proxy.stand_in import ANYWHERE, Tunnel, proxy_to
 from tests.proxy.test_relay import server
@@ -195,3 +196,27 @@ async def test_whoever_leaves_frees_what_was_under_way() -> None:
             async with asyncio.timeout(5):
                 while proxy.statistics.open:
                     await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_does_not_answer_is_given_up_but_not_during_an_upload() -> None:
+    tunnel = Tunnel()
+    tunnel.timeouts = Timeouts(response=0.4)
+
+    async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            await reader.readexactly(4)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read()
+
+    async with server(listens) as port, proxy_to(tunnel, http=ANYWHERE) as proxy:
+        tunnel.ports["slow.test", 80] = port
+        answer = await say(proxy, b"GET http://slow.test/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 504 ") and b"error=http_response_timeout" in answer
+        reader, writer = await asyncio.open_connection(*proxy.places["http"])
+        writer.write(b"POST http://slow.test/ HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            writer.write(b"x")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
