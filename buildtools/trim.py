@@ -120,7 +120,7 @@ def trim(data: bytes, needed: Iterable[str], scripts: Mapping[str, list[str]]) -
     cut = take_out_modules(image)
     for name, value in ANSWERS.items():
         image.answer(name, value)
-    program = Program(image, parts, cut)
+    program = Program(image, parts, cut, LIBRARIES)
     # What the interpreter does not export, its loader may have, or another library.
     reached = program.reach(
         [name for name in needed if name in exported],

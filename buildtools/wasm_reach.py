@@ -54,11 +54,13 @@ class Reached:
 class Program:
     """What each function of an image refers to, and the parts that are given up."""
 
-    def __init__(self, image: Image, parts: Iterable[Part], cut: Iterable[int]) -> None:
+    def __init__(self, image: Image, parts: Iterable[Part], cut: Iterable[int], mixed: Iterable[str] = ()) -> None:
         self.image = image
         self.parts = sorted(parts, key=lambda part: part.first)
         self._firsts = [part.first for part in self.parts]
         self.cut = set(cut)
+        # Parts of which some functions are used after all.
+        self.mixed = set(mixed)
         self.imported = image.imported_functions
         whole = len(image.memory) // 4 * 4
         self._words = memoryview(bytes(image.memory[:whole])).cast("I")
@@ -197,6 +199,29 @@ class Program:
         follow()
         return reached
 
+    def _groups(self, first: int, end: int) -> Iterable[tuple[int, int]]:
+        """Of given-up parts that follow each other all tables from the first to the last address that only they use.
+
+        Nothing else lies between, whatever a number elsewhere looks like.
+        """
+        users = self._users()
+        group: dict[Part, Part] = {}
+        for before, part in itertools.pairwise([None, *self.parts]):
+            assert part is not None
+            group[part] = group[before] if before is not None and before.end == part.first else part
+        tables = [address for address in self._boundaries if first <= address < end]
+        kinds = [owner and group[owner] for owner in (users[address] for address in tables)]
+        for head in set(group.values()):
+            if sum(kind == head for kind in group.values()) < 2:
+                continue
+            own = [
+                address
+                for at, address in enumerate(tables)
+                if kinds[at] == head and _in_company(kinds[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], head)
+            ]
+            if own and head.name not in self.mixed:
+                yield own[0], own[-1]
+
     def dead_data(self, reached: Reached, first: int, end: int) -> list[tuple[int, int]]:
         """Ranges (first address, end) of data between two addresses that only unreachable functions refer to.
 
@@ -220,11 +245,12 @@ class Program:
             ),
         }
         alive = sorted(address for address in living if first <= address <= end)
-        return [
+        pieces = [
             piece
             for own in self._own.values()
             for piece in _dead_ranges([address for address in own if first <= address < end], alive)
         ]
+        return [*self._groups(first, end), *pieces]
 
 
 def _in_company(around: Sequence[Part | str | None], kind: Part | str) -> bool:
