@@ -111,17 +111,19 @@ def compile_tree(source: str, target: str, location: str) -> str:
 
 
 def write_classes(roots: list[str], module: str, target: str) -> None:
-    """Import a module of the compiled trees `roots`, and write what `dataclass` compiles meanwhile: source to code
-    (smolmix_web/bridge/classes.py). Marshalled as it is made, so equal trees give equal bytes."""
+    """Import a module of the compiled trees `roots`, and write what `dataclass` compiles meanwhile, by the digest of
+    its source (smolmix_web/bridge/classes.py). Marshalled as it is made, so equal trees give equal bytes."""
     import builtins
+    import hashlib
     import importlib
 
-    seen: dict[str, object] = {}
+    seen: dict[bytes, object] = {}
     execute: Any = builtins.exec
 
     def run(source: Any, *scopes: Any) -> None:
         if isinstance(source, str):
-            seen[source] = source = compile(source, "<string>", "exec", dont_inherit=True, optimize=0)
+            digest = hashlib.blake2b(source.encode(), digest_size=16).digest()
+            seen[digest] = source = compile(source, "<string>", "exec", dont_inherit=True, optimize=0)
         execute(source, *scopes)
 
     sys.path[:0] = roots
