@@ -217,7 +217,7 @@ class Program:
             own = [
                 address
                 for at, address in enumerate(tables)
-                if kinds[at] == head and _in_company(kinds[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], head)
+                if kinds[at] == head and _in_company(kinds[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1], head, 2)
             ]
             if own and head.name not in self.mixed:
                 yield own[0], own[-1]
@@ -253,8 +253,8 @@ class Program:
         return [*self._groups(first, end), *pieces]
 
 
-def _in_company(around: Sequence[Part | str | None], kind: Part | str) -> bool:
-    return around.count(kind) > COMPANY
+def _in_company(around: Sequence[Part | str | None], kind: Part | str, company: int = COMPANY) -> bool:
+    return around.count(kind) > company
 
 
 def _clusters(own: list[int]) -> list[tuple[int, int]]:
