@@ -4,8 +4,8 @@
     frames <- GatewaySession <- MixnetClient <- ExitSession <- Stack <- sockets
 
 `receive(frame, now)` takes a WebSocket message, `poll(now)` gives messages to send and `send_due(now)` packets, and
-`next_deadline()` says when to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
-exactly from its seed.
+`next_deadline()` says when to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in
+virtual time and repeats exactly from its seed.
 
 The mixnet client's queue is the bottleneck on purpose: IP packets leave the stack only while that queue is short,
 so the stack's congestion control and fairness see the real rate of the tunnel.
