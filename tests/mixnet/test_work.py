@@ -66,3 +66,17 @@ def test_calls_that_did_nothing_do_not_count() -> None:
     meter = WorkMeter()
     meter.note(OUT, 0, 1.0, 1.0)
     assert meter.packet is None
+
+
+def test_what_comes_in_rarely_slows_no_look_at_the_machine() -> None:
+    """While real packets take the turns of cover hardly any comes back; the machine becomes slower all the same."""
+    figures = []
+    for every in (1, 20):
+        meter = WorkMeter()
+        for step in range(400):
+            slow = 5.0 if step >= 300 else 1.0
+            meter.note(OUT, PACKET, 0.010 * slow, step / 50)
+            if step % every == 0:
+                meter.note(COVER_CAME, 1, 0.004 * slow, step / 50)
+        figures.append(meter.packet)
+    assert figures[0] == pytest.approx(figures[1], rel=0.12)
