@@ -36,7 +36,7 @@ ACCEPTED_SIZE = _PLAINTEXT - REPLY_OVERHEAD  # and of the acceptor
 MAX_STREAMS = 256  # dialed, and as many accepted
 BACKLOG = 32  # accepted that nobody has taken yet
 MAX_GONE, GONE_FOR = 512, 300.0  # streams that are over and remembered, s
-STARVING = 32  # frames of an acceptor that wait for SURBs; more would not get them sooner
+STARVING = 128  # frames of an acceptor that wait for SURBs: so many are asked for in a round trip
 LANE_ROOM = 40  # packets: more than any frame takes, with 100 SURBs on it
 OPEN_SURBS = 10  # as the reference: three packets
 MOVED_SURBS = 10
@@ -208,6 +208,9 @@ class StreamHub:
             self.statistics.frames_received += 1
             entry.stream.receive(frame, self._clock(now))
         elif entry is None and frame.message_type == CONTROL:
+            told = Control.from_bytes(frame.payload).address
+            if told is not None and told[:2] == source[:2]:
+                source = told  # it has moved since
             self._answer_stranger((True, frame.stream_id), frame, partial(self._send_to, source, now), now)
         else:
             self.statistics.foreign += 1

@@ -229,7 +229,8 @@ def test_rates_are_constant_and_a_real_packet_takes_the_place_of_a_dummy(load: L
     # Nothing is lost here: what is sent again waited too short for its ack.
     assert statistics["retransmitted"] <= statistics["real_sent"] // 10
     # One timer for each packet, one for each SURB made ahead, a few for bundles and ACKs; nothing spins.
-    assert seen.timer_wakes < 3 * len(seen.packets)
+    made_ahead = statistics["surbs_given"] if load is stream_down else 0  # its peer takes all there are
+    assert seen.timer_wakes < 3 * len(seen.packets) + made_ahead
 
 
 @pytest.mark.parametrize("load", LOADS)

@@ -28,8 +28,9 @@ from smolmix_web.exit import (
 from smolmix_web.exit import messages as m
 from smolmix_web.exit.bincode import EPOCH, Timestamp
 from smolmix_web.exit.bundles import join, split
+from smolmix_web.exit.session import MAX_PONGS
 from smolmix_web.mixnet.fragments import packets_needed
-from smolmix_web.mixnet.lp_frame import DATA, OPEN, LpFrame
+from smolmix_web.mixnet.lp_frame import DATA, OPEN, OPEN_ACK, PING, PONG, LpFrame
 from smolmix_web.mixnet.messages import REPLIABLE_OVERHEAD, surb_length
 from smolmix_web.netstack import Echo, Endpoint, icmp, ip
 from smolmix_web.netstack.tcp.segment import ACK, SegmentBuilder
@@ -613,6 +614,31 @@ def test_messages_outside_a_session_are_counted() -> None:
     session = ExitSession(SeededRandom(1))
     session.receive(b"anything", 0.0)
     assert session.statistics.unexpected == 1
+
+
+def test_signs_of_life_of_an_exit_of_the_coming_release(script: Script) -> None:
+    """OpenAck, Ping and Pong take no number of the data; a Ping is answered at once with its nonce."""
+    session = script.session
+
+    def sign(kind: int, sequence: int = 0) -> None:
+        session.receive(LpFrame(script.stream, kind, sequence).to_bytes(), script.now)
+
+    sign(PING, 0xDEADBEEF)
+    ((_, frame, _),) = script.sent()
+    assert (frame.stream_id, frame.message_type, frame.sequence) == (script.stream, PONG, 0xDEADBEEF)
+    for _ in range(500):
+        sign(PING, 1)
+    assert len(script.sent()) == MAX_PONGS
+    # Any of them is a sign of life: an exit that answers no question otherwise is not given up.
+    for number in range(100):
+        script.now += 5.0
+        sign((OPEN_ACK, PONG)[number % 2])
+        script.sent()
+        assert session.state is State.CONNECTED
+    session.receive(LpFrame(script.stream ^ 1, PING, 7).to_bytes(), script.now)
+    assert not any(frame.message_type == PONG for _, frame, _ in script.sent()) and session.statistics.malformed == 0
+    script.reply(m.DataResponse(join((b"p",))))
+    assert session.take_packets() == [b"p"]
 
 
 def test_a_flood_of_events_is_bounded(script: Script) -> None:

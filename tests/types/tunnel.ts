@@ -13,7 +13,8 @@ export const everything: Required<SetupMixTunnelOpts> = {
   disableCoverTraffic: false, openReplySurbs: 10, dataReplySurbs: 2, primaryDns: "8.8.8.8:53", fallbackDns: "1.1.1.1:53",
   storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired",
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
-  caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2", topology: {},
+  caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
+  exit: "auto", topology: {},
 };
 
 export async function life(): Promise<void> {
