@@ -437,6 +437,7 @@ class Stream:
         """Our own address is another one: the peer needs SURBs that lead there, or to hear of it."""
         self._control_surbs = surbs
         self._moved_at = now
+        self._controls_out = 0  # those that wait for SURBs would be too late
         if not self._heard_any:
             # Its answer may have been lost with our gateway, and says what it is.
             self._open_due, self._judge_at, self._opens = True, None, 0

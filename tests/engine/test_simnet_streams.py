@@ -478,10 +478,10 @@ def test_what_a_gateway_loses_for_good_is_sent_again() -> None:
 def test_another_gateway_and_so_another_address(side: str) -> None:
     async def test(two: Two) -> None:
         dialed, accepted = await two.connect()
-        there, back = pattern(400_000, 1), pattern(400_000, 2)
+        there, back = pattern(900_000, 1), pattern(900_000, 2)
         writing = asyncio.gather(send_all(dialed, there), send_all(accepted, back))
         reading = asyncio.gather(read_all(dialed), read_all(accepted))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.4)
         mover = two.a if side == "entry1" else two.b
         before = mover.address
         two.network.gateway(side).crash()
@@ -495,13 +495,8 @@ def test_another_gateway_and_so_another_address(side: str) -> None:
         await accepted.close()
         await two.empty(100)
 
-    network_settings = {"gateways": 4}
-
-    async def unpinned(two: Two) -> None:
-        await test(two)
-
     # Not pinned, but begun at known ones: a pinned gateway is waited for for ever.
-    network = SimNetwork(f"moves {side}", exits=0, **network_settings)  # type: ignore[arg-type]
+    network = SimNetwork(f"moves {side}", gateways=4, exits=0)
     hosts = SimHost(network, "a"), SimHost(network, "b")
 
     async def main() -> None:
@@ -513,7 +508,7 @@ def test_another_gateway_and_so_another_address(side: str) -> None:
             async with open_tunnel(network, hosts[1], **QUIET) as b:
                 for gateway in network.gateways:
                     gateway.faults.refuse_connections = False
-                await unpinned(Two(network, a, b))
+                await test(Two(network, a, b))
 
     simulate(network, main())
 
