@@ -234,7 +234,7 @@ class StandIn:
     def clear_dns_cache(self) -> None:
         self.lookups.append("cleared")
 
-    async def resolve(self, name: str, *, family: int | None = None) -> list[IPv4Address]:
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[IPv4Address]:
         found: list[IPv4Address] = await self._meet("resolve", [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")])
         return found
 
