@@ -27,8 +27,9 @@ GIVEN_UP = frozenset(
     {
         "_bz2", "_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw",
         "_elementtree", "_lsprof", "_lzma", "_multibytecodec", "_pickle", "_remote_debugging", "_sqlite3",
-        "_testbuffer", "_testcapi", "_testclinic", "_testclinic_limited", "_testinternalcapi", "_testlimitedcapi", "_xxtestfuzz",
-        "faulthandler", "mmap", "pyexpat", "termios", "unicodedata", "xxsubtype",
+        "_testbuffer", "_testcapi", "_testclinic", "_testclinic_limited", "_testinternalcapi",
+        "_testlimitedcapi", "_xxtestfuzz", "faulthandler", "mmap", "pyexpat", "termios", "unicodedata",
+        "xxsubtype",
     }
 )  # fmt: skip
 
