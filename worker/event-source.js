@@ -5,6 +5,7 @@
  * @module
  */
 
+import { baseUrl } from "./base-url.js";
 import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { EventStreamReader } from "./event-stream.js";
 
@@ -45,7 +46,7 @@ export class MixEventSource extends EventTarget {
     super();
     if (arguments.length === 0) throw new TypeError("MixEventSource: a URL is needed");
     try {
-      this.#url = new URL(`${url}`, globalThis.document?.baseURI ?? globalThis.location?.href);
+      this.#url = new URL(`${url}`, baseUrl());
     } catch {
       throw new DOMException(`MixEventSource: ${url} is no URL`, "SyntaxError");
     }

@@ -9,6 +9,7 @@
  */
 
 import { mixFetch, MixWebSocket } from "./index.js";
+import { baseUrl } from "./base-url.js";
 import { isRequest } from "./brands.js";
 import { MixEventSource } from "./event-source.js";
 import { MixXMLHttpRequest, MixXMLHttpRequestUpload } from "./xml-http-request.js";
@@ -50,7 +51,7 @@ const replaced = new Map();
 /** @param {unknown} address @returns {boolean} what is no URL is refused, in the tunnel's words */
 function through(address) {
   const text = `${address}`;
-  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const base = baseUrl();
   if (!URL.canParse(text, base)) return true;
   const url = new URL(text, base);
   return !LOCAL.includes(url.protocol) && matches(url);
@@ -127,7 +128,7 @@ class RoutedWebSocket extends MixWebSocket {
  */
 function beaconGlobal(url, data = null) {
   if (!through(url)) return nativeBeacon?.(url, data) ?? false;
-  const request = new Request(new URL(url, globalThis.document?.baseURI), { method: "POST", body: data });
+  const request = new Request(new URL(url, baseUrl()), { method: "POST", body: data });
   const size = typeof data === "string" ? new TextEncoder().encode(data).length
     : /** @type {any} */ (data)?.size ?? /** @type {any} */ (data)?.byteLength ?? 0;
   if (size > MOST_BEACON_BYTES) return false;

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { baseUrl } from "./base-url.js";
 import { bodyOf } from "./body.js";
 import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
 
@@ -62,7 +63,7 @@ export function describe(input, init) {
 /** @param {string} text @returns {URL | string} the text where it is no address */
 function addressOf(text) {
   try {
-    return new URL(text, globalThis.document?.baseURI ?? globalThis.location?.href);
+    return new URL(text, baseUrl());
   } catch {
     return text;
   }

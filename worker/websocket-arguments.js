@@ -4,6 +4,7 @@
  * @module
  */
 
+import { baseUrl } from "./base-url.js";
 import { isObject, isSignal, sequenceOf } from "./brands.js";
 
 /** @typedef {import("./messages.js").HeaderPair} HeaderPair */
@@ -30,7 +31,7 @@ export function scalarText(text) {
 export function urlOf(input) {
   let url;
   try {
-    url = new URL(input, globalThis.document?.baseURI ?? globalThis.location?.href);
+    url = new URL(input, baseUrl());
   } catch {
     throw new DOMException(`${input} is not a URL`, "SyntaxError");
   }

@@ -10,6 +10,7 @@
 
 import { MIMEType } from "whatwg-mimetype";
 
+import { baseUrl } from "./base-url.js";
 import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { encodingOf, ReceivedBody, responseType } from "./xhr-body.js";
 
@@ -161,7 +162,7 @@ export class MixXMLHttpRequest extends XhrTarget {
     if (FORBIDDEN.includes(upper)) throw refused("SecurityError", `the method ${name} is not allowed`);
     let parsed;
     try {
-      parsed = new URL(`${url}`, globalThis.document?.baseURI ?? globalThis.location?.href);
+      parsed = new URL(`${url}`, baseUrl());
     } catch {
       throw refused("SyntaxError", `${url} is no URL`);
     }

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from smolmix_web.crypto import hashes
 from smolmix_web.crypto.provider import Crypto
 from smolmix_web.errors import CryptoError
 from smolmix_web.rand import SeededRandom
+from tests.crypto.test_header_secrets import plain_chain
 
 P = 2**255 - 19
 ORDER_4 = (1).to_bytes(32, "little")
@@ -30,25 +30,14 @@ def table_count() -> int | None:
         return None
 
 
-def secrets_of(crypto: Crypto, initial: bytes, keys: list[bytes]) -> list[bytes]:
-    secrets: list[bytes] = []
-    scalars = [initial]
-    for point in keys:
-        for scalar in scalars:
-            point = crypto.x25519(scalar, point)
-        secrets.append(hashes.expand_secret(point))
-        scalars.append(secrets[-1][224:256])
-    return secrets
-
-
 def test_keys_that_come_again_and_again(crypto: Crypto, rng: SeededRandom) -> None:
     before = table_count()
     keys = [crypto.x25519_base(rng.bytes(32)) for _ in range(3)] + [BASE_AND_ORDER_2]
     for _ in range(TURNS):
         initial = rng.bytes(32)
-        assert crypto.header_secrets(initial, keys) == (crypto.x25519_base(initial), secrets_of(crypto, initial, keys))
+        assert crypto.header_secrets(initial, keys) == plain_chain(crypto, initial, keys)
     for initial in (bytes(32), b"\xff" * 32):
-        assert crypto.header_secrets(initial, keys)[1] == secrets_of(crypto, initial, keys)
+        assert crypto.header_secrets(initial, keys)[1] == plain_chain(crypto, initial, keys)[1]
     assert before is None or table_count() == before + len(keys), "each of them has its table"
 
 
@@ -58,7 +47,7 @@ def test_other_encodings_have_tables_too(crypto: Crypto, rng: SeededRandom) -> N
         before = table_count()
         for _ in range(TURNS):
             initial = rng.bytes(32)
-            assert crypto.header_secrets(initial, [key])[1] == secrets_of(crypto, initial, [key])
+            assert crypto.header_secrets(initial, [key])[1] == plain_chain(crypto, initial, [key])[1]
         assert before is None or table_count() == before + 1
 
 
@@ -67,7 +56,7 @@ def test_keys_of_the_twist_and_of_low_order_have_none(crypto: Crypto, rng: Seede
     before = table_count()
     for _ in range(TURNS):
         initial = rng.bytes(32)
-        assert crypto.header_secrets(initial, [twist])[1] == secrets_of(crypto, initial, [twist])
+        assert crypto.header_secrets(initial, [twist])[1] == plain_chain(crypto, initial, [twist])[1]
     assert table_count() == before
     for key in (ORDER_4, bytes(32)):
         for _ in range(TURNS):
@@ -108,6 +97,6 @@ def test_more_keys_than_tables(crypto: Crypto) -> None:
         if turn % 10:
             crypto.header_secrets(initial, route)
         else:
-            assert crypto.header_secrets(initial, route)[1] == secrets_of(crypto, initial, route)
+            assert crypto.header_secrets(initial, route)[1] == plain_chain(crypto, initial, route)[1]
     count = table_count()
     assert count is None or 0 < count <= 256

@@ -1,0 +1,8 @@
+/**
+ * What relative addresses are relative to: the document, or the worker's own file where there is none.
+ *
+ * @module
+ */
+
+/** @returns {string | undefined} */
+export const baseUrl = () => globalThis.document?.baseURI ?? globalThis.location?.href;
