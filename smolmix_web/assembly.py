@@ -17,7 +17,8 @@ from .mixnet.addresses import Recipient
 from .mixnet.base58 import base58_decode
 from .mixnet.client import MixnetClient
 from .mixnet.exits import ExitCandidate
-from .mixnet.gateway.link import GatewayLink
+from .mixnet.gateway.link import GatewayLink, LinkConfig
+from .mixnet.gateway.session import GatewayConfig
 from .mixnet.pinned import parse_topology
 from .mixnet.topology import Topology
 from .mixnet.traffic import TrafficConfig
@@ -30,6 +31,8 @@ from .storage.identity import StoredIdentity
 
 QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
 GAP_PATIENCE = 0.06  # s: servers know nothing of mixes, and take what was overtaken by more than a few for lost
+# With default traffic something is always under way, and a gateway answers each packet: silence tells soon.
+STEADY = GatewayConfig(busy_probe=2.5, busy_timeout=2.4)
 PAIR_TIMEOUT = 100  # ms that the exit waits for the second half of a pair; its own 20 ms leave one in fifty alone
 
 
@@ -66,6 +69,11 @@ def make_engine(
     """A client with this identity that is about to open its gateway and the first of `exits`; without any of them one
     that has the mixnet alone."""
     keys = identity.keys
+    traffic = TrafficConfig.switched(
+        options.traffic_preset,
+        disable_poisson=options.disable_poisson_traffic,
+        disable_cover=options.disable_cover_traffic,
+    )
     gateway = GatewayLink(
         crypto,
         rng,
@@ -76,11 +84,7 @@ def make_engine(
         shared_keys=identity.shared_keys,
         timestamps=identity.timestamps,
         last=identity.last_gateway,
-    )
-    traffic = TrafficConfig.switched(
-        options.traffic_preset,
-        disable_poisson=options.disable_poisson_traffic,
-        disable_cover=options.disable_cover_traffic,
+        config=LinkConfig(session=STEADY if traffic.main_stream else GatewayConfig()),
     )
 
     paired = options.tcp_segments == "paired"
@@ -110,6 +114,7 @@ def make_engine(
         exit_link=exit_link,
         stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
         observer=observer,
+        traffic_rate=None if options.traffic_rate == "auto" else options.traffic_rate,
         now=now,
     )
 

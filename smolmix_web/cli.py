@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--no-tls", action="store_true", help="reach the gateway by ws://, as on a local network")
     group.add_argument("--no-poisson", action="store_true", help="send at once, without dummy packets")
     group.add_argument("--no-cover", action="store_true", help="no separate loop cover stream")
+    group.add_argument("--traffic-rate", default="auto", help="part of the usual rate: auto, 1, 1/2, 1/4, 1/8 or 1/16")
     group.add_argument("--client-id", metavar="NAME", help="store the identity under this name and use it again")
     group.add_argument(
         "--storage-passphrase-file", metavar="FILE", help="its first line seals the stored identity; with --client-id"
@@ -118,6 +119,7 @@ def options_from(args: argparse.Namespace) -> TunnelOptions:
         "forceTls": not args.no_tls,
         "disablePoissonTraffic": args.no_poisson,
         "disableCoverTraffic": args.no_cover,
+        "trafficRate": args.traffic_rate,
         "clientId": args.client_id,
         "debug": not args.quiet,
         **(cli_peer.OPTIONS if args.command in PEER_COMMANDS else {}),

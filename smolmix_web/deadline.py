@@ -49,13 +49,18 @@ class Deadline:
     """`async with Deadline(clock, seconds, phase):` ends the body with `TimeoutExpired(phase)` after `seconds`.
 
     `None` seconds means no limit. The body sees `CancelledError`, so its own clean-up runs first. A cancellation that
-    comes from outside stays a cancellation.
+    comes from outside stays a cancellation. With `lag`, seconds in which what came may not have been read yet (see
+    hearing.py) do not count, up to as many as there are in all.
     """
 
-    def __init__(self, clock: Clock, seconds: float | None, phase: str) -> None:
+    def __init__(
+        self, clock: Clock, seconds: float | None, phase: str, *, lag: Callable[[], float] | None = None
+    ) -> None:
         self._clock = clock
         self._seconds = seconds
         self._phase = phase
+        self._lag = lag
+        self._longer = seconds or 0.0
         self._timer: TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -74,6 +79,11 @@ class Deadline:
     def _expire(self) -> None:
         assert self._task is not None
         self._timer = None
+        longer = min(self._lag(), self._longer) if self._lag is not None else 0.0
+        if longer > 0:
+            self._longer -= longer
+            self._timer = self._clock.call_later(longer, self._expire)
+            return
         self._fired = True
         self._task.cancel()
 

@@ -1,19 +1,31 @@
-"""Runs an engine on a host: one socket, one timer. The only place where the synchronous core meets the event loop."""
+"""Runs an engine on a host: one socket, one timer. The only place where the synchronous core meets the event loop.
+
+It works in turns of a few milliseconds, and lets the loop go on in between: what the page asks, timers, and what
+arrives are served while there is more to do than there is time. A machine that is too slow for both divides its time
+between reading what came and sending: what it sends comes back, so one that only sent would never hear.
+"""
 
 from __future__ import annotations
 
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from .engine import Engine
 from .errors import unforeseen
 from .host.base import Host, TimerHandle
+from .inbox import Inbox
 from .mixnet.gateway.link import OpenSocket
 from .netstack import Stack
 
 RESERVE = 256 * 1024  # bytes, to tell that there is no memory left
 BUFFER_RETRY = 0.02  # s between looks at a full buffer of the socket
+TURN = 0.008  # s; the step that is under way then is the last of its turn
+LATE = 0.05  # s; a timer that fires later found the loop busy
+MOST_AT_ONCE = 32  # packets
+# While frames wait: s that sending may be ahead of reading, and the share of reading when it is far behind.
+AHEAD = 0.02
+FAR_BEHIND = 0.25  # s that the oldest frame waits
+CATCHING_UP = 4.0  # s of reading for each second of sending then
 
 
 class _Socket:
@@ -24,6 +36,7 @@ class _Socket:
         self._handle = host.open_websocket(url, self)
         self.send = self._handle.send
         self.close = self._handle.close
+        self.pause = self._handle.pause
 
     @property
     def buffered(self) -> int:
@@ -49,8 +62,14 @@ class Driver:
         self._socket: _Socket | None = None
         self._timer: TimerHandle | None = None
         self._timer_at = float("inf")
-        self._received: deque[bytes | str] = deque()
-        self._woken = False
+        self.inbox = Inbox()
+        self._ended: str | None = None  # why the socket did, once all that came before has been read
+        self._reading = True  # the socket
+        self._sure = host.now()  # what arrived before has been given to us
+        self._woken = False  # a turn waits for the loop
+        self._woken_at = 0.0
+        self._in_turn = False
+        self._credit = 0.0  # s of sending that reading has earned
         self._running = False
         self._reserve = bytes(RESERVE)
 
@@ -69,12 +88,21 @@ class Driver:
     def wake(self) -> None:
         """Poll soon; many calls in one turn of the loop make one poll."""
         if not self._woken and self._running:
-            self._woken = True
+            now = self._host.now()
+            if not self._in_turn:
+                self._sure = self._undisturbed(now)
+            self._woken, self._woken_at = True, now
             self._host.call_soon(self._wake)
 
     def _wake(self) -> None:
-        self._woken = False
+        # The loop has served all that waited when it was asked.
+        self._woken, self._sure = False, self._woken_at
         self._run()
+
+    def _undisturbed(self, now: float) -> float:
+        """Until when the loop can have given us all that arrived: a timer of ours that is overdue says that it was
+        held up."""
+        return self._timer_at if self._timer is not None and now > self._timer_at + LATE else now
 
     # -- the gateway's socket ---------------------------------------------------------------------
 
@@ -93,8 +121,13 @@ class Driver:
 
     def _close_socket(self) -> None:
         socket, self._socket = self._socket, None
+        self._forget_frames()
         if socket is not None:
             socket.close()
+
+    def _forget_frames(self) -> None:
+        self.inbox.clear()
+        self._reading, self._ended = True, None
 
     def _obey(self) -> None:
         while (command := self._engine.take_command()) is not None:
@@ -108,21 +141,29 @@ class Driver:
             self._run()
 
     def socket_message(self, socket: _Socket, frame: bytes | str) -> None:
-        if socket is self._socket:
-            self._received.append(frame)
+        if socket is not self._socket:
+            return
+        if not self._woken:
+            now = self._host.now()
+            self._sure = self._undisturbed(now)
+            if self._sure < now:
+                self.wake()  # there may be more
+        self.inbox.put(frame, self._sure)
+        self._pace_reading()
+        if not self._woken:
             self._run()
 
     def socket_closed(self, socket: _Socket, reason: str) -> None:
         if socket is self._socket:
-            self._socket = None
-            self._engine.closed(self._host.now(), reason)
+            self._ended = reason
             self._run()
 
-    # -- the timer --------------------------------------------------------------------------------
+    # -- turns ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         if not self._running:
             return
+        self._in_turn = True
         try:
             self._turn()
         except Exception as error:
@@ -131,36 +172,106 @@ class Driver:
             self._engine.fail(unforeseen(error, "engine"), self._host.now())
             self._on_change()
             self._host.log("".join(traceback.format_exception(error)))
+        finally:
+            self._in_turn = False
 
     def _turn(self) -> None:
         """Whatever takes time is preceded and followed by the packets that are due: when they leave must not tell
         what arrives or what is done with it."""
         host, engine = self._host, self._engine
-        self._send_due()
-        while self._received:
-            engine.receive(self._received.popleft(), host.now(), host.unix_time())
-            self._send_due()
+        began = host.now()
+        self._note_read(began)
+        self._send_due(began)
+        read = bool(self.inbox)
+        while self.inbox:
+            self._read_one()
+            self._send_due(began)
+            if host.now() - began >= TURN:
+                break
+        self._pace_reading()
         now = host.now()
+        self._note_read(now)
+        if self._ended is not None and not self.inbox:
+            self._socket, reason, self._ended = None, self._ended, None
+            engine.closed(now, reason)
         congested = engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
         self._send(engine.poll(now, host.unix_time()))
         self._obey()
         self._on_change()
-        if self._running:
-            self._send_due()
-            more = engine.prepare(host.now())
-            self._send_due()
-            deadline = now if more else engine.next_deadline()
+        if not self._running:
+            return
+        self._send_due(began)
+        more = self._prepare()
+        self._send_due(began)
+        now, deadline = host.now(), engine.next_deadline()
+        if more or self.inbox or (read and now - began >= TURN) or (deadline is not None and deadline <= now):
+            self.wake()
+        else:
             # Nothing tells when the socket's buffer has drained.
             latest = now + BUFFER_RETRY if congested else float("inf")
             self._arm(latest if deadline is None else min(deadline, latest))
 
-    def _send_due(self) -> None:
-        self._send(self._engine.send_due(self._host.now()))
+    def _note_read(self, now: float) -> None:
+        oldest = self.inbox.oldest
+        self._engine.note_read(now, self._sure if oldest is None else min(self._sure, oldest))
+
+    def _read_one(self) -> None:
+        began, oldest = self._host.now(), self.inbox.oldest
+        assert oldest is not None
+        self._engine.receive(self.inbox.take(), began, self._host.unix_time())
+        took = self._worked(began) - began
+        self._credit += took / (CATCHING_UP if began - oldest > FAR_BEHIND else 1.0)
+
+    def _pace_reading(self) -> None:
+        """Where the host can, leave in the socket what is too much."""
+        if self._socket is not None and self._reading == self.inbox.half_full:
+            self._reading = not self._reading
+            self._socket.pause(not self._reading)
+
+    @property
+    def _may_send(self) -> bool:
+        if not self.inbox:
+            self._credit = 0.0
+        return self._credit > -AHEAD
+
+    def _send_due(self, turn: float) -> None:
+        """At least one, then as many as fit into the turn."""
+        for _ in range(MOST_AT_ONCE):
+            if not self._may_send:
+                break
+            began = self._host.now()
+            frames = self._engine.send_due(began)
+            if not frames:
+                break
+            self._send(frames)
+            if self._spent(began) - turn >= TURN:
+                break
+
+    def _prepare(self) -> bool:
+        if not self._may_send:
+            return False
+        began = self._host.now()
+        more = self._engine.prepare(began)
+        self._spent(began)
+        return more
+
+    def _spent(self, began: float) -> float:
+        now = self._worked(began)
+        self._credit = min(0.0, self._credit) - (now - began)
+        return now
+
+    def _worked(self, began: float) -> float:
+        """The engine's rate follows what its work takes."""
+        now = self._host.now()
+        self._engine.worked(now - began, now)
+        return now
 
     def _send(self, frames: Sequence[bytes | str]) -> None:
         if self._socket is not None:
             for frame in frames:
                 self._socket.send(frame)
+
+    # -- the timer --------------------------------------------------------------------------------
 
     def _arm(self, deadline: float) -> None:
         """Keep one timer for the earliest deadline. A timer that fires early is cheaper than one made anew."""
@@ -174,5 +285,11 @@ class Driver:
             self._timer = self._host.call_later(max(0.0, deadline - self._host.now()), self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
-        self._run()
+        now, self._timer = self._host.now(), None
+        if now > self._timer_at + LATE and not self._woken:
+            # The loop was held up: what arrived meanwhile waits behind this very timer.
+            self.wake()
+            self._sure = self._timer_at
+        elif not self._woken:
+            self._sure = now
+            self._run()

@@ -4,9 +4,9 @@
     frames <- GatewaySession <- MixnetClient <- ExitSession <- Stack <- sockets
                                 MixnetClient <-> StreamHub <-> streams and messages of other clients
 
-`receive(frame, now)` takes a WebSocket message, `poll(now)` gives the messages to send, `next_deadline()` says when
-to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in virtual time and repeats
-exactly from its seed.
+`receive(frame, now)` takes a WebSocket message, `poll(now)` gives messages to send and `send_due(now)` packets, and
+`next_deadline()` says when to poll although nothing arrived. No clock, no I/O, no asyncio: a whole tunnel runs in
+virtual time and repeats exactly from its seed.
 
 The mixnet client's queue is the bottleneck on purpose: IP packets leave the stack only while that queue is short,
 so the stack's congestion control and fairness see the real rate of the tunnel.
@@ -22,17 +22,23 @@ from .errors import DirectoryError, NetworkError, SmolmixError, StateError, Tunn
 from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from .exit.link import ExitFailed, ExitLink, ExitLost
 from .exit.none import NoExit
+from .hearing import Hearing
 from .mixnet.base58 import base58_encode
 from .mixnet.client import MixnetClient
 from .mixnet.gateway.link import Command, GatewayLink, LinkState
+from .mixnet.ladder import Ladder
 from .mixnet.lanes import Lane
+from .mixnet.line import LineGauge
 from .mixnet.topology import Topology
+from .mixnet.work import ANSWER_CAME, OUT, SENDING, WorkMeter
 from .netstack import Endpoint, Stack, StackConfig
 from .netstack.observer import Observer
 from .rand import RandomSource
 from .streams.hub import StreamHub
 
-QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms
+QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
+QUEUE_LEAST = 4  # and at least so many where slots are rare
+LOOK = 0.1  # s between looks at the rate
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
 MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
 # SURBs of ours that the exit holds. It asks by itself below 60: this is for a request that does not arrive.
@@ -56,8 +62,10 @@ class Engine:
         exit_link: ExitLink | NoExit,
         stack_config: StackConfig,
         observer: Observer | None = None,
+        traffic_rate: str | None = None,
         now: float = 0.0,
     ) -> None:
+        """`traffic_rate`: a rung of the ladder to stay on, None for the one that fits."""
         self._rng = rng
         self.gateway = gateway
         self.mixnet = mixnet
@@ -71,10 +79,18 @@ class Engine:
         self._peers_first = False
         self._gateway_up = False
         self._exit_attempt = (0, 0)
-        self._held_back = False
+        self.hearing = Hearing()
         self._due: float | None = None
         self._congested = False
         self._congested_since: float | None = None
+        # Without the main stream nothing is paced that could be slowed, and cover alone is next to nothing.
+        self.ladder = Ladder(mixnet.streams.full_rate if mixnet.streams.main is not None else 0.0, traffic_rate)
+        self.line = LineGauge()
+        self._line_full = False
+        self._work = WorkMeter()
+        self._worked: tuple[str, float] | None = None  # what the newest call did, and how much of it
+        self._looked = float("-inf")
+        mixnet.streams.set_slower(self.ladder.slower, 0.0)
         self._unix_offset: float | None = None
         self.wakes = 0  # times the machine slept, as far as it showed
         self._polled = 0.0
@@ -114,6 +130,11 @@ class Engine:
         """Grows with each loss that may mean that what we know of the network is old."""
         return self.gateway.losses + self.exit.losses + self.exit.rounds + self.mixnet.ack_droughts
 
+    @property
+    def traffic(self) -> dict[str, str | None]:
+        """The rate of what leaves by itself, for users: `rate`, a rung of the ladder, and `reason` (ladder.py)."""
+        return {"rate": self.ladder.rate, "reason": self.ladder.reason}
+
     def want(self, now: float) -> None:
         """Somebody waits for the tunnel: what is away is asked soon."""
         self.gateway.want(now)
@@ -138,9 +159,16 @@ class Engine:
 
     def receive(self, frame: bytes | str, now: float, unix_time: float) -> None:
         """One WebSocket message. Never raises for what peers sent."""
+        answers = self.gateway.answers
         self.gateway.receive(frame, now, unix_time)
+        self._worked = None
+        if self.gateway.answers > answers:
+            self.line.answered(self.gateway.answers - answers, now, now - self.hearing.own)
+            self._worked = ANSWER_CAME, 1
         for body in self.gateway.take_bodies():
             self.mixnet.receive(body, now)
+            self._worked = None if self.mixnet.work_received is None else (self.mixnet.work_received, 1)
+        self.line.received(len(frame), now, own=self._worked is not None)
         for message in self.mixnet.take_messages():
             # Anybody may write to our address; only replies by the SURBs we gave the exit come from the exit.
             if message.source is not None and message.source == self.exit.recipient:
@@ -152,10 +180,14 @@ class Engine:
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
 
+    def note_read(self, now: float, read: float) -> None:
+        """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
+        self.hearing.note(now, read, self.gateway.waiting_since)
+
     def note_buffered(self, size: int, now: float) -> bool:
-        """Bytes that the socket has taken but not sent. A slow gateway slows the main stream; beyond a bound nothing
-        leaves until it drains, and one that does not drain is dead. True while beyond the bound."""
-        self.mixnet.note_backlog(size // FRAME_SIZE, now)
+        """Bytes that the socket has taken but not sent: a second gauge of the line. Beyond a bound nothing leaves until
+        it drains, and one that does not drain is dead. True while beyond the bound."""
+        self.line.note_buffered(size // FRAME_SIZE, now)
         self._congested = size > MAX_BUFFERED
         if not self._congested:
             self._congested_since = None
@@ -169,14 +201,48 @@ class Engine:
 
     @property
     def _can_send(self) -> bool:
-        return self.gateway.can_forward and not self._congested
+        return self.gateway.can_forward and not self._congested and not self._line_full
+
+    # -- the rate -----------------------------------------------------------------------------------
+
+    def worked(self, seconds: float, now: float) -> None:
+        """How long the call before took, of `receive`, `send_due` (with the sending of what it gave) or `prepare`."""
+        worked, self._worked = self._worked, None
+        if worked is not None:
+            kind, units = worked
+            self._work.note(kind, units, seconds, now)
+
+    def _look(self, now: float) -> None:
+        """Does the line take more, and does the rate fit?"""
+        ladder, streams = self.ladder, self.mixnet.streams
+        rate = streams.full_rate / ladder.slower
+        heard = now - self.hearing.own  # what we have not read yet is not the line's fault
+        full = self.line.full(rate, heard)
+        if self._line_full and not full:
+            self.mixnet.go_on(now)
+        self.line.holds += full and not self._line_full
+        self._line_full = full
+        if now < self._looked + LOOK:
+            return
+        self._looked = now
+        self.mixnet.making = self._work.making
+        if ladder.step(
+            now,
+            packet_cost=self._work.packet,
+            ticks=streams.ticks,
+            late_ticks=streams.late_ticks,
+            capacity=self.line.capacity(rate, heard),
+        ):
+            streams.set_slower(ladder.slower, now)
+            self.line.follow(streams.full_rate / ladder.slower, heard)
 
     # -- time -------------------------------------------------------------------------------------
 
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
         self.notice_sleep(now, unix_time)
-        frames = self.gateway.poll(now, unix_time)
+        self._look(now)
+        frames = self.gateway.poll(now, unix_time, self.hearing.own)
         self._follow_gateway(now)
         self._take_exit(now)
         if not self._can_send:
@@ -185,7 +251,7 @@ class Engine:
         if not self.exit.started:
             self.exit.start(now, unix_time)
         self._pump(now)
-        messages = self.exit.poll(now, unix_time)
+        messages = self.exit.poll(now, unix_time, self.hearing.lag)
         if self.exit.attempt != self._exit_attempt:
             self._exit_attempt = self.exit.attempt
             self._forget_exit()
@@ -194,22 +260,30 @@ class Engine:
         if self.exit.session is not None and self.exit.session.take_check():
             self.mixnet.check_path(now)
         self._take_exit(now)
-        frames += [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
-        # What was just sent may have made room for the packets held back.
-        self._pump(now)
+        self.mixnet.run_timers(now, self.hearing.lag)
         return frames
 
     def send_due(self, now: float) -> list[bytes]:
-        """The packets whose tick has come, and nothing else that `poll` does: they were made ahead, so this costs
-        next to nothing. Call it before and after everything that takes time."""
-        if not self._can_send or not self.mixnet.tick_due(now):
+        """A packet that is due, and nothing else that `poll` does; call it until it gives none. Those of the streams
+        were made ahead, so they cost next to nothing: call it before and after everything that takes time."""
+        self._look(now)
+        self._worked = None
+        if not self._can_send or not self.mixnet.due(now):
             return []
-        return [self.gateway.forward(packet) for packet in self.mixnet.poll(now)]
+        self.mixnet.take_made()
+        frames = [self.gateway.forward(packet) for packet in self.mixnet.take(now, 1)]
+        for _ in frames:
+            self.line.sent(now)
+        self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
+        return frames
 
     def prepare(self, now: float) -> bool:
         """Call it after what `poll` gave has been sent: the next packets are made before they are due, one at a time.
         True when there is more to make, and the loop has nothing better to do."""
-        return self._can_send and self.mixnet.prepare(now)
+        self.mixnet.take_made()
+        more = self._can_send and self.mixnet.prepare(now)
+        self._worked = OUT, self.mixnet.take_made()
+        return more
 
     def _pump(self, now: float) -> None:
         """Let the stack and the streams fill the short queue; both want it all, so they take turns in being first."""
@@ -222,18 +296,24 @@ class Engine:
 
     def _pump_peers(self, now: float) -> None:
         if self._can_send:
-            self.peers.poll(now, max(0, QUEUE_TARGET - self.mixnet.queue_length))
+            self.peers.poll(now, self._queue_room)
 
     def _pump_stack(self, now: float) -> None:
         if self._stack is None:
             return
-        room = 0
-        if self._can_send:
-            room = max(0, min(QUEUE_TARGET - self.mixnet.queue_length, self.exit.send_space))
         # Without room nothing leaves, but the stack's timers run.
-        packets = self._stack.poll(now, room)
-        self.exit.send_packets(packets, now)
-        self._held_back = len(packets) == room
+        self.exit.send_packets(self._stack.poll(now, self._room, self.hearing.lag), now)
+
+    @property
+    def _queue_room(self) -> int:
+        """Packets that the short queue takes."""
+        target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
+        return max(0, target - self.mixnet.queue_length)
+
+    @property
+    def _room(self) -> int:
+        """IP packets that may leave the stack."""
+        return min(self._queue_room, self.exit.send_space) if self._can_send else 0
 
     def _send(self, message: OutgoingMessage, now: float) -> None:
         assert self.exit.recipient is not None
@@ -261,9 +341,11 @@ class Engine:
         times = [self.gateway.next_deadline()]
         if self._can_send:
             times += [self.exit.next_deadline(), self.mixnet.next_deadline(), self.peers.next_deadline()]
+        elif self._line_full and (deadline := self.line.next_deadline()) is not None:
+            times.append(deadline + self.hearing.own)
         # While packets are held back, or there is no gateway, only the stack's timers count.
         if self._stack is not None:
-            times.append(self._stack.next_deadline(full=self._held_back or not self._can_send))
+            times.append(self._stack.next_deadline(full=not self._room))
         self._due = min((time for time in times if time is not None), default=None)
         return self._due
 
@@ -278,9 +360,12 @@ class Engine:
             self.exit.rotated(now)
         self._follow_gateway(now)
 
-    def network_changed(self, now: float, *, online: bool = True) -> None:
-        """The machine came online, or suspects that it did: ask everybody at once instead of waiting. Not `online`:
-        the host says that there is no network, see `GatewayLink.went_offline`."""
+    def network_changed(self, now: float, *, online: bool | None = True) -> None:
+        """The machine came online, or slept: ask everybody at once instead of waiting. Not `online`: the host says that
+        there is no network, see `GatewayLink.went_offline`. None: it may be another one, see `GatewayLink.doubt`."""
+        if online is None:
+            self.gateway.doubt(now)
+            return
         if not online:
             self.gateway.went_offline(now)
             return
@@ -327,6 +412,8 @@ class Engine:
             if self.exit.started:
                 moved = NetworkError("the tunnel moved to another gateway", code="tunnel_moved", phase="gateway")
                 self.exit.renew(moved, now)
+        self.line.restart(self.mixnet.streams.full_rate / self.ladder.slower, self.gateway.trip)
+        self._line_full = False
         self.mixnet.resume(now)
         self.peers.resume(now, moved=moves)
         self._exit_up(now)
@@ -379,6 +466,11 @@ class Engine:
             self._drop_stack(error, now)
             self.peers.end_all(error)
 
+    @property
+    def has_flows(self) -> bool:
+        """TCP connections that are not closed."""
+        return self._stack is not None and bool(self._stack.connections)
+
     def disconnect(self, now: float) -> None:
         """Give the exit's addresses back; poll on until `disconnected` or as long as you care."""
         self.exit.disconnect(now)
@@ -403,6 +495,7 @@ class Engine:
                 "queued": account.queued if account is not None else 0,
                 "missing": account.missing if account is not None else 0,
             },
+            "lag_ms": round(self.hearing.lag * 1000),
             "round_trip_ms": None if trip is None else round(trip * 1000),
             "loss": None if self.mixnet.loss is None else round(self.mixnet.loss, 3),
             "path": {
@@ -416,6 +509,7 @@ class Engine:
                 "key_rotation": topology.rotation_id if topology is not None else None,
             },
             **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
+            "traffic": {**self.traffic, **self.ladder.statistics(), "line": self.line.statistics()},
             "queue_length": self.mixnet.queue_length,
             "bandwidth": self.gateway.bandwidth,
             "gateway_losses": self.gateway.losses,

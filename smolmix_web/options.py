@@ -18,6 +18,7 @@ from .http.client import MAX_DECODED
 from .http.timeouts import Timeouts
 from .http.url import parse_url
 from .mixnet.json_text import load_json
+from .mixnet.ladder import RATES
 from .mixnet.traffic import PRESETS
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
@@ -142,6 +143,9 @@ class TunnelOptions:
     disable_cover_traffic: bool = _option("disableCoverTraffic", _flag, False, "", "no separate loop cover stream")
     traffic_preset: str = _option(
         "trafficPreset", _one_of(*PRESETS), "default", "", "named set of traffic settings; the two switches act on top"
+    )
+    traffic_rate: str = _option(
+        "trafficRate", _one_of("auto", *RATES), "auto", "", "part of the usual rate; auto: what machine and line carry"
     )
     open_reply_surbs: int = _option("openReplySurbs", _integer(0, 100), 10, "SURBs", "attached to the Open frame")
     data_reply_surbs: int = _option(

@@ -36,6 +36,14 @@ class Net(Clock, Protocol):
         ...
 
 
+def lag_of(net: Net) -> float:
+    """Seconds by which we are behind in listening (hearing.py); 0 where there is nobody to listen to."""
+    try:
+        return net.stack.lag
+    except SmolmixError:
+        return 0.0
+
+
 class ByteStream(Protocol):
     """An ordered byte stream: `TcpStream`, `TlsStream`, or what a test puts in their place."""
 

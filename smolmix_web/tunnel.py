@@ -57,13 +57,18 @@ from .websocket import connect as connect_websocket
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel that is reconnecting, unless it has less
 REPEATS = 2  # times that the opening of a connection is begun anew because our addresses were lost meanwhile
-CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit
+CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit,
+FAREWELL = 0.15  # and before that for the ends of open connections, which would come too late behind it
 MAX_ECHO = 65_536  # bytes; more fits no packet
 TLS_AFTER = 0.1  # s after the gateway's welcome: what asks the exit has left, and its answer is on the way
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting")
 _TRYING = ("connecting", "reconnecting")
+_SLOWED = {
+    "machine": "this machine is too slow for the usual traffic: fewer packets leave, real and dummy alike",
+    "line": "the line to the gateway is too thin for the usual traffic: fewer packets leave, real and dummy alike",
+}
 
 OnChange = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
@@ -81,8 +86,8 @@ class PingReply:
 class Tunnel(PeerAccess):
     """One tunnel with one identity, used once: `start`, use, `close`.
 
-    `on_change(snapshot)` is called at every change of state or step, and for every warning. Keys live in memory and go
-    with the tunnel, unless the options are `persistent`.
+    `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live
+    in memory and go with the tunnel, unless the options are `persistent`.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Tunnel(PeerAccess):
         wants_exit = options.exit != "none"
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
         self._troubles = (0, 0)
+        self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
         self._tls_timer: TimerHandle | None = None
 
@@ -222,6 +228,7 @@ class Tunnel(PeerAccess):
             # What we knew of the network may be too old.
             self._troubles = troubles
             self._directory.trouble()
+        self._follow_traffic(engine)
         state, step = engine.state
         if state not in _TRYING:
             self._release()
@@ -252,6 +259,18 @@ class Tunnel(PeerAccess):
         except (SmolmixError, ImportError) as error:
             self._host.log(f"TLS: {error}")  # told again to whoever needs it
 
+    def _follow_traffic(self, engine: Engine) -> None:
+        """Another rate is told, and the first one that is lower than usual is warned of."""
+        if engine.traffic == self._traffic:
+            return
+        before, self._traffic = self._traffic, engine.traffic
+        self._host.log(f"traffic rate {engine.ladder.rate}")
+        reason = engine.ladder.reason
+        if reason in _SLOWED and not any(warning.reason == reason for warning in self.warnings):
+            self._warn(TunnelError(_SLOWED[reason], code="traffic_slowed", phase="traffic", reason=reason))
+        elif before is not None and self._on_change is not None:
+            self._on_change(self.snapshot())
+
     def _keep_identity(self, gateway: GatewayLink) -> None:
         """What a gateway took us by is worth keeping, where anything is kept."""
         if self._store is not None and self._identity is not None and gateway.ready:
@@ -274,6 +293,9 @@ class Tunnel(PeerAccess):
         engine, driver = self._engine, self._driver
         self._close_clients(TunnelError("the tunnel was closed", code="tunnel_down"))
         if engine is not None and driver is not None and not failed:
+            if engine.has_flows:
+                driver.wake()
+                await asyncio.sleep(FAREWELL)
             engine.disconnect(self._host.now())
             driver.wake()
             until = self._host.now() + CLOSE_TIMEOUT
@@ -283,10 +305,11 @@ class Tunnel(PeerAccess):
         self._tear_down()
         self._change("shutdown")
 
-    def network_changed(self, online: bool = True) -> None:
-        """The machine came online (or may have): connections are tried at once instead of when their timers are due.
-        Not `online`: the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses
-        up no attempt and no time until it is online again. A page tells this by itself."""
+    def network_changed(self, online: bool | None = True) -> None:
+        """The machine came online: connections are tried at once instead of when their timers are due. Not `online`:
+        the gateway must prove within seconds that it is there, or the tunnel is `reconnecting` and uses up no attempt
+        and no time until it is online again. None: the network may be another one, so the gateway must prove itself
+        too, and all goes on meanwhile. A page tells this by itself."""
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
@@ -342,7 +365,7 @@ class Tunnel(PeerAccess):
             self._on_change(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
-        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`."""
+        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`, `traffic`."""
         engine = self._engine
         return {
             "state": self.state,
@@ -352,6 +375,7 @@ class Tunnel(PeerAccess):
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
             "exit": str(engine.exit.recipient) if engine is not None and engine.exit.recipient is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
+            "traffic": engine.traffic if engine is not None else None,
         }
 
     @property
@@ -363,10 +387,11 @@ class Tunnel(PeerAccess):
 
     def statistics(self) -> dict[str, Any]:
         """Counters; empty before the tunnel is connecting to its gateway."""
-        if self._engine is None or self._resolver is None:
+        if self._engine is None or self._resolver is None or self._driver is None:
             return {}
         names = {f"dns_{name}": count for name, count in vars(self._resolver.statistics).items()}
-        return {**self._engine.statistics(), **names}
+        waiting = {"inbox": {"frames": len(self._driver.inbox), **vars(self._driver.inbox.statistics)}}
+        return {**self._engine.statistics(), **waiting, **names}
 
     async def refresh_topology(self) -> None:
         """Ask the directory now; it is asked regularly, and after losses, anyway (mixnet/refresh.py)."""

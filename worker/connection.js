@@ -93,11 +93,32 @@ export class WorkerConnection {
       this.#crash(crashError("a message of the worker could not be read"));
     });
     worker.postMessage({ type: "boot", snapshot });
-    // Not every browser tells its workers.
-    for (const type of ["online", "offline"]) {
-      const tell = () => this.call({ type: "network", online: type === "online" }).catch(() => {});
-      globalThis.addEventListener?.(type, tell, { signal: this.#ended.signal });
-    }
+    this.#watchNetwork();
+  }
+
+  /**
+   * Not every browser tells its workers. `null`: the network may be another one, as far as the browser lets us know, or
+   * the page was frozen: the worker asks its gateway, and goes on meanwhile.
+   */
+  #watchNetwork() {
+    const { signal } = this.#ended;
+    const tell = (/** @type {boolean | null} */ online) => {
+      if (online !== null || globalThis.navigator?.onLine !== false) this.call({ type: "network", online }).catch(() => {});
+    };
+    globalThis.addEventListener?.("online", () => tell(true), { signal });
+    globalThis.addEventListener?.("offline", () => tell(false), { signal });
+    globalThis.addEventListener?.("pageshow", (event) => {
+      if (/** @type {PageTransitionEvent} */ (event).persisted) tell(null);
+    }, { signal });
+    globalThis.document?.addEventListener("resume", () => tell(null), { signal });
+    /** @type {(EventTarget & {type?: string}) | undefined} */
+    const connection = /** @type {any} */ (globalThis.navigator)?.connection;
+    // "change" tells of every new estimate of its speed, too.
+    let kind = connection?.type;
+    connection?.addEventListener?.("change", () => {
+      if (connection.type !== kind) tell(null);
+      kind = connection.type;
+    }, { signal });
   }
 
   /** @param {WorkerMessage} message */

@@ -107,6 +107,13 @@
  * @property {string | null} gateway base58 identity
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit
+ * @property {TrafficRate | null} traffic how much leaves; null before there is a network
+ */
+
+/**
+ * @typedef {object} TrafficRate
+ * @property {"1" | "1/2" | "1/4" | "1/8" | "1/16"} rate part of the usual traffic, real and dummy packets together
+ * @property {"machine" | "line" | "option" | null} reason why it is not more; null: it is the usual rate
  */
 
 /**
@@ -147,7 +154,7 @@
  *   | {type: "setup", id: number, options: Record<string, unknown>}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
- *   | {type: "network", id: number, online: boolean}
+ *   | {type: "network", id: number, online: boolean | null}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
  *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean}
  *   | {type: "clear-dns-cache", id: number}

@@ -43,6 +43,8 @@ import { webSocketOver } from "./websocket.js";
  * @property {boolean} [disablePoissonTraffic] default false
  * @property {boolean} [disableCoverTraffic] default false
  * @property {"default" | "fast" | "no_cover" | "no_cover_keepalive" | "no_poisson" | "no_delays"} [trafficPreset]
+ * @property {"auto" | "1" | "1/2" | "1/4" | "1/8" | "1/16"} [trafficRate] part of the preset's rate; default "auto": what
+ *   machine and line carry
  * @property {number} [openReplySurbs] default 10
  * @property {number} [dataReplySurbs] default 2
  * @property {string} [primaryDns] address:port, or tcp://, tls:// or https:// with an address; default "8.8.8.8:53"
@@ -67,7 +69,7 @@ import { webSocketOver } from "./websocket.js";
  */
 
 /** @type {TunnelSnapshot} */
-const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, exit: null, addresses: [] };
+const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, exit: null, addresses: [], traffic: null };
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**

@@ -179,8 +179,10 @@ class Bridge:
         channel.send("result", value=None)
 
     async def _network(self, channel: Channel, message: Message) -> None:
-        """The page went online or offline."""
-        online = field(message, "online", bool)
+        """The page went online or offline, or (null) may be in another network."""
+        online = message.get("online")
+        if online is not None:
+            online = field(message, "online", bool)
         if self._tunnel is not None:
             self._tunnel.network_changed(online)
         channel.send("result", value=None)

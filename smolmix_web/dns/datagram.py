@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import TimeoutExpired
 from ..rand import RandomSource
-from ..sockets import Net, UdpSocket
+from ..sockets import Net, UdpSocket, lag_of
 from .message import Question, Reply, decode_reply, encode_query, mixed_case
 from .servers import ServerAddress
 from .statistics import DnsStatistics
@@ -57,12 +57,14 @@ class DatagramExchange:
     async def _matching(
         self, socket: UdpSocket, question: Question, sent: dict[int, str], patience: float
     ) -> Reply | None:
-        """The answer, or None when it is time to ask again."""
+        """The answer, or None when it is time to ask again: what has come and is not read yet may be it."""
         until = self._net.now() + patience
         while True:
             try:
-                data, _ = await socket.receive(max(0.0, until - self._net.now()))
+                data, _ = await socket.receive(max(0.0, until + lag_of(self._net) - self._net.now()))
             except TimeoutExpired:
+                if self._net.now() < until + lag_of(self._net):
+                    continue
                 return None
             reply = decode_reply(data, question, sent, exact_case=not self.folds)
             if reply is not None:

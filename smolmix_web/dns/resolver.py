@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..deadline import Deadline
 from ..errors import DnsError, HttpError, NetworkError, SmolmixError, StateError, TimeoutExpired, TlsError
 from ..rand import RandomSource
-from ..sockets import Address, Net
+from ..sockets import Address, Net, lag_of
 from .cache import DnsCache, Entry
 from .datagram import DatagramExchange
 from .message import EdnsRefused, Question, Reply, decode_reply, encode_query
@@ -357,7 +357,7 @@ class Resolver:
     async def _attempt(self, server: ServerAddress, question: Question) -> Reply:
         name = question.name
         try:
-            async with Deadline(self._net, self._timeout, "dns"):
+            async with Deadline(self._net, self._timeout, "dns", lag=lambda: lag_of(self._net)):
                 return await self._one_way(server, question)
         except TimeoutExpired as error:
             message = f"{name}: no answer from {server} within {self._timeout:g} s"

@@ -74,6 +74,7 @@ class ExitLink:
         self._pace = Pace(rng, first=RETRY_DELAY, longest=LONGEST_DELAY, patience=PATIENCE)
         self._worked: dict[Recipient, int] = {}  # the version spoken last
         self._events: deque[LinkEvent] = deque()
+        self._lag = 0.0
         self._paused = False
         self._paused_at = 0.0
         self._refusals = self._strangers = 0  # candidates in a row that refused, or speak no version of ours
@@ -212,9 +213,11 @@ class ExitLink:
     def take_packets(self) -> list[bytes]:
         return self._session.take_packets() if self._session is not None else []
 
-    def poll(self, now: float, unix_time: float) -> list[OutgoingMessage]:
+    def poll(self, now: float, unix_time: float, lag: float = 0.0) -> list[OutgoingMessage]:
+        """`lag`: see `ExitSession.poll`."""
         if self._paused:
             return []
+        self._lag = lag
         if self._retry_at is not None and now >= self._retry_at:
             self._connect(now, unix_time)
         if self._session is None:
@@ -223,7 +226,7 @@ class ExitLink:
             self._pace.impatient()
             self._next_candidate()
             self._connect(now, unix_time)
-        messages = self._session.poll(now)
+        messages = self._session.poll(now, lag)
         self._follow(now)
         return messages
 
@@ -252,7 +255,8 @@ class ExitLink:
         """When to begin the present attempt anew."""
         if self.connected or self._closing or not self.registrations:
             return None
-        return self._pace.until(self._begun)
+        until = self._pace.until(self._begun)
+        return None if until is None else until + self._lag
 
     def _connect(self, now: float, unix_time: float) -> None:
         self._retry_at = None

@@ -91,15 +91,16 @@ class Liveness:
         """Nothing can be sent or received; no conclusions until `doubt`."""
         self._paused = True
 
-    def poll(self, now: float) -> Verdict:
-        due = self.next_deadline()
+    def poll(self, now: float, lag: float = 0.0) -> Verdict:
+        """`lag`: see `ExitSession.poll`."""
+        due = self.next_deadline(lag)
         if due is None or now < due:
             return Verdict.NOTHING
         late = now >= due + LATE
         if not self.attempt or late or (self.attempt < self._attempts):
             return self._probe(now, 1 if late else self.attempt + 1)
         # The last attempt: half of its time on, a check; then the verdict, if only the check is back.
-        if self._checks and (self._proven >= self._enough or now >= self._asked + self._timeout + PATIENCE):
+        if self._checks and (self._proven >= self._enough or now - lag >= self._asked + self._timeout + PATIENCE):
             return Verdict.DEAD
         self._checks += 1
         self._due = now + self._timeout / 2
@@ -130,11 +131,11 @@ class Liveness:
         """When the newest probe will have had its time."""
         return self._asked + self._timeout
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self, lag: float = 0.0) -> float | None:
         if self._paused:
             return None
         if self.attempt:
-            return self._due
+            return self._due + lag
         if self._unanswered_since is None:
             return self._next_data
-        return min(self._next_data, self._unanswered_since + self._suspicion)
+        return min(self._next_data, self._unanswered_since + self._suspicion + lag)

@@ -54,7 +54,7 @@ class NoExit:
     def take_packets(self) -> list[bytes]:
         return []
 
-    def poll(self, now: float, unix_time: float) -> list[OutgoingMessage]:
+    def poll(self, now: float, unix_time: float, lag: float) -> list[OutgoingMessage]:
         return []
 
     def follow(self, now: float) -> None: ...

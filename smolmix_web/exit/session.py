@@ -132,6 +132,7 @@ class ExitSession:
         )
         self._resolvers = tuple(resolvers)
 
+        self._lag = 0.0
         self._unix_offset: float | None = None
         self._attempt: _Attempt | None = None
         self._next_version = 0
@@ -266,15 +267,17 @@ class ExitSession:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    def poll(self, now: float) -> list[OutgoingMessage]:
-        """Everything that is due: expire waits, flush bundles, and the messages to send, control first."""
+    def poll(self, now: float, lag: float = 0.0) -> list[OutgoingMessage]:
+        """Everything that is due: expire waits, flush bundles, and the messages to send, control first. `lag`: what
+        came in the last so many seconds may not have been given to `receive` yet, so no answer is missed so long."""
+        self._lag = lag
         if self.state is State.CONNECTING:
             self._poll_connecting(now)
         elif self.state is State.CLOSING and now >= self._close_deadline:
             self._end(State.CLOSED, ExitDisconnected("requested"))
         if self.state is State.CONNECTED:
             self._poll_connected(now)
-        for failure in self._pending.expired(now):
+        for failure in self._pending.expired(now - lag):
             self._emit(failure)
         self._deliver(self._downlink.poll(now), now)
         out = list(self._control)
@@ -291,16 +294,18 @@ class ExitSession:
         """When `poll` has something to do; -inf when it has already."""
         if self._control:
             return float("-inf")
-        times = [self._pending.next_deadline()]
+        answers = [self._pending.next_deadline()]
+        times = [self._uplink.next_deadline(), self._downlink.next_deadline()]
         if self.state is State.CONNECTING:
             assert self._attempt is not None
-            times.append(min(self._attempt.deadline, self._connect_deadline))
+            answers.append(min(self._attempt.deadline, self._connect_deadline))
         elif self.state is State.CLOSING:
             times.append(self._close_deadline)
         elif self.state is State.CONNECTED:
             assert self._liveness is not None
-            times += [self._liveness.next_deadline(), self._prove_by]
-        times += [self._uplink.next_deadline(), self._downlink.next_deadline()]
+            answers.append(self._prove_by)
+            times.append(self._liveness.next_deadline(self._lag))
+        times += [None if time is None else time + self._lag for time in answers]
         return min((time for time in times if time is not None), default=None)
 
     # -- what came in -------------------------------------------------------------------------------------------------
@@ -363,7 +368,8 @@ class ExitSession:
 
     def _poll_connecting(self, now: float) -> None:
         assert self._attempt is not None
-        if now >= self._connect_deadline:
+        heard = now - self._lag
+        if heard >= self._connect_deadline:
             tried = ", ".join(str(version) for version in self._versions[: self._next_version])
             error = TimeoutExpired(
                 f"the exit did not answer a connect of version {tried} within {self._connect_timeout:g} s",
@@ -371,7 +377,7 @@ class ExitSession:
                 phase="exit",
             )
             self._end(State.FAILED, ExitDenied(error.code, error), error)
-        elif now >= self._attempt.deadline:
+        elif heard >= self._attempt.deadline:
             self._try_next_version(now)
 
     def _receive_connect(self, response: messages.ConnectSuccess | messages.ConnectFailure, now: float) -> None:
@@ -401,8 +407,8 @@ class ExitSession:
     def _poll_connected(self, now: float) -> None:
         assert self._liveness is not None
         assert self._prober is not None
-        verdict = self._liveness.poll(now)
-        if verdict is Verdict.DEAD or (self._prove_by is not None and now >= self._prove_by):
+        verdict = self._liveness.poll(now, self._lag)
+        if verdict is Verdict.DEAD or (self._prove_by is not None and now - self._lag >= self._prove_by):
             self._die("the exit no longer answers for our addresses")
             return
         if verdict is Verdict.CHECK:

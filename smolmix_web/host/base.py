@@ -58,6 +58,10 @@ class WebSocketHandle(Protocol):
         """Start closing; `socket_closed` follows."""
         ...
 
+    def pause(self, paused: bool) -> None:
+        """Let what arrives wait in the socket, or go on; void where a runtime cannot, as a browser."""
+        ...
+
     @property
     def buffered(self) -> int:
         """Bytes handed to `send` that have not left yet."""

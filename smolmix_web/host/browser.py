@@ -147,6 +147,9 @@ class _WebSocket:
         if not self._closed:
             self._loop.call_soon(self._finish, "closed by us")
 
+    def pause(self, paused: bool) -> None:
+        """A browser's WebSocket reads on."""
+
     @property
     def buffered(self) -> int:
         return int(self._socket.bufferedAmount) if self._socket is not None else 0

@@ -261,6 +261,15 @@ class _WebSocket(asyncio.Protocol):
             self._flush()
         self._loop.call_soon(self._finish, "closed by us")
 
+    def pause(self, paused: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if paused:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
     @property
     def buffered(self) -> int:
         if self._closed or self._transport is None or self._socket is None:

@@ -19,7 +19,7 @@ from .framing import Body, open_body
 from .headers import Headers
 from .keepalive import announced
 from .reader import HeadReader
-from .replay import LATE_SECONDS, Again, lost
+from .replay import LATE_SECONDS, Again, lost, moved
 from .timeouts import Timeouts
 
 _UNSAFE = re.compile(r"[\x00\r\n]")
@@ -196,6 +196,8 @@ class HttpConnection:
             if outcome.status == 421:
                 return Again.MISDIRECTED
             return Again.TIMED_OUT if outcome.status == 408 and used else None
+        if moved(outcome) and request.idempotent and not self.received_any:
+            return Again.MOVED
         early = request.idempotent or self._clock.now() - self._began <= LATE_SECONDS
         return Again.LOST if used and early and not self.received_any and lost(outcome) else None
 

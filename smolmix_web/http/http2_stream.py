@@ -13,7 +13,7 @@ from .exchange import AHEAD, Outgoing, Pieces, ResponseHead, over_on_failure, pi
 from .framing import body_length
 from .headers import Headers, content_codings, get_all
 from .reader import MAX_FIELDS, MAX_INFORMATIONAL
-from .replay import LATE_SECONDS, Again, lost
+from .replay import LATE_SECONDS, Again, lost, moved
 from .timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -206,6 +206,8 @@ class Http2Stream:
             return Again.MISDIRECTED if outcome.status == 421 else None
         if self._unprocessed:
             return Again.UNTOUCHED
+        if moved(outcome) and request.idempotent and not self.received_any:
+            return Again.MOVED
         if not self.reused or self.received_any or not lost(outcome):
             return None
         early = self._closed_silently and self.session.clock.now() - self._began <= LATE_SECONDS

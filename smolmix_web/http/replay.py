@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import ConnectionAborted, ConnectionReset, HttpError
+from ..errors import ConnectionAborted, ConnectionReset, ExitError, HttpError, NetworkError
 
 KEPT = 65_536  # bytes of a streamed body
 # What a server that closes so long after a request began has had: only what may be done twice is sent again.
 LATE_SECONDS = 30.0
+_MOVED = frozenset({"exit_dead", "exit_disconnected", "tunnel_moved"})
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
 
 
@@ -20,6 +21,7 @@ class Again(Enum):
 
     UNTOUCHED = "the server says that it has not acted on it", 2
     LOST = "a connection that had carried others ended before a byte of the answer", 1
+    MOVED = "the tunnel lost its addresses before a byte of the answer, and the request may be done twice", 1
     TIMED_OUT = "408: the server had given the connection up", 1
     MISDIRECTED = "421: the server does not answer on this connection", 1
 
@@ -33,6 +35,11 @@ def lost(error: BaseException) -> bool:
     return isinstance(error, (ConnectionReset, ConnectionAborted)) or (
         isinstance(error, HttpError) and error.code == "empty_response"
     )
+
+
+def moved(error: BaseException) -> bool:
+    """The tunnel's addresses are gone, and every connection from them with them."""
+    return isinstance(error, (ExitError, NetworkError)) and error.code in _MOVED
 
 
 @runtime_checkable

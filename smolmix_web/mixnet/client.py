@@ -45,9 +45,11 @@ from .reassembly import Reassembler
 from .replies import ReplySender
 from .reply_keys import Accounts, ReplyKeys, SurbAccount
 from .statistics import MixnetStatistics
+from .streams import Streams
 from .surb_giver import SurbGiver
 from .topology import Topology
-from .traffic import DelayMultiplier, ExponentialStream, TrafficConfig
+from .traffic import TrafficConfig
+from .work import ACK_CAME, COVER_CAME
 
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
@@ -83,6 +85,7 @@ class MixnetClient:
         self._paused_since: float | None = None
         self._awake_since = now
         self._now = now
+        self._lag = 0.0
         public = crypto.x25519_base(keys.encryption_secret)
         address = Recipient(keys.identity(crypto).public, public, gateway_identity)
         self._factory = PacketFactory(crypto, rng, keys, address, config)
@@ -92,9 +95,9 @@ class MixnetClient:
         self._giver = SurbGiver(config, self._outbox, statistics, now)
         self._replies = ReplySender(rng, config, self._outbox, statistics)
         self._reassembler = Reassembler()
-        self._main = ExponentialStream(rng, config.main_interval, now)
-        self._cover = ExponentialStream(rng, config.cover_interval, now)
-        self._multiplier = DelayMultiplier(now)
+        self.streams = Streams(rng, config, statistics, now)
+        self.making = 0.0  # s that it takes to make a packet, as far as the owner knows
+        self.work_received: str | None = None  # what the newest body was of our own shape (work.py); None: else
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
         self._prepares = False
@@ -185,7 +188,7 @@ class MixnetClient:
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
-            self._restart_streams(now)
+            self.streams.restart(now)
         if topology is None:
             return
         if rotated:
@@ -233,17 +236,16 @@ class MixnetClient:
             self._outbox.acks.postpone(now - self._paused_since + WAKING)
             self._paused_since = None
             self._awake_since = now
-            self._restart_streams(now)
+            self.streams.restart(now)
 
-    def note_backlog(self, waiting: int, now: float) -> None:
-        """Tell how many packets stand in front of the gateway's socket: the main stream slows down for it (C4)."""
-        self._multiplier.note(waiting, now)
+    def take_made(self) -> float:
+        """Units of work (work.py) in packets and SURBs made since the last call."""
+        return self._factory.take_made()
 
-    def _restart_streams(self, now: float) -> None:
-        if self.config.main_stream:
-            self._main.restart(now)
-        if self.config.cover_stream:
-            self._cover.restart(now)
+    def go_on(self, now: float) -> None:
+        """Packets may leave again after a time in which the line took none; the ticks of that time are void."""
+        self._now = self._awake_since = now
+        self.streams.restart(now)
 
     def _outdate_surbs(self) -> None:
         self._reply_keys.outdate()
@@ -373,14 +375,28 @@ class MixnetClient:
 
     def poll(self, now: float, limit: int = 32) -> list[MixPacket]:
         """What is due now, at most `limit` packets, in the order to send them; also runs all timers."""
+        self.run_timers(now)
+        return self.take(now, limit)
+
+    def run_timers(self, now: float, lag: float = 0.0) -> None:
+        """`lag`: what came in the last so many seconds may not have been given to `receive` yet."""
         if self._paused_since is not None:
-            return []
+            return
+        self._lag = lag
         self._notice_sleep(now)
         self._now = now
-        self._run_timers(now)
+        starved = self._outbox.expire(now - lag, usable=self._usable)
+        self._replies.starved(self.address, starved, now)
+        self._replies.inspect(self.address, now)
+        self._reply_keys.expire(now)
+        self._giver.run_timers(now)
+
+    def take(self, now: float, limit: int) -> list[MixPacket]:
+        """What is due now, at most `limit` packets."""
         topology = self._topology
-        if topology is None or not self._usable:
+        if topology is None or not self._usable or self._paused_since is not None:
             return []
+        self._now = now
         out: list[MixPacket] = []
         while len(out) < limit:
             prepared = self._next_due(topology, now)
@@ -390,25 +406,21 @@ class MixnetClient:
             out.append(prepared.mix_packet())
         return out
 
-    def tick_due(self, now: float) -> bool:
-        """Has the time of a packet come by one of the two streams?"""
+    def due(self, now: float) -> bool:
+        """Would `take` give something?"""
         if self._paused_since is not None or not self._usable:
             return False
-        config = self.config
-        return (config.main_stream and self._main.due(now)) or (config.cover_stream and self._cover.due(now))
+        if self.streams.due(now):
+            return True
+        return self.streams.main is None and (self._check_wanted or bool(self._ready) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
-        main_due = self.config.main_stream and self._main.due(now)
-        cover_due = self.config.cover_stream and self._cover.due(now)
-        # Two independent processes: the earlier deadline goes first.
-        if cover_due and not (main_due and self._main.deadline <= self._cover.deadline):
-            self.statistics.late_ticks += self._cover.advance(now)
+        stream = self.streams.take(now)
+        if stream is not None and stream is self.streams.cover:
             self.statistics.loop_cover_sent += 1
             return self._next_cover(topology)
-        if self.config.main_stream:
-            if not main_due:
-                return None
-            self.statistics.late_ticks += self._main.advance(now, self._multiplier.value)
+        if self.streams.main is not None and stream is None:
+            return None
         if self._check_wanted:
             self.statistics.main_cover_sent += 1
             return self._next_check(topology, now)
@@ -463,7 +475,12 @@ class MixnetClient:
         self._prepares = True
         self._fill_turn()
         if self._may_prepare(now):
-            outgoing = self._outbox.next_packet(topology, now) if self._wants_real() else None
+            outgoing = None
+            if self._wants_real():
+                if self._outbox.lacks_surbs():
+                    self._outbox.make_spare_surb(topology)
+                    return True
+                outgoing = self._outbox.next_packet(topology, now)
             if outgoing is not None:
                 self._ready.append(outgoing)
             elif len(self._ready_cover) < READY_COVER:
@@ -473,18 +490,13 @@ class MixnetClient:
         return self._may_prepare(now)
 
     def _may_prepare(self, now: float) -> bool:
-        config = self.config
-        if not (config.main_stream or config.cover_stream):
+        if not self.streams.full_rate:
             return False
         lacks_cover = len(self._ready_cover) < READY_COVER
         if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
             return False
-        tick = min(
-            self._main.deadline if config.main_stream else float("inf"),
-            self._cover.deadline if config.cover_stream else float("inf"),
-        )
         # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
-        return not self._ready_cover or tick - now >= QUIET
+        return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)
 
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
@@ -501,15 +513,15 @@ class MixnetClient:
         if self._paused_since is not None:
             return None
         times = self._deadlines()
-        if self._usable and not self.config.main_stream and (self._check_wanted or self._outbox.has_packets):
+        if not self.config.main_stream and self.due(self._now):
             times.append(self._now)
         return min(times, default=None)
 
     def _deadlines(self) -> list[float]:
-        times = [self._outbox.acks.next_deadline(), self._replies.next_deadline(), self._giver.next_deadline()]
-        if self._usable:
-            times.append(self._main.deadline if self.config.main_stream else None)
-            times.append(self._cover.deadline if self.config.cover_stream else None)
+        ack = self._outbox.acks.next_deadline()
+        times = [None if ack is None else ack + self._lag, self._replies.next_deadline(), self._giver.next_deadline()]
+        if self._usable and self.streams.full_rate:
+            times.append(self.streams.deadline)
         return [time for time in times if time is not None]
 
     def _notice_sleep(self, now: float) -> None:
@@ -520,14 +532,7 @@ class MixnetClient:
             self.statistics.late_ticks += 1
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
-            self._restart_streams(now)
-
-    def _run_timers(self, now: float) -> None:
-        starved = self._outbox.expire(now, usable=self._usable)
-        self._replies.starved(self.address, starved, now)
-        self._replies.inspect(self.address, now)
-        self._reply_keys.expire(now)
-        self._giver.run_timers(now)
+            self.streams.restart(now)
 
     # -- bodies in --------------------------------------------------------------------------------------------
 
@@ -536,6 +541,7 @@ class MixnetClient:
         if self._paused_since is None:
             self._notice_sleep(now)
         self._now = now
+        self.work_received = None
         self.statistics.bodies_received += 1
         try:
             if len(body) == ACK.plaintext:
@@ -554,6 +560,7 @@ class MixnetClient:
 
     def _receive_ack(self, body: bytes, now: float) -> None:
         identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
+        self.work_received = ACK_CAME
         if identifier == COVER_IDENTIFIER:
             self.statistics.acks_for_cover += 1
         elif (left := self._checks.pop(identifier, None)) is not None:
@@ -577,6 +584,7 @@ class MixnetClient:
         opened = open_body(self._crypto, self._keys.encryption_secret, self._reply_keys.take, body)
         if opened is None:
             self.statistics.cover_received += 1
+            self.work_received = COVER_CAME
             return
         self.statistics.fragments_received += 1
         account = opened.source if isinstance(opened.source, SurbAccount) else None

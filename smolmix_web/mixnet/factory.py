@@ -18,6 +18,7 @@ from .keys import ClientKeys
 from .preparer import PreparedPacket, build_fragment_packet, build_reply_packet, exponential_delays
 from .topology import Topology
 from .traffic import TrafficConfig
+from .work import PACKET, SURB
 
 # Cover packets on their way that are known again: more than leave while one is under way.
 MAX_COVERS = 2048
@@ -37,6 +38,12 @@ class PacketFactory:
         self.last_route: list[Hop] = []  # of the newest packet with data
         self._covers: dict[bytes, None] = {}  # the key parts of cover packets made, oldest first
         self.older: Topology | None = None  # the last one of the key rotation before
+        self._made = 0.0
+
+    def take_made(self) -> float:
+        """Units of work (work.py) done since the last call."""
+        made, self._made = self._made, 0.0
+        return made
 
     def _ack_path(self, topology: Topology) -> AckPath:
         route = topology.random_route(self._rng, self.address.gateway)
@@ -45,6 +52,7 @@ class PacketFactory:
 
     def data(self, topology: Topology, recipient: Recipient, fragment: Fragment) -> PreparedPacket:
         """Raises `DirectoryError` `gateway_unknown`; `MessageError` for an unusable recipient key."""
+        self._made += PACKET
         self.last_route = route = topology.random_route(self._rng, recipient.gateway)
         return build_fragment_packet(
             self._crypto,
@@ -59,6 +67,7 @@ class PacketFactory:
 
     def reply(self, topology: Topology, surb: ReplySurb, fragment: Fragment) -> PreparedPacket:
         """Raises `MessageError` or `SphinxError` when the SURB is of no use."""
+        self._made += PACKET
         # The egress gateway sends the ack on under the rotation of the packet that carried it, which is the SURB's
         # (sphinx 4.3): an ack made with newer node keys would be lost.
         if self.older is not None and surb.rotation == self.older.rotation != topology.rotation:
@@ -73,6 +82,7 @@ class PacketFactory:
         )
 
     def cover(self, topology: Topology, identifier: FragmentIdentifier = COVER_IDENTIFIER) -> PreparedPacket:
+        self._made += PACKET
         route = topology.random_route(self._rng, self.address.gateway)
         return build_cover_packet(
             self._crypto,
@@ -97,6 +107,7 @@ class PacketFactory:
         return self._covers.pop(body[:KEY_PART], self) is None
 
     def surb(self, topology: Topology) -> ReplySurb:
+        self._made += SURB
         route = topology.random_route(self._rng, self.address.gateway)
         delays = exponential_delays(self._rng, len(route), self._config.packet_delay)
         return build_surb(self._crypto, self._rng, route, delays, self.address.identity, topology.rotation)

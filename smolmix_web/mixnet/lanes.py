@@ -59,12 +59,20 @@ class LaneQueue(Generic[Entry]):
         self._lengths[lane] += job.remaining
         self._total += job.remaining
 
+    def _next(self, lanes: Sequence[Lane]) -> Lane | None:
+        waiting = [lane for lane in lanes if self._jobs[lane]]
+        return min(waiting, key=self._clocks.__getitem__) if waiting else None  # the first of equals, so by priority
+
+    def peek(self, lanes: Sequence[Lane]) -> Entry | None:
+        """What `pop` would give."""
+        lane = self._next(lanes)
+        return None if lane is None else self._jobs[lane][0]
+
     def pop(self, lanes: Sequence[Lane] = tuple(Lane)) -> Entry | None:
         """The job whose packet goes next, out of `lanes`; its `remaining` is already one less."""
-        waiting = [lane for lane in lanes if self._jobs[lane]]
-        if not waiting:
+        lane = self._next(lanes)
+        if lane is None:
             return None
-        lane = min(waiting, key=self._clocks.__getitem__)  # the first of equals, so by priority
         self._now = self._clocks[lane]
         self._clocks[lane] += 1 / _WEIGHTS[lane]
         jobs = self._jobs[lane]

@@ -157,6 +157,11 @@ class Outbox:
     def lacks_spare_surb(self, limit: int) -> bool:
         return self._surbs_seen and len(self._spare_surbs) < limit
 
+    def lacks_surbs(self) -> bool:
+        """The next message carries more SURBs than are made: made one by one, they hold nobody up."""
+        job = self._lanes.peek(self._open_lanes())
+        return isinstance(job, OutgoingMessage) and job.fragments is None and job.surbs > len(self._spare_surbs)
+
     def make_spare_surb(self, topology: Topology) -> None:
         """Make one of the SURBs that messages will carry; they must be dropped when the topology changes."""
         self._spare_surbs.append(self._factory.surb(topology))

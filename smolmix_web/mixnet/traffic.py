@@ -1,9 +1,7 @@
-"""When packets leave: two independent exponential processes, their switches and presets (client-behaviour 2).
+"""What leaves besides what must: switches, presets and knobs of a mixnet client (client-behaviour 2).
 
 The main stream sends one packet per tick, real if one waits and cover if not; the cover stream sends loop cover
-packets besides. A stream's next deadline is counted from the last deadline, not from the moment the host woke up, so
-the law of the gaps is exact; when it is late by more than ten gaps it starts anew, so that neither a sleeping machine
-nor one that stalled makes up for what it missed by a burst.
+packets besides. When they tick is streams.py, at which of the public rates ladder.py.
 """
 
 from __future__ import annotations
@@ -11,14 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import UsageError
-from ..rand import RandomSource
-
-LATEST = 1.0  # seconds behind its deadline at which a stream starts anew,
-LATEST_MEANS = 10  # or this many mean intervals, whichever is less
-
-MULTIPLIER_MAX = 6
-BACKLOG_USED, BACKLOG_FULL = 10, 32  # packets waiting at the gateway's socket
-MULTIPLIER_RISE, MULTIPLIER_FALL = 1.0, 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -107,50 +97,3 @@ PRESETS: dict[str, dict[str, float | bool]] = {
     "no_poisson": {"main_stream": False},
     "no_delays": {"packet_delay": 0.0, "ack_delay": 0.0},
 }
-
-
-class ExponentialStream:
-    """Deadlines with exponential gaps of mean `mean` seconds."""
-
-    def __init__(self, rng: RandomSource, mean: float, now: float) -> None:
-        self._rng = rng
-        self.mean = mean
-        self._latest = min(LATEST, LATEST_MEANS * mean)
-        self.deadline = now
-        self.restart(now)
-
-    def due(self, now: float) -> bool:
-        return now >= self.deadline
-
-    def advance(self, now: float, multiplier: int = 1) -> bool:
-        """Set the deadline after the present one, which is due. True when that was so late that the row begins anew."""
-        late = now - self.deadline > self._latest
-        if late:
-            self.deadline = now
-        self.deadline += self._rng.exponential(self.mean * multiplier)
-        return late
-
-    def restart(self, now: float) -> None:
-        """As at the start: the first packet leaves after a full gap."""
-        self.deadline = now + self._rng.exponential(self.mean)
-
-
-class DelayMultiplier:
-    """Slows the main stream down, 1 to 6 times, while the gateway's socket does not keep up (client-behaviour 2.3)."""
-
-    def __init__(self, now: float) -> None:
-        self.value = 1
-        self._changed = now
-        self._last_backlog = float("-inf")
-
-    def note(self, waiting: int, now: float) -> None:
-        """`waiting`: packets handed over that have not left the machine yet."""
-        if waiting > BACKLOG_USED:
-            self._last_backlog = now
-        if waiting >= BACKLOG_FULL:
-            if self.value < MULTIPLIER_MAX and now - self._changed > MULTIPLIER_RISE:
-                self.value += 1
-                self._changed = now
-        elif self.value > 1 and now - self._last_backlog > MULTIPLIER_FALL and now - self._changed > MULTIPLIER_FALL:
-            self.value -= 1
-            self._changed = now

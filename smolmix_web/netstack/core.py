@@ -46,6 +46,7 @@ class Core:
         self.scheduler = Scheduler(config.max_control_packets)
         self.statistics = StackStatistics()
         self.observer: Observer | None = None
+        self.lag = 0.0  # s: what came in so much time may not have been given to us yet
         self._path_mtu: OrderedDict[bytes, int] = OrderedDict()
         self._errors = TokenBucket(config.error_rate)
         self._calls: deque[Callable[[], None]] = deque()

@@ -135,9 +135,18 @@ class Stack:
         else:
             dropped["ip_protocol"] += 1
 
-    def poll(self, now: float, limit: int | None = None) -> list[bytes]:
-        """Run due timers and take at most `limit` packets for the tunnel; the rest stays inside until there is room."""
+    @property
+    def lag(self) -> float:
+        """As it was told to the last `poll`."""
+        return self._core.lag
+
+    def poll(self, now: float, limit: int | None = None, lag: float = 0.0) -> list[bytes]:
+        """Run due timers and take at most `limit` packets for the tunnel; the rest stays inside until there is room.
+
+        `lag`: what arrived in the last so many seconds may not have been given to `receive` yet; whatever waits for a
+        sign of a peer waits so much longer."""
         core = self._core
+        core.lag = lag
         self._scheduler.run_timers(now)
         self._reassembler.expire(now)
         # Notices first: what the application writes in answer can leave with this very call.

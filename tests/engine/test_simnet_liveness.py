@@ -154,45 +154,18 @@ def test_a_dead_exit_is_found_in_its_time(how: str, options: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("options", [PACED, ONLY_PACED], ids=["paced", "no cover stream"])
-def test_answers_that_are_late_do_not_kill_the_exit(options: dict[str, Any]) -> None:
-    """For more than a minute the machine cannot keep up: what arrives waits ever longer, but nothing is lost."""
+def test_a_machine_that_cannot_keep_up_gives_no_exit_up(options: dict[str, Any]) -> None:
+    """For more than a minute, and somebody uses it meanwhile."""
     seen = Watched(f"slow {options}", **options)
     seen.tunnel.run(5)
-    host, alive_at, late = seen.tunnel.host, 0.0, 0.0
-    session = seen.tunnel.engine.exit.session
-    assert session is not None
-    alive = session._alive
-
-    def heard(now: float, *, answer: bool = False) -> None:
-        nonlocal alive_at, late
-        alive(now, answer=answer)
-        late = max(late, seen.tunnel.queue.now - alive_at) if alive_at else 0.0
-        alive_at = seen.tunnel.queue.now
-
-    session._alive = heard  # type: ignore[method-assign]
-    heard(host.now())
-    host.frame_cost = 0.016
-    seen.tunnel.run(75)
-    assert late > 42.5, "a machine that is idle gives an exit up after this time"
-    host.frame_cost = 0.0
+    seen.tunnel.host.load = 3.0
+    seen.tunnel.run(30)
+    assert seen.works()
+    seen.tunnel.run(30)
+    seen.tunnel.host.load = 0.0
     seen.tunnel.run(5)
     assert seen.registrations == 1 and all(state[1] != "reconnecting" for state in seen.tunnel.states)
     assert seen.works()
-
-
-def test_a_dead_exit_is_found_by_a_slow_machine_too() -> None:
-    """Counted from the first question after the exit's last words have been handled: 20 s, and until what left after
-    the last probe is back, at most a minute."""
-    seen = Watched("slow and dead", **PACED)
-    seen.tunnel.run(5)
-    host = seen.tunnel.host
-    host.frame_cost = 0.012
-    seen.tunnel.run(20)
-    seen.exit.crash()
-    behind = host.frames_waiting * host.frame_cost  # with the last words of the exit among them
-    seen.tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"2000\n")
-    found = seen.until_dead(200)
-    assert behind > 3 and found is not None and 20 < found < behind + 8 + 8 + 12 + 60, (behind, found)
 
 
 def test_late_ticks_are_counted() -> None:

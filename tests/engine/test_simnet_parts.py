@@ -13,11 +13,13 @@ from smolmix_web.rand import SeededRandom
 from smolmix_web.sphinx.constants import REGULAR
 from smolmix_web.sphinx.node import FinalHop, ForwardHop, process_packet
 from smolmix_web.sphinx.packet import Hop, build_packet
+from tests.simnet.costs import DEFAULT_RATE, EVENT, WHOLE, thin_line
 from tests.simnet.events import START, BusyLoop, EventQueue, run_simulated
 from tests.simnet.fast_crypto import InsecureFastCrypto
 from tests.simnet.host import SimHost
 from tests.simnet.links import Link, LinkConditions, flip_bit
 from tests.simnet.network import SimNetwork
+from tests.simnet.tunnels import SimTunnel
 from tests.virtual_loop import Deadlock
 
 FAST = InsecureFastCrypto()
@@ -320,3 +322,55 @@ def travel(secrets: list[bytes], packet: bytes) -> FinalHop:
         assert isinstance(hop, ForwardHop) and hop.delay_ns == number + 1
         packet = hop.packet
     raise AssertionError("no final hop")
+
+
+# -- a slow machine on a thin line
+
+
+@pytest.mark.parametrize("load", [0.25, 0.75])
+def test_default_traffic_takes_its_share_of_a_slow_machine(load: float) -> None:
+    tunnel = SimTunnel(SimNetwork(f"slow machine {load}"))
+    tunnel.host.load = load
+    tunnel.start()
+    worked, begun = tunnel.host.worked, tunnel.queue.now
+    tunnel.run(15)
+    share = (tunnel.host.worked - worked) / (tunnel.queue.now - begun)
+    assert share == pytest.approx(load, rel=0.12)
+
+
+def test_what_comes_for_a_machine_that_works_waits_in_order_while_the_world_goes_on() -> None:
+    host = SimHost(SimNetwork())
+    queue, seen = host.network.queue, []
+    host.load = 1.0
+
+    def work() -> None:
+        host.spend(WHOLE * DEFAULT_RATE)  # one second
+        seen.append(("work", queue.now - START))
+
+    def frame(number: int) -> None:
+        seen.append((number, round(queue.now - START, 9)))
+
+    host.call_soon(work)
+    host.call_later(0.2, lambda: frame(2))
+    queue.after(0.1, host._arrived, frame, 1)
+    queue.after(0.3, seen.append, "world")
+    queue.after(0.5, lambda: seen.append(host.frames_waiting))
+    queue.run(0.6)  # what takes longer is not torn
+    assert seen == ["world", 1, ("work", 1.0)]
+    queue.run(0.5)
+    handed_over = round(1.0 + EVENT / WHOLE / DEFAULT_RATE, 9)
+    assert seen[3:] == [(1, handed_over), (2, handed_over)] and host.frames_waiting == 0
+    assert host.worked == pytest.approx(handed_over)
+
+
+def test_a_thin_line_holds_bytes_that_the_socket_does_not_show() -> None:
+    network = SimNetwork()
+    thin_line(network, 10, buffer=16_000, delay=0.5)
+    link, seen = Link(network.queue, network.rng, network.conditions["client_up"], stream=True), []
+    for _ in range(4):
+        link.send(bytes(5_000), lambda _: seen.append(round(network.queue.now - START, 6)))
+    assert (link.backlog(), link.visible()) == (20_000, 4_000)
+    network.queue.run(1.0)
+    assert (link.backlog(), link.visible()) == (10_000, 0)
+    network.queue.run(5.0)
+    assert seen == [1.0, 1.5, 2.0, 2.5]

@@ -66,7 +66,7 @@ def test_a_tick_sends_what_lies_ready_and_cover_rather_than_wait(network: Any) -
 def test_nothing_is_made_right_before_a_tick(network: Any) -> None:
     client = network.station("a").client
     prepared(client, network.now - 1.0)
-    tick = min(client._main.deadline, client._cover.deadline)
+    tick = client.streams.deadline
     client._ready_cover.pop()
     assert not client.prepare(tick - 0.001) and len(client._ready_cover) == READY_COVER - 1
     client._ready_cover.clear()

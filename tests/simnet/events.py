@@ -104,7 +104,7 @@ class EventQueue:
         while until is None or not until():
             when = self.next_time()
             if when is None or when > end:
-                self.now = end
+                self.now = max(self.now, end)  # an event may have let time pass itself
                 return until() if until is not None else True
             self.step()
         return True

@@ -1,7 +1,7 @@
 """The simulated machine of a client: implements `smolmix_web.host.base.Host` on the queue of a `SimNetwork`.
 
-It works with and without asyncio (only `http_get` is a coroutine). It can sleep (`suspend`), have a wrong clock, and
-it counts how often it was woken and which timers are still set.
+It works with and without asyncio (only `http_get` is a coroutine). It can sleep (`suspend`), be slow (`load`, see
+costs.py), have a wrong clock, and it counts how often it was woken and which timers are still set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from smolmix_web.host.base import HttpAnswer, WebSocketEvents
 from smolmix_web.rand import SeededRandom
 from tests.storage.memory_vault import MemoryVault, Place
 
+from .costs import EVENT, CostlyCrypto, seconds
 from .directory import http_get
 from .events import Event
 from .network import SimNetwork
@@ -77,6 +78,7 @@ class SimHost:
     def __init__(self, network: SimNetwork, seed: object = "client") -> None:
         self.network = network
         self.rng = SeededRandom(f"{network.seed}/host {seed}")
+        self.crypto: Any = CostlyCrypto(network.crypto, self.spend)
         self.clock_error = 0.0
         self.wakes = 0  # by timers, sockets and itself
         self.timer_wakes = 0
@@ -85,12 +87,13 @@ class SimHost:
         self.sockets: list[SimSocket] = []
         self.gets: list[str] = []
         self.places: dict[str, Place] = {}
-        self.frame_cost = 0.0  # s that the machine is busy with each frame that arrives; timers do not wait for it
-        self._frames: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._handling = False
+        self.load = 0.0  # share of the machine that default traffic takes; may be changed at any time
+        self.worked = 0.0  # s
+        self._working = False
         self._asleep = False
         self.slept = 0.0  # s that the monotonic clock missed
-        self._deferred: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._frames_waiting = 0
 
     # -- Host
 
@@ -134,33 +137,49 @@ class SimHost:
     # -- the machine
 
     def dispatch(self, action: Callable[..., Any], *args: Any) -> None:
-        """Everything that reaches the client's code comes through here; a sleeping machine gets it later."""
-        if self._asleep:
-            self._deferred.append((action, args))
+        """Everything that reaches the client's code comes through here, one thing after another: a machine that works
+        or sleeps gets it later."""
+        self._waiting.append((action, args))
+        if len(self._waiting) == 1 and not self._working and not self._asleep:
+            self._next()
+
+    def _next(self) -> None:
+        if self._asleep or self._working or not self._waiting:
             return
+        action, args = self._waiting.popleft()
         self.wakes += 1
-        action(*args)
+        self._working = True
+        try:
+            action(*args)
+        finally:
+            self._working = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self.network.queue.at(self.network.queue.now, self._next)
 
     def _arrived(self, action: Callable[..., Any], *args: Any) -> None:
-        """Something of the socket: in order, when what came before has been dealt with."""
-        self._frames.append((action, args))
-        if not self._handling:
-            self._handling = True
-            self._next_frame()
+        """Something of the socket."""
+        self._frames_waiting += 1
+        self.dispatch(self._hand_over, action, *args)
 
-    def _next_frame(self) -> None:
-        while self._frames:
-            action, args = self._frames.popleft()
-            self.dispatch(action, *args)
-            if self.frame_cost:
-                self.network.queue.after(self.frame_cost, self._next_frame)
-                return
-        self._handling = False
+    def _hand_over(self, action: Callable[..., Any], *args: Any) -> None:
+        self._frames_waiting -= 1
+        self.spend(EVENT)
+        action(*args)
+
+    def spend(self, share: float) -> None:
+        """Work for as long as this share of a packet takes; the rest of the world goes on."""
+        if self.load and self._working:
+            took = seconds(share, self.load)
+            self.worked += took
+            self.network.queue.run(took)
 
     @property
     def frames_waiting(self) -> int:
-        """That arrived and have not been handled."""
-        return len(self._frames)
+        """That arrived and have not been handed to the client."""
+        return self._frames_waiting
 
     def suspend(self, seconds: float, *, monotonic: bool = True) -> None:
         """The machine sleeps while the rest of the world goes on. `monotonic` False: its monotonic clock stands
@@ -172,6 +191,4 @@ class SimHost:
             self._asleep = False
         if not monotonic:
             self.slept += seconds
-        deferred, self._deferred = self._deferred, []
-        for action, args in deferred:
-            self.network.queue.at(self.network.queue.now, self.dispatch, action, *args)
+        self._go_on()

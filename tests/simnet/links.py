@@ -27,6 +27,7 @@ class LinkConditions:
     corrupt: float = 0.0  # one bit of the packet is flipped
     rate: float = 0.0  # 0: unlimited
     queue: int = 1 << 20  # bytes waiting for the rate; a datagram beyond is lost
+    buffer: int = 0  # of those of a stream: so many are out of the sender's sight, in its system and on the way
     retransmission: float = 0.2  # what a loss costs on a stream link
     down: bool = False  # nothing passes
 
@@ -48,6 +49,10 @@ class Link:
         """Bytes that wait for the rate."""
         rate = self.conditions.rate
         return int(max(0.0, self._free_at - self._queue.now) * rate) if rate else 0
+
+    def visible(self) -> int:
+        """Those of them that the sender's socket shows."""
+        return max(0, self.backlog() - self.conditions.buffer)
 
     def send(self, data: bytes, deliver: Callable[..., object], *args: object, delay: float = 0.0) -> None:
         """`deliver(data, *args)` at the far end; `delay` is spent before the link is entered."""

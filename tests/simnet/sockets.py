@@ -135,10 +135,13 @@ class SimSocket:
             self._end("closed by us")
             self._tell_server()
 
+    def pause(self, paused: bool) -> None:
+        """As in a browser: void."""
+
     @property
     def buffered(self) -> int:
         held = sum(len(frame) for direction, frame in self._held if direction == "up")
-        return held + self._up.backlog() if self.state == "open" else 0
+        return held + self._up.visible() if self.state == "open" else 0
 
     # -- the gateway's side
 

@@ -19,6 +19,7 @@ from smolmix_web.tunnel import Tunnel
 from .events import run_simulated
 from .host import SimHost
 from .network import SimNetwork
+from .world import ORIGIN, SOURCE_PORT
 
 T = TypeVar("T")
 
@@ -29,8 +30,9 @@ T = TypeVar("T")
 def tunnel_to(network: SimNetwork, host: SimHost | None = None, *, on_change: Any = None, **options: Any) -> Tunnel:
     """A tunnel that has not started, with the network's crypto; `options` in camelCase."""
     given = {"directoryUrls": network.directory_urls, **options}
-    with patch("smolmix_web.tunnel.load_crypto", lambda choice="auto": network.crypto):
-        return Tunnel(TunnelOptions.from_mapping(given), host or SimHost(network), on_change=on_change)
+    host = host or SimHost(network)
+    with patch("smolmix_web.tunnel.load_crypto", lambda choice="auto": host.crypto):
+        return Tunnel(TunnelOptions.from_mapping(given), host, on_change=on_change)
 
 
 @asynccontextmanager
@@ -121,6 +123,10 @@ class SimTunnel:
         """Open a TCP connection, send `data`, and with `close` the end after it."""
         connection = self.engine.stack.tcp_connect(remote, self.host.now(), **options)
         return Transfer(self, connection, data, close)
+
+    def connect_somewhere(self) -> Transfer:
+        """Somebody wants an answer."""
+        return self.connect(Endpoint(ORIGIN, SOURCE_PORT), b"2000\n")
 
 
 class Transfer:

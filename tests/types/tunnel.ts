@@ -13,8 +13,8 @@ export const everything: Required<SetupMixTunnelOpts> = {
   disableCoverTraffic: false, openReplySurbs: 10, dataReplySurbs: 2, primaryDns: "8.8.8.8:53", fallbackDns: "1.1.1.1:53",
   storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired",
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
-  caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", exit: "auto",
-  topology: {},
+  caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
+  exit: "auto", topology: {},
 };
 
 export async function life(): Promise<void> {
@@ -32,7 +32,8 @@ export async function life(): Promise<void> {
   exactly<TunnelSnapshot>()(tunnel.state);
   exactly<Promise<string[]>>()(tunnel.resolve("name", { family: 4, signal: null }));
   exactly<Promise<Record<string, unknown>>>()(tunnel.statistics());
-  const { state, step, error, warnings, gateway, exit, addresses } = tunnel.state;
+  const { state, step, error, warnings, gateway, exit, addresses, traffic } = tunnel.state;
+  exactly<"1" | "1/2" | "1/4" | "1/8" | "1/16" | undefined>()(traffic?.rate);
   exactly<"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed">()(state);
   exactly<string | null>()(step);
   exactly<string | undefined>()(error?.code);

@@ -114,6 +114,7 @@ class GatewayLink:
         self._lost_at = float("-inf")  # when this outage, or the search for another gateway, began
         config = self._config
         self._pace = Pace(rng, first=config.backoff_first, longest=config.backoff_max, patience=config.patience)
+        self._lag = 0.0
         self._begun = 0.0  # the present attempt
         self._not_before = float("-inf")  # the next one, whoever waits
         self._rounds = 0  # of gateways tried in vain
@@ -160,9 +161,24 @@ class GatewayLink:
         return self._session is not None and self._session.can_forward
 
     @property
+    def answers(self) -> int:
+        """Packets of the present connection that the gateway has answered."""
+        return self._session.answers if self._session is not None else 0
+
+    @property
+    def trip(self) -> float | None:
+        """Shortest seconds to an answer while the present connection was set up; None when there is none."""
+        return self._session.trip if self._session is not None else None
+
+    @property
     def bandwidth(self) -> int:
         """Bytes left by the gateway's word; 0 while there is no connection."""
         return self._session.bandwidth if self._session is not None else 0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """See `GatewaySession`."""
+        return self._session.waiting_since if self._session is not None else None
 
     def forward(self, packet: MixPacket) -> bytes:
         """See `GatewaySession.forward`; only while `can_forward`."""
@@ -197,6 +213,14 @@ class GatewayLink:
                 self.abandon(now, "begun without a network")
         if self.state is LinkState.WAITING:
             self._retry_at = now
+        elif self._session is not None:
+            self._session.probe()
+
+    def doubt(self, now: float) -> None:
+        """The machine may be in another network, or its page comes back from being frozen: whoever is there proves it
+        with an answer; a connection that lives stays."""
+        if self.state is LinkState.WAITING:
+            self.want(now)
         elif self._session is not None:
             self._session.probe()
 
@@ -249,8 +273,9 @@ class GatewayLink:
 
     # -- time -----------------------------------------------------------------------------------------
 
-    def poll(self, now: float, unix_time: float) -> list[bytes | str]:
-        """Messages for the present socket; runs all deadlines."""
+    def poll(self, now: float, unix_time: float, lag: float = 0.0) -> list[bytes | str]:
+        """Messages for the present socket; runs all deadlines. `lag`: see `GatewaySession.poll`."""
+        self._lag = lag
         if self.state is LinkState.WAITING:
             if now >= self._give_up_at and self._offline_since is None:
                 assert self.last_error is not None
@@ -264,7 +289,7 @@ class GatewayLink:
                 self._connect(now)
         if self._session is None:
             return []
-        frames = self._session.poll(now, unix_time)
+        frames = self._session.poll(now, unix_time, lag)
         self._follow(now)
         return frames
 
@@ -283,7 +308,8 @@ class GatewayLink:
         """When to begin the present attempt anew."""
         if self.state is not LinkState.CONNECTING or not self._ever_ready:
             return None
-        return self._pace.until(self._begun)
+        until = self._pace.until(self._begun)
+        return None if until is None else until + self._lag
 
     # -- inside -----------------------------------------------------------------------------------------
 

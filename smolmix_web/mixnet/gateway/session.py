@@ -30,6 +30,9 @@ from .auth import FORGET_CLIENT, NEWEST_PROTOCOL, ROTATION_PROTOCOL, choose_prot
 from .frames import FORWARD_V1, FORWARD_V2, NONCE_LENGTH, PUSHED, open_frame, seal_frame
 from .handshake import ClientHandshake
 
+UNDER_WAY = 1.0  # s in which what was on its way before a doubt may still arrive
+NEVER = 60.0  # s
+
 # of a refusal that no time heals
 _CREDENTIALS = re.compile(r"credential|coconut|ticket|zk-?nym|e-?cash", re.IGNORECASE)
 
@@ -57,8 +60,9 @@ class GatewayConfig:
     claim_refused_interval: float = 60.0  # between claims when it is only low
     claim_attempts: int = 2  # refusals or silences in a row that end a session without allowance
     idle_probe: float | None = 25.0  # silence after which a sign of life is asked for; None: never
-    busy_probe: float = 8.0  # the same while packets wait for the answer this gateway otherwise gives
     probe_timeout: float = 10.0
+    busy_probe: float = 5.0  # the same while packets wait for the answer this gateway otherwise gives
+    busy_timeout: float = 4.5
     doubt_timeout: float = 2.0  # the same after a sleep, or where the host said that the network went or came
     max_bodies: int = 4096  # delivered but not taken
 
@@ -120,14 +124,18 @@ class GatewaySession:
         self._authenticate_at: float | None = None
         self._last_received = 0.0
         self._last_call = 0.0
-        self._waiting_since = 0.0  # when the first packet was forwarded that waits for its answer
+        self._lag = 0.0
+        self._forwarded: deque[float] = deque()  # when packets were that wait for their answers
         self._probe_deadline: float | None = None
         self._doubted = False
         self._must_answer = False
+        self._doubted_at = 0.0
         self._claim_deadline: float | None = None
         self._next_claim = 0.0
         self._claims_failed = 0
         self._takes_only_credentials = False
+        self._asked_at: float | None = None
+        self.trip: float | None = None  # shortest seconds to an answer during set-up
 
     # -- the owner's side -------------------------------------------------------------------------
 
@@ -145,7 +153,18 @@ class GatewaySession:
         """Packets forwarded whose `send` answer is still out; 0 for a gateway that never answers."""
         if not self.counters.packets_answered:
             return 0
-        return max(0, self.counters.packets_forwarded - self.counters.packets_answered - self.counters.errors)
+        return max(0, self.counters.packets_forwarded - self.answers)
+
+    @property
+    def answers(self) -> int:
+        """Packets that the gateway has answered, well or not; in the order in which they were forwarded."""
+        return self.counters.packets_answered + self.counters.errors
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest packet was forwarded that waits for its answer; None for none, or a gateway that gives
+        none."""
+        return self._forwarded[0] if self._forwarded and self.counters.packets_answered else None
 
     def connecting(self, now: float) -> None:
         """The owner began to open the socket: from here on opening has a deadline."""
@@ -181,10 +200,15 @@ class GatewaySession:
         self.counters.frames_received += 1
         self._last_received = self._last_call = now
         if not self._must_answer:
-            self._probe_deadline = None  # else it may have been under way before
+            self._probe_deadline = None
+        elif self._probe_deadline is not None and now - self._lag >= self._doubted_at + UNDER_WAY:
+            self._probe_deadline, self._must_answer = None, False
         if not isinstance(frame, str):
             self._binary(bytes(frame))
             return
+        if self._asked_at is not None:
+            trip, self._asked_at = now - self._asked_at, None
+            self.trip = trip if self.trip is None else min(self.trip, trip)
         try:
             message = control.parse_response(frame)
         except GatewayError as error:
@@ -199,10 +223,12 @@ class GatewaySession:
         except GatewayError as error:
             self._fail(error)
 
-    def poll(self, now: float, unix_time: float) -> list[bytes | str]:
-        """Messages to send now, in order; also runs the deadlines."""
+    def poll(self, now: float, unix_time: float, lag: float = 0.0) -> list[bytes | str]:
+        """Messages to send now, in order; also runs the deadlines. `lag`: what came in the last so many seconds may
+        not have been given to `receive` yet."""
         self._last_call = now
-        if self._deadline is not None and now >= self._deadline:
+        self._lag = lag
+        if self._deadline is not None and now - lag >= self._deadline:
             self._fail(
                 GatewayError(
                     f"the gateway did not answer in time while {self.state.value}",
@@ -215,30 +241,32 @@ class GatewaySession:
         if self.state is GatewayState.READY:
             self._maintain(now)
         out, self._out = self._out, []
+        if out and self.state is not GatewayState.READY:
+            self._asked_at = now
         return out
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing arrived; not later than the last call while messages wait for `poll`."""
         if self._out:
             return self._last_call
-        times = [
-            time
-            for time in (self._deadline, self._authenticate_at, self._probe_deadline, self._claim_deadline)
-            if time is not None
-        ]
-        if self.state is GatewayState.READY:
-            if self._claim_deadline is None and self._wants_claim():
-                times.append(self._next_claim)
-            if self._probe_deadline is None and (probe_at := self._probe_at()) is not None:
-                times.append(probe_at)
+        answers = [self._deadline, self._probe_deadline, self._claim_deadline]
+        if self.state is GatewayState.READY and self._probe_deadline is None:
+            answers.append(self._probe_at())
+        times = [time + self._lag for time in answers if time is not None]
+        if self._authenticate_at is not None:
+            times.append(self._authenticate_at)
+        if self.state is GatewayState.READY and self._claim_deadline is None and self._wants_claim():
+            times.append(self._next_claim)
         return min(times, default=None)
 
     def forward(self, packet: MixPacket) -> bytes:
         """The binary message that asks the gateway to send `packet` to its first hop. `StateError` unless ready."""
         if self.state is not GatewayState.READY or self.shared_key is None:
             raise StateError(f"the gateway session is {self.state.value}", code="gateway_not_ready", phase="gateway")
-        if not self.unanswered:
-            self._waiting_since = self._last_call
+        # An answer that has not come in a minute will not.
+        while self._forwarded and self._last_call > self._forwarded[0] + NEVER:
+            self._forwarded.popleft()
+        self._forwarded.append(self._last_call)
         self.counters.packets_forwarded += 1
         self.bandwidth -= len(packet.packet)
         kind = FORWARD_V2 if self.protocol_version >= ROTATION_PROTOCOL else FORWARD_V1
@@ -246,9 +274,10 @@ class GatewaySession:
         return seal_frame(self._crypto, self.shared_key, self._rng.bytes(NONCE_LENGTH), kind, plaintext)
 
     def probe(self) -> None:
-        """Ask for a sign of life at the next poll, and take nothing else for one: the machine slept, or its network
-        went or came. The connection may have died unnoticed, and what arrives may have been under way before."""
-        if self.state is GatewayState.READY:
+        """Ask for a sign of life at the next poll: the machine slept, or its network went or came. The connection may
+        have died unnoticed, and what arrives in the next moments may have been under way before."""
+        asked = self._must_answer and self._probe_deadline is not None
+        if self.state is GatewayState.READY and not asked:
             self._doubted = self._must_answer = True
             self._probe_deadline = None  # one that is out has more time than this
 
@@ -380,12 +409,12 @@ class GatewaySession:
     def _on_ready(self, message: control.ControlMessage, now: float) -> None:
         match message:
             case control.Send(remaining, upgrade_mode):
-                self.counters.packets_answered += 1
+                self._answered()
                 self.bandwidth = remaining
                 self.upgrade_mode = upgrade_mode
             case control.OutOfBandwidth(_, available):
                 self.counters.out_of_bandwidth += 1
-                self.counters.packets_answered += 1
+                self._answered()
                 self.bandwidth = available
                 self.exhausted = True
             case control.Bandwidth(total, upgrade_mode):
@@ -398,13 +427,11 @@ class GatewaySession:
                 else:
                     self._claim_failed(now, "the gateway granted no bandwidth")
             case control.Error(text):
-                self.counters.errors += 1
-                self.last_complaint = text
+                self._complained(text)
                 if self._claim_deadline is not None:
                     self._claim_failed(now, text)
             case control.OtherTypedError(name):
-                self.counters.errors += 1
-                self.last_complaint = name
+                self._complained(name)
             case control.SupportedProtocol():
                 self._probe_deadline, self._must_answer = None, False  # a probe's answer
             case control.EncryptedResponse():
@@ -496,6 +523,18 @@ class GatewaySession:
 
     # -- while ready ------------------------------------------------------------------------------------
 
+    def _answered(self) -> None:
+        self.counters.packets_answered += 1
+        if self._forwarded:
+            self._forwarded.popleft()
+
+    def _complained(self, text: str) -> None:
+        """Perhaps in place of an answer."""
+        self.counters.errors += 1
+        self.last_complaint = text
+        if self._forwarded:
+            self._forwarded.popleft()
+
     def _wants_claim(self) -> bool:
         if self.exhausted:
             return True
@@ -508,15 +547,16 @@ class GatewaySession:
             return float("-inf")
         if self._config.idle_probe is None:
             return None
-        if self.unanswered:
-            return max(self._last_received, self._waiting_since) + self._config.busy_probe
+        if (since := self.waiting_since) is not None:
+            return max(self._last_received, since) + self._config.busy_probe
         return self._last_received + self._config.idle_probe
 
     def _maintain(self, now: float) -> None:
-        if self._probe_deadline is not None and now >= self._probe_deadline:
+        heard = now - self._lag
+        if self._probe_deadline is not None and heard >= self._probe_deadline:
             self._fail(GatewayError("the gateway gives no sign of life", code="gateway_timeout", phase="gateway"))
             return
-        if self._claim_deadline is not None and now >= self._claim_deadline:
+        if self._claim_deadline is not None and heard >= self._claim_deadline:
             self._claim_failed(now, "no answer to the claim")
             if self._over:
                 return
@@ -526,12 +566,16 @@ class GatewaySession:
             self._claim_deadline = now + self._config.answer_timeout
             self._next_claim = now + self._config.claim_interval
         probe_at = self._probe_at()
-        if self._probe_deadline is None and probe_at is not None and now >= probe_at:
+        if self._probe_deadline is None and probe_at is not None and heard >= probe_at:
             self.counters.probes += 1
             self._say(control.SupportedProtocolRequest())
             config = self._config
-            self._probe_deadline = now + (config.doubt_timeout if self._must_answer else config.probe_timeout)
-            self._doubted = False
+            if self._must_answer:
+                self._doubted_at, self._doubted = now, False
+                self._probe_deadline = now + config.doubt_timeout
+            else:
+                waits = self.waiting_since is not None
+                self._probe_deadline = now + (config.busy_timeout if waits else config.probe_timeout)
 
     def _claim_failed(self, now: float, reason: str) -> None:
         self._claim_deadline = None

@@ -390,20 +390,16 @@ class TcpConnection:
     def deadline(self) -> float:
         """When `on_timers` must run; infinity for never."""
         sender = self.sender
-        return min(
-            sender.timer_at,
-            sender.reorder_at,
-            self.receiver.ack_at,
-            self.handshake_at,
-            self.keepalive_at,
-            self.lifetime_at,
-        )
+        answer = min(sender.timer_at, sender.reorder_at, self.handshake_at, self.keepalive_at, self.lifetime_at)
+        return min(answer + self._host.lag, self.receiver.ack_at)
 
     def on_timers(self, now: float) -> None:
-        if self.lifetime_at <= now:
+        # Whether the peer has said something is known up to here only.
+        heard = now - self._host.lag
+        if self.lifetime_at <= heard:
             self._lifetime_over()
             return
-        if self.handshake_at <= now:
+        if self.handshake_at <= heard:
             self.handshake_at = INFINITY
             if self._syn_retries < self.config.syn_retries:
                 self._syn_retries += 1
@@ -412,12 +408,12 @@ class TcpConnection:
             # Else the last word is the lifetime's: a late answer is still welcome.
         if self.receiver.ack_at <= now:
             self.receiver.on_timer(now)
-        if self.sender.timer_at <= now and not self.sender.on_timer(now):
+        if self.sender.timer_at <= heard and not self.sender.on_timer(now):
             self._give_up("transfer_timeout", "no acknowledgement within the limit")
             return
-        if self.sender.reorder_at <= now:
+        if self.sender.reorder_at <= heard:
             self.sender.on_reorder_timer(now)
-        if self.keepalive_at <= now:
+        if self.keepalive_at <= heard:
             self._keep_alive(now)
 
     def _lifetime_over(self) -> None:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """Implemented by the layer (layer.py)."""
 
+    @property
+    def lag(self) -> float:
+        """See `Stack.poll`."""
+        ...
+
     def changed(self, connection: TcpConnection) -> None:
         """Output or a deadline may have changed."""
         ...

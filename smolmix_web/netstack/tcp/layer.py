@@ -260,6 +260,10 @@ class TcpLayer:
     def changed(self, connection: TcpConnection) -> None:
         self._scheduler.changed(connection)
 
+    @property
+    def lag(self) -> float:
+        return self._core.lag
+
     def notify(self, connection: TcpConnection) -> None:
         self._core.notify(connection)
 
