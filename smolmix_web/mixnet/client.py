@@ -576,6 +576,7 @@ class MixnetClient:
             raise MessageError(f"body: {len(body)} bytes, at most {EXTENDED32.body}", code="bad_body")
         if self._factory.is_own_cover(body):
             self.statistics.cover_received += 1
+            self.work_received = COVER_CAME
             return
         if self._reply_keys.was_used(body[:KEY_PART]):
             # Without its key it would be opened as something else, and that is noise.
