@@ -436,8 +436,8 @@ class MixnetClient:
     def _next_real(self, topology: Topology, now: float) -> OutgoingPacket | None:
         if self._ready:
             return self._ready.popleft()
-        # A tick does not wait until a packet is made: cover that is ready takes it.
-        if self._prepares and self._ready_cover and self.config.main_stream:
+        # A tick waits for nothing that may carry SURBs and be long in making: cover takes it.
+        if self._prepares and self.config.main_stream:
             return None
         self._fill_turn()
         return self._outbox.next_packet(topology, now)
@@ -476,7 +476,7 @@ class MixnetClient:
         self._fill_turn()
         if self._may_prepare(now):
             outgoing = None
-            if self._wants_real():
+            if self._ready_cover and self._wants_real():
                 if self._outbox.lacks_surbs():
                     self._outbox.make_spare_surb(topology)
                     return True
