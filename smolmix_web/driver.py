@@ -184,6 +184,8 @@ class Driver:
         self._send_due(began)
         read = bool(self.inbox)
         while self.inbox:
+            if engine.lacks_packet:
+                self._prepare()
             self._read_one()
             self._send_due(began)
             if host.now() - began >= TURN:
@@ -234,7 +236,7 @@ class Driver:
         leave must not tell what is read."""
         if not self.inbox:
             self._credit = 0.0
-        return self._credit > -AHEAD or self._engine.ladder.fits
+        return self._credit > -AHEAD or self._engine.keeps_up
 
     def _send_due(self, turn: float) -> None:
         """At least one, then as many as fit into the turn."""

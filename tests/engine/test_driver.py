@@ -81,7 +81,9 @@ class Timer:
 
 
 class SlowEngine:
-    """Does nothing but take time and have ticks."""
+    """Does nothing but take time and have ticks. `keeps_up`: it says that its rate leaves time for all else."""
+
+    lacks_packet = False
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -91,6 +93,7 @@ class SlowEngine:
         self.sends = 0.0
         self.heard: list[tuple[float, float]] = []
         self.ended: list[str] = []
+        self.keeps_up = False
 
     def start(self, now: float) -> None: ...
 
