@@ -437,8 +437,8 @@ class MixnetClient:
     def _next_real(self, topology: Topology, now: float) -> OutgoingPacket | None:
         if self._ready:
             return self._ready.popleft()
-        # A tick does not wait for a packet that may carry SURBs and be long in making: cover takes it, and the next one if
-        # cover lies ready then.
+        # A tick does not wait for a packet that may carry SURBs and be long in making: cover takes it, and the next one
+        # if cover lies ready then.
         if self._prepares and self.config.main_stream and (self._ready_cover or not self._passed_over):
             self._passed_over = not self._ready_cover
             return None
