@@ -88,6 +88,7 @@ class SlowEngine:
         self._commands = [OpenSocket("ws://gateway")]
         self.ticks: list[float] = []
         self.receives = RECEIVE
+        self.matters = True
         self.sends = 0.0
         self.heard: list[tuple[float, float]] = []
         self.ended: list[str] = []
@@ -101,8 +102,12 @@ class SlowEngine:
         self._machine.steps.append((what, self._machine.time))
         self._machine.time += seconds
 
-    def receive(self, frame: bytes, now: float, unix_time: float) -> None:
+    def receive(self, frame: bytes, now: float, unix_time: float) -> bool:
         self._work("receive", self.receives)
+        return self.matters
+
+    def must_poll(self, now: float) -> bool:
+        return False
 
     def note_read(self, now: float, read: float) -> None:
         self.heard.append((now, read))
