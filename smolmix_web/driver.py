@@ -60,8 +60,9 @@ class Driver:
         self._engine = engine
         self._on_change = on_change
         self._socket: _Socket | None = None
-        self._timer: TimerHandle | None = None
+        self._timer = host.alarm(self._fire)
         self._timer_at = float("inf")
+        self._soon = host.alarm(self._wake)
         self.inbox = Inbox()
         self._ended: str | None = None  # why the socket did, once all that came before has been read
         self._reading = True  # the socket
@@ -98,7 +99,7 @@ class Driver:
             if not self._in_turn:
                 self._sure = self._undisturbed(now)
             self._woken, self._woken_at = True, now
-            self._host.call_soon(self._wake)
+            self._soon.set(0.0)
 
     def _wake(self) -> None:
         self._woken, self._sure = False, self._woken_at
@@ -107,7 +108,7 @@ class Driver:
     def _undisturbed(self, now: float) -> float:
         """Until when the loop can have given us all that arrived: a timer of ours that is overdue says that it was
         held up."""
-        return self._timer_at if self._timer is not None and now > self._timer_at + LATE else now
+        return self._timer_at if now > self._timer_at + LATE else now
 
     # -- the gateway's socket ---------------------------------------------------------------------
 
@@ -119,9 +120,8 @@ class Driver:
     def close(self) -> None:
         """No more polling; the socket is closed with a close frame."""
         self._running = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.close()
+        self._soon.close()
         self._close_socket()
 
     def _close_socket(self) -> None:
@@ -198,7 +198,8 @@ class Driver:
         now = host.now()
         if read:
             self._pace_reading()
-            wanted = self._must_poll or sent or self.inbox or self._ended is not None or self._timer is None
+            awaited = self._timer_at < float("inf")
+            wanted = self._must_poll or sent or self.inbox or self._ended is not None or not awaited
             if not (wanted or engine.must_poll(now)):
                 return  # nothing came of it, and the next tick is awaited already
         self._note_read(now)
@@ -228,13 +229,11 @@ class Driver:
         self._on_change()
 
     def _note_read(self, now: float) -> None:
-        oldest = self.inbox.oldest
-        self._engine.note_read(now, self._sure if oldest is None else min(self._sure, oldest))
+        self._engine.note_read(now, min(self._sure, self.inbox.oldest))
 
     def _read_one(self) -> bool:
         """True when something came of it."""
         began, oldest = self._host.now(), self.inbox.oldest
-        assert oldest is not None
         matters = self._engine.receive(self.inbox.take(), began, self._host.unix_time())
         took = self._worked(began) - began
         self._credit += took / (CATCHING_UP if began - oldest > FAR_BEHIND else 1.0)
@@ -248,7 +247,7 @@ class Driver:
 
     @property
     def _may_send(self) -> bool:
-        if not self.inbox:
+        if self._credit and not self.inbox:
             self._credit = 0.0
         return self._credit > -AHEAD
 
@@ -296,21 +295,16 @@ class Driver:
 
     def _arm(self, deadline: float) -> None:
         """Keep one timer for the earliest deadline. A timer that fires early is cheaper than one made anew."""
-        if self._timer is not None and self._timer_at <= deadline:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if deadline != float("inf"):
+        if deadline < self._timer_at:
+            self._timer.set(max(0.0, deadline - self._host.now()))
             self._timer_at = deadline
-            self._timer = self._host.call_later(max(0.0, deadline - self._host.now()), self._fire)
 
     def _fire(self) -> None:
-        now, self._timer = self._host.now(), None
-        if now > self._timer_at + LATE and not self._woken:
+        now, due, self._timer_at = self._host.now(), self._timer_at, float("inf")
+        if now > due + LATE and not self._woken:
             # The loop was held up: what arrived meanwhile waits behind this very timer.
             self._go_on()
-            self._sure = self._timer_at
+            self._sure = due
         elif not self._woken:
             self._sure = now
             self._run()

@@ -280,10 +280,10 @@ class Engine:
         """A packet that is due, and nothing else that `poll` does; call it until it gives none. Those of the streams
         were made ahead, so they cost next to nothing: call it before and after everything that takes time."""
         self._worked = None
-        if not self._can_send or not self.mixnet.due(now):
+        if not self.mixnet.due(now) or not self._can_send:
             return []
         self._look(now)
-        if not self._can_send:
+        if self._line_full:
             return []
         self.mixnet.take_made()
         waited = self.mixnet.queue_length

@@ -33,13 +33,12 @@ class Machine:
 
     unix_time = now
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
-        timer = [self.time + delay, callback, True]
-        self.timers.append(timer)
-        return Timer(timer)
+    def alarm(self, callback: Callable[[], None]) -> Any:
+        return Alarm(self, callback)
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.timers.append([self.time, callback, True])
+    def call(self, delay: float, callback: Callable[[], None]) -> list[Any]:
+        self.timers.append([self.time + delay, callback, True])
+        return self.timers[-1]
 
     def turn(self) -> float:
         """The next timer that is due fires, in the order in which they were; how long that took."""
@@ -72,11 +71,17 @@ class Machine:
         raise AssertionError(text)
 
 
-class Timer:
-    def __init__(self, timer: list[Any]) -> None:
-        self._timer = timer
+class Alarm:
+    def __init__(self, machine: Machine, callback: Callable[[], None]) -> None:
+        self._machine = machine
+        self._callback = callback
+        self._timer: list[Any] = [0.0, callback, False]
 
-    def cancel(self) -> None:
+    def set(self, delay: float) -> None:
+        self.close()
+        self._timer = self._machine.call(delay, self._callback)
+
+    def close(self) -> None:
         self._timer[2] = False
 
 
@@ -219,9 +224,9 @@ def test_others_get_their_turn_while_frames_wait(machine: Machine, engine: SlowE
 
     def other() -> None:
         served.append(machine.time)
-        machine.call_soon(other)
+        machine.call(0.0, other)
 
-    machine.call_soon(other)
+    machine.call(0.0, other)
     machine.events.socket_message(b"1")
     for _ in range(199):
         machine.events.socket_message(b"another")
@@ -323,7 +328,7 @@ def test_beyond_its_bound_the_oldest_payloads_are_dropped_then_acks_and_texts_la
         inbox.put("text", 5.0)
     assert len(inbox) <= 16 and inbox.statistics.texts_dropped > 0 and inbox.statistics.longest == 17
     inbox.clear()
-    assert len(inbox) == 0 and inbox.oldest is None
+    assert len(inbox) == 0 and inbox.oldest == float("inf")
 
 
 def test_the_inbox_has_a_bound_in_bytes_too() -> None:
