@@ -189,7 +189,7 @@ class Engine:
 
     def note_read(self, now: float, read: float) -> None:
         """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
-        self.hearing.note(now, read, self.gateway.waiting_since)
+        self.hearing.note(now, read, self.line.waiting_since)
 
     def note_buffered(self, size: int, now: float) -> bool:
         """Bytes that the socket has taken but not sent: a second gauge of the line. Beyond a bound nothing leaves until

@@ -59,6 +59,11 @@ class LineGauge:
         """Packets that left and have not been answered."""
         return len(self._out)
 
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest of them left; None for none, or a gateway that gives no answers."""
+        return self._out[0] if self._out and self.base is not None else None
+
     def statistics(self) -> dict[str, int | None]:
         """Packets but for `trip_ms`, the newest trip to the gateway and back, and `holds`."""
         trip = None if self.base is None else round(self.trip * 1000)
@@ -146,15 +151,22 @@ class LineGauge:
             # Nothing is known but that this rate is too much.
             stuffed = self._stuffed_since is not None and now - self._stuffed_since > STUFFED_TIME
             return STUFFED_SHARE * rate if stuffed else None
-        late = self._late
-        if len(late) < ENOUGH or late[-1] - late[0] < ENOUGH_TIME:
+        takes = self._measured
+        if takes is None:
             return None
-        takes = (len(late) - 1) / (late[-1] - late[0])
         if self._much_foreign or takes > KEEPS_UP * rate:
             # No more than one rung: what comes down may be the half of it, or the way became longer.
             return STUFFED_SHARE * rate if self._much(rate, now) else None
         self.takes = takes
         return takes
+
+    @property
+    def _measured(self) -> float | None:
+        """The rate of late answers, once there are enough."""
+        late = self._late
+        if len(late) < ENOUGH or late[-1] - late[0] < ENOUGH_TIME:
+            return None
+        return (len(late) - 1) / (late[-1] - late[0])
 
     @property
     def _much_foreign(self) -> bool:
@@ -165,6 +177,10 @@ class LineGauge:
         if not self._out or self.base is None:
             return False
         excess = now - self._out[0] - self.base
+        if not rate:
+            # Only what answers tell: without a rate of our own nothing says how many there should be.
+            measured = self._measured if self._late and now - self._late[-1] < RECENT else None
+            return excess > FULL and measured is not None and len(self._out) > measured * (FULL + self.base)
         if excess > FULL_ANYWAY:
             return True
         if self.takes is None:

@@ -175,11 +175,6 @@ class GatewayLink:
         """Bytes left by the gateway's word; 0 while there is no connection."""
         return self._session.bandwidth if self._session is not None else 0
 
-    @property
-    def waiting_since(self) -> float | None:
-        """See `GatewaySession`."""
-        return self._session.waiting_since if self._session is not None else None
-
     def forward(self, packet: MixPacket) -> bytes:
         """See `GatewaySession.forward`; only while `can_forward`."""
         assert self._session is not None
