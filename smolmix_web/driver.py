@@ -200,7 +200,7 @@ class Driver:
             self._pace_reading()
             awaited = self._timer_at < float("inf")
             wanted = self._must_poll or sent or self.inbox or self._ended is not None or not awaited
-            if not (wanted or engine.must_poll(now)):
+            if not (wanted or engine.must_poll(now) or engine.unprepared):
                 return  # nothing came of it, and the next tick is awaited already
         self._note_read(now)
         congested = engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)

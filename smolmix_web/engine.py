@@ -295,6 +295,11 @@ class Engine:
         self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
         return frames
 
+    @property
+    def unprepared(self) -> bool:
+        """There is something for `prepare` to make, be it now or after the next tick."""
+        return self._can_send and self.mixnet.unprepared
+
     def prepare(self, now: float) -> bool:
         """Call it after what `poll` gave has been sent: the next packets are made before they are due, one at a time.
         True when there is more to make, and the loop has nothing better to do."""

@@ -489,11 +489,16 @@ class MixnetClient:
                 self._outbox.make_spare_surb(topology)
         return self._may_prepare(now)
 
-    def _may_prepare(self, now: float) -> bool:
-        if not self.streams.full_rate:
+    @property
+    def unprepared(self) -> bool:
+        """There is something to make, be it now or after the next tick."""
+        if not self.streams.full_rate or not self._usable or self._paused_since is not None:
             return False
         lacks_cover = len(self._ready_cover) < READY_COVER
-        if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
+        return self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)
+
+    def _may_prepare(self, now: float) -> bool:
+        if not self.unprepared:
             return False
         # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
         return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)

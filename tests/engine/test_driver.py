@@ -88,6 +88,8 @@ class Alarm:
 class SlowEngine:
     """Does nothing but take time and have ticks."""
 
+    unprepared = False
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._commands = [OpenSocket("ws://gateway")]
