@@ -89,6 +89,7 @@ class SlowEngine:
     """Does nothing but take time and have ticks."""
 
     unprepared = False
+    must_poll_at = float("inf")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -114,7 +115,7 @@ class SlowEngine:
         return self.matters
 
     def must_poll(self, now: float) -> bool:
-        return False
+        return now >= self.must_poll_at
 
     def note_read(self, now: float, read: float) -> None:
         self.heard.append((now, read))
@@ -188,6 +189,49 @@ def test_one_timer_serves_the_next_tick(machine: Machine, engine: SlowEngine, dr
     machine.time = due
     fire()
     assert [what for what, _ in machine.steps if what[0].isdigit()] == [f"{due:.3f}"]
+
+
+def steps_of(machine: Machine) -> list[str]:
+    """What was done since the last call, without when the packets were due."""
+    names = ["sent" if what[0].isdigit() else what for what, _ in machine.steps]
+    machine.steps.clear()
+    return names
+
+
+def test_cover_is_read_and_sent_and_nothing_else_is_done(machine: Machine, engine: SlowEngine, driver: Driver) -> None:
+    engine.matters, engine.receives = False, 0.001
+    engine.ticks = [machine.time + 0.1, machine.time + 0.3]
+    driver.wake()
+    machine.idle()
+    assert steps_of(machine) == ["poll", "prepare"]
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive"]
+    engine.unprepared = True  # something was left until after the tick
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive", "prepare"]
+    engine.unprepared = False
+    machine.turn()
+    assert steps_of(machine) == ["sent", "prepare"]
+    machine.events.socket_message(b"cover")
+    engine.must_poll_at = machine.time
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive", "receive", "poll", "prepare"]
+    machine.turn()
+    assert steps_of(machine) == ["sent", "poll", "prepare"]
+
+
+def test_who_wakes_the_driver_is_served_by_the_next_frame_at_the_latest(
+    machine: Machine, engine: SlowEngine, driver: Driver
+) -> None:
+    engine.matters, engine.receives = False, 0.001
+    engine.ticks = [machine.time + 0.1]
+    driver.wake()
+    machine.idle()
+    machine.steps.clear()
+    driver.wake()
+    driver.inbox.put(b"cover", machine.time)
+    machine.idle()
+    assert steps_of(machine) == ["receive", "poll", "prepare"]
 
 
 @pytest.mark.parametrize(
