@@ -191,6 +191,8 @@ class Driver:
         sent = self._send_due(began)
         read = bool(self.inbox)
         while self.inbox:
+            if engine.lacks_packet:
+                self._prepare()
             self._must_poll |= self._read_one()
             sent |= self._send_due(began)
             if host.now() - began >= TURN:
@@ -247,9 +249,11 @@ class Driver:
 
     @property
     def _may_send(self) -> bool:
+        """Packets that were not due yet when their rate was chosen to leave time for reading need no credit: when they
+        leave must not tell what is read."""
         if self._credit and not self.inbox:
             self._credit = 0.0
-        return self._credit > -AHEAD
+        return self._credit > -AHEAD or self._engine.keeps_up
 
     def _send_due(self, turn: float) -> bool:
         """At least one, then as many as fit into the turn; False when none was due."""

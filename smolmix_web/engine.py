@@ -219,6 +219,17 @@ class Engine:
             kind, units = worked
             self._work.note(kind, units, seconds, now)
 
+    @property
+    def keeps_up(self) -> bool:
+        """Our own traffic is known to leave the machine time for all else."""
+        return self.ladder.fits
+
+    @property
+    def lacks_packet(self) -> bool:
+        """Nothing, or not what it should be, lies ready for the next tick, of which there is time enough: something is
+        to be made even before what has come is read."""
+        return self.ladder.fits and self.mixnet.lacks_packet
+
     def _look(self, now: float) -> None:
         """Does the line take more, and does the rate fit?"""
         ladder, streams = self.ladder, self.mixnet.streams

@@ -101,6 +101,7 @@ class MixnetClient:
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
         self._prepares = False
+        self._passed_over = False  # at the last tick, for which nothing lay ready
         self._check_wanted = False
         self._checks: dict[FragmentIdentifier, float] = {}  # when they left
         self._check_back = float("-inf")
@@ -436,9 +437,12 @@ class MixnetClient:
     def _next_real(self, topology: Topology, now: float) -> OutgoingPacket | None:
         if self._ready:
             return self._ready.popleft()
-        # A tick does not wait until a packet is made: cover that is ready takes it.
-        if self._prepares and self._ready_cover and self.config.main_stream:
+        # A tick does not wait for a packet that may carry SURBs and be long in making: cover takes it, and the next one
+        # if cover lies ready then.
+        if self._prepares and self.config.main_stream and (self._ready_cover or not self._passed_over):
+            self._passed_over = not self._ready_cover
             return None
+        self._passed_over = False
         self._fill_turn()
         return self._outbox.next_packet(topology, now)
 
@@ -476,7 +480,7 @@ class MixnetClient:
         self._fill_turn()
         if self._may_prepare(now):
             outgoing = None
-            if self._wants_real():
+            if self._ready_cover and self._wants_real():
                 if self._outbox.lacks_surbs():
                     self._outbox.make_spare_surb(topology)
                     return True
@@ -502,6 +506,11 @@ class MixnetClient:
             return False
         # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
         return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)
+
+    @property
+    def lacks_packet(self) -> bool:
+        """Nothing lies ready for the next tick, or cover alone while a message waits."""
+        return not self._ready_cover or (not self._ready and self._wants_real())
 
     def _wants_real(self) -> bool:
         return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets

@@ -74,6 +74,11 @@ class Ladder:
         return SLOWER[self.rung]
 
     @property
+    def fits(self) -> bool:
+        """Our own traffic is known to leave the machine time for all else."""
+        return self.load is not None and 0 < self.load <= SHARE_MAX * self.slower
+
+    @property
     def reason(self) -> str | None:
         """`option`, `machine` or `line`; None on the first rung, where nothing limits."""
         if self._fixed is not None:

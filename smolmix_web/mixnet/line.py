@@ -18,7 +18,7 @@ ENOUGH, ENOUGH_TIME = 3, 0.3  # late answers in a row, and seconds from the firs
 RECENT = 2.0  # s of late answers that tell what the line takes
 FULL = 1.0  # s beyond the shortest trip, and as much by number: nothing more is added;
 FULL_ANYWAY = 3.0  # s, whatever else comes down
-FORGET = 6.0  # s without any answer, after which those that are missing do not come
+FORGET = 6.0  # s in which nothing came, after which answers that are missing do not either
 KEEPS_UP = 0.95  # of our rate: a line that takes as much is not too thin, its answers are only late
 FOREIGN = 0.25  # share of what comes down, beyond which it may be what makes answers late
 MEMORY = 1.0  # s of what came down that are remembered
@@ -43,7 +43,7 @@ class LineGauge:
         self._out: deque[float] = deque()  # when they left
         self.base: float | None = None  # the shortest trip
         self.trip = 0.0  # the newest
-        self._answered_at = float("-inf")
+        self._heard_at = float("-inf")  # anything at all
         self.takes: float | None = None  # packets per second, once the line was found to be too thin
         self._late: deque[float] = deque()  # when late answers came, in a row
         self._own = self._foreign = 0.0  # bytes that came down lately
@@ -81,7 +81,6 @@ class LineGauge:
             left = self._out.popleft()
             self.base = now - left if self.base is None else min(self.base, now - left)
             self.trip = trip = max(0.0, came - left)
-            self._answered_at = now
             if trip - self.base <= LATE + LATE_TRIPS * self.base:
                 self._allowed += 1
                 self._late.clear()
@@ -92,6 +91,7 @@ class LineGauge:
 
     def received(self, size: int, now: float, *, own: bool) -> None:
         """Bytes came down; `own`: brought by our own shape, which is cover, acks and answers."""
+        self._heard_at = now
         kept = math.exp(-max(0.0, now - self._came) / MEMORY)
         self._own, self._foreign, self._came = self._own * kept, self._foreign * kept, now
         if own:
@@ -135,7 +135,7 @@ class LineGauge:
 
     @property
     def _forget_at(self) -> float:
-        return max(self._out[0], self._answered_at) + FORGET
+        return max(self._out[0], self._heard_at) + FORGET
 
     def next_deadline(self) -> float | None:
         """When a full line is looked at again although nothing is answered."""

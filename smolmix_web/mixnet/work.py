@@ -16,7 +16,7 @@ MEMORY, MOST = 2.0, 100  # s, and measurements, that the mean of what leaves rem
 LONG_MEMORY, LONG_MOST = 60.0, 300  # and those of what comes in
 FIRST = 5  # measurements that are judged by their median: what runs for the first time takes longer
 
-GUESS = 0.6  # of what leaves: what comes in for it
+GUESS = 0.45  # of what leaves: what comes in for it
 
 OUT = "out"  # made or sent; what comes in is
 COVER_CAME, ACK_CAME, ANSWER_CAME = "cover", "ack", "answer"

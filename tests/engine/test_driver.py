@@ -86,7 +86,9 @@ class Alarm:
 
 
 class SlowEngine:
-    """Does nothing but take time and have ticks."""
+    """Does nothing but take time and have ticks. `keeps_up`: it says that its rate leaves time for all else."""
+
+    lacks_packet = False
 
     unprepared = False
     must_poll_at = float("inf")
@@ -100,6 +102,7 @@ class SlowEngine:
         self.sends = 0.0
         self.heard: list[tuple[float, float]] = []
         self.ended: list[str] = []
+        self.keeps_up = False
 
     def start(self, now: float) -> None: ...
 

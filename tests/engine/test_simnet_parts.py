@@ -329,7 +329,7 @@ def travel(secrets: list[bytes], packet: bytes) -> FinalHop:
 
 @pytest.mark.parametrize("load", [0.25, 0.75])
 def test_default_traffic_takes_its_share_of_a_slow_machine(load: float) -> None:
-    tunnel = SimTunnel(SimNetwork(f"slow machine {load}"))
+    tunnel = SimTunnel(SimNetwork(f"slow machine {load}"), trafficRate="1")
     tunnel.host.load = load
     tunnel.start()
     worked, begun = tunnel.host.worked, tunnel.queue.now

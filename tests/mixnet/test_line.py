@@ -156,3 +156,19 @@ def test_answers_that_were_lost_are_forgotten() -> None:
     assert not gauge.full(1.0, deadline) and (gauge.waiting, gauge.forgotten) == (0, 5)
     gauge.answered(3, 20.0)  # they come after all
     assert gauge.waiting == 0
+
+
+def test_while_anything_comes_answers_are_late_and_not_lost() -> None:
+    """A download in front of them fills the way down for longer than silence would be believed."""
+    gauge = LineGauge()
+    gauge.restart(55.0, 0.05)
+    gauge.sent(0.0)
+    gauge.answered(1, 0.05)
+    for number in range(4):
+        gauge.sent(1.0 + number / 10)
+    for second in range(1, 16):
+        gauge.received(2452, float(second), own=False)
+        gauge.full(1.0, second + 0.5)
+    assert (gauge.waiting, gauge.forgotten) == (4, 0)
+    gauge.answered(4, 16.0)
+    assert gauge.waiting == 0 and gauge.trip == pytest.approx(14.7)

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 DEFAULT_RATE = 55.0  # packets per second of the two streams
 LARGE = 1000  # bytes: a packet, not an ack
 
-# Shares of what one cover packet costs in all: it is made, sealed and sent; it, its ack and the gateway's answer come.
+# Shares of what one cover packet costs in all: made, sealed, sent; it (known unopened), its ack and the gateway's
+# answer come.
 HEADER = 0.20  # of a packet, an ack or a SURB
 PAYLOAD = 0.10
 SEAL = 0.05
 EVENT = 0.03  # a frame handed over by the host, whatever is in it
 OPEN, OPEN_ACK = 0.10, 0.08
 BODY, BODY_REPLY, BODY_ACK = 0.16, 0.06, 0.02
-WHOLE = 2 * HEADER + PAYLOAD + SEAL + 3 * EVENT + OPEN + BODY + OPEN_ACK + 2 * BODY_ACK
+WHOLE = 2 * HEADER + PAYLOAD + SEAL + 3 * EVENT + OPEN + OPEN_ACK + 2 * BODY_ACK
 
 
 class CostlyCrypto:
@@ -42,14 +43,14 @@ class CostlyCrypto:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._crypto, name)
 
-    def header_secrets(self, initial_secret: bytes, public_keys: Any) -> tuple[bytes, list[bytes]]:
+    def sphinx_header(self, *args: Any) -> tuple[bytes, bytes]:
         self._spend(HEADER)
-        return self._crypto.header_secrets(initial_secret, public_keys)
+        return self._crypto.sphinx_header(*args)
 
-    def lioness_encrypt(self, keys: Any, block: bytes) -> bytes:
-        if len(block) > LARGE:
-            self._spend(PAYLOAD)
-        return self._crypto.lioness_encrypt(keys, block)
+    def sphinx_packet(self, *args: Any) -> bytes:
+        payload = args[3]
+        self._spend(HEADER + (PAYLOAD if len(payload) > LARGE else 0.0))
+        return self._crypto.sphinx_packet(*args)
 
     def aes256_gcm_siv_seal(self, key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
         self._spend(SEAL)
