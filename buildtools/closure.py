@@ -46,7 +46,8 @@ ABSENT = {
 
 # Modules that Pyodide or the worker's JavaScript register.
 REGISTERED = {
-    "_pyodide_core", "js", "pyodide_js", "smolmix_answer", "smolmix_crypto", "smolmix_guard", "smolmix_storage",
+    "_pyodide_core", "js", "pyodide_js", "smolmix_answer", "smolmix_crypto", "smolmix_guard", "smolmix_host",
+    "smolmix_storage",
 }  # fmt: skip
 
 

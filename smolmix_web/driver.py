@@ -60,13 +60,15 @@ class Driver:
         self._engine = engine
         self._on_change = on_change
         self._socket: _Socket | None = None
-        self._timer: TimerHandle | None = None
+        self._timer = host.alarm(self._fire)
         self._timer_at = float("inf")
+        self._soon = host.alarm(self._wake)
         self.inbox = Inbox()
         self._ended: str | None = None  # why the socket did, once all that came before has been read
         self._reading = True  # the socket
         self._sure = host.now()  # what arrived before has been given to us
         self._woken = False  # a turn waits for the loop
+        self._must_poll = False  # somebody asked for it
         self._woken_at = 0.0
         self._in_turn = False
         self._credit = 0.0  # s of sending that reading has earned
@@ -87,36 +89,39 @@ class Driver:
 
     def wake(self) -> None:
         """Poll soon; many calls in one turn of the loop make one poll."""
+        self._must_poll = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Another turn, once the loop has served all that waits now."""
         if not self._woken and self._running:
             now = self._host.now()
             if not self._in_turn:
                 self._sure = self._undisturbed(now)
             self._woken, self._woken_at = True, now
-            self._host.call_soon(self._wake)
+            self._soon.set(0.0)
 
     def _wake(self) -> None:
-        # The loop has served all that waited when it was asked.
         self._woken, self._sure = False, self._woken_at
         self._run()
 
     def _undisturbed(self, now: float) -> float:
         """Until when the loop can have given us all that arrived: a timer of ours that is overdue says that it was
         held up."""
-        return self._timer_at if self._timer is not None and now > self._timer_at + LATE else now
+        return self._timer_at if now > self._timer_at + LATE else now
 
     # -- the gateway's socket ---------------------------------------------------------------------
 
     def start(self) -> None:
-        self._running = True
+        self._running = self._must_poll = True
         self._engine.start(self._host.now())
         self._run()
 
     def close(self) -> None:
         """No more polling; the socket is closed with a close frame."""
         self._running = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.close()
+        self._soon.close()
         self._close_socket()
 
     def _close_socket(self) -> None:
@@ -138,6 +143,7 @@ class Driver:
     def socket_opened(self, socket: _Socket) -> None:
         if socket is self._socket:
             self._engine.opened(self._host.now())
+            self._must_poll = True
             self._run()
 
     def socket_message(self, socket: _Socket, frame: bytes | str) -> None:
@@ -147,7 +153,7 @@ class Driver:
             now = self._host.now()
             self._sure = self._undisturbed(now)
             if self._sure < now:
-                self.wake()  # there may be more
+                self._go_on()  # there may be more
         self.inbox.put(frame, self._sure)
         self._pace_reading()
         if not self._woken:
@@ -177,52 +183,63 @@ class Driver:
 
     def _turn(self) -> None:
         """Whatever takes time is preceded and followed by the packets that are due: when they leave must not tell
-        what arrives or what is done with it."""
+        what arrives or what is done with it. The engine is polled where something came of what arrived or was sent;
+        most of an idle tunnel's frames and ticks are cover."""
         host, engine = self._host, self._engine
         began = host.now()
         self._note_read(began)
-        self._send_due(began)
+        sent = self._send_due(began)
         read = bool(self.inbox)
         while self.inbox:
             if engine.lacks_packet:
                 self._prepare()
-            self._read_one()
-            self._send_due(began)
+            self._must_poll |= self._read_one()
+            sent |= self._send_due(began)
             if host.now() - began >= TURN:
                 break
-        self._pace_reading()
         now = host.now()
+        if read:
+            self._pace_reading()
+            awaited = self._timer_at < float("inf")
+            wanted = self._must_poll or sent or self.inbox or self._ended is not None or not awaited
+            if not (wanted or engine.must_poll(now) or engine.unprepared):
+                return  # nothing came of it, and the next tick is awaited already
         self._note_read(now)
-        if self._ended is not None and not self.inbox:
-            self._socket, reason, self._ended = None, self._ended, None
-            engine.closed(now, reason)
         congested = engine.note_buffered(self._socket.buffered if self._socket is not None else 0, now)
-        self._send(engine.poll(now, host.unix_time()))
-        self._obey()
-        self._on_change()
-        if not self._running:
-            return
-        self._send_due(began)
+        if self._must_poll or congested or self._ended is not None or engine.must_poll(now):
+            self._poll(now)
+            if not self._running:
+                return
+            self._send_due(began)
         more = self._prepare()
         self._send_due(began)
         now, deadline = host.now(), engine.next_deadline()
         if more or self.inbox or (read and now - began >= TURN) or (deadline is not None and deadline <= now):
-            self.wake()
+            self._go_on()
         else:
             # Nothing tells when the socket's buffer has drained.
             latest = now + BUFFER_RETRY if congested else float("inf")
             self._arm(latest if deadline is None else min(deadline, latest))
 
-    def _note_read(self, now: float) -> None:
-        oldest = self.inbox.oldest
-        self._engine.note_read(now, self._sure if oldest is None else min(self._sure, oldest))
+    def _poll(self, now: float) -> None:
+        engine, self._must_poll = self._engine, False
+        if self._ended is not None and not self.inbox:
+            self._socket, reason, self._ended = None, self._ended, None
+            engine.closed(now, reason)
+        self._send(engine.poll(now, self._host.unix_time()))
+        self._obey()
+        self._on_change()
 
-    def _read_one(self) -> None:
+    def _note_read(self, now: float) -> None:
+        self._engine.note_read(now, min(self._sure, self.inbox.oldest))
+
+    def _read_one(self) -> bool:
+        """True when something came of it."""
         began, oldest = self._host.now(), self.inbox.oldest
-        assert oldest is not None
-        self._engine.receive(self.inbox.take(), began, self._host.unix_time())
+        matters = self._engine.receive(self.inbox.take(), began, self._host.unix_time())
         took = self._worked(began) - began
         self._credit += took / (CATCHING_UP if began - oldest > FAR_BEHIND else 1.0)
+        return matters
 
     def _pace_reading(self) -> None:
         """Where the host can, leave in the socket what is too much."""
@@ -234,12 +251,13 @@ class Driver:
     def _may_send(self) -> bool:
         """Packets that were not due yet when their rate was chosen to leave time for reading need no credit: when they
         leave must not tell what is read."""
-        if not self.inbox:
+        if self._credit and not self.inbox:
             self._credit = 0.0
         return self._credit > -AHEAD or self._engine.keeps_up
 
-    def _send_due(self, turn: float) -> None:
-        """At least one, then as many as fit into the turn."""
+    def _send_due(self, turn: float) -> bool:
+        """At least one, then as many as fit into the turn; False when none was due."""
+        sent = False
         for _ in range(MOST_AT_ONCE):
             if not self._may_send:
                 break
@@ -248,8 +266,10 @@ class Driver:
             if not frames:
                 break
             self._send(frames)
+            sent = True
             if self._spent(began) - turn >= TURN:
                 break
+        return sent
 
     def _prepare(self) -> bool:
         if not self._may_send:
@@ -279,21 +299,16 @@ class Driver:
 
     def _arm(self, deadline: float) -> None:
         """Keep one timer for the earliest deadline. A timer that fires early is cheaper than one made anew."""
-        if self._timer is not None and self._timer_at <= deadline:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if deadline != float("inf"):
+        if deadline < self._timer_at:
+            self._timer.set(max(0.0, deadline - self._host.now()))
             self._timer_at = deadline
-            self._timer = self._host.call_later(max(0.0, deadline - self._host.now()), self._fire)
 
     def _fire(self) -> None:
-        now, self._timer = self._host.now(), None
-        if now > self._timer_at + LATE and not self._woken:
+        now, due, self._timer_at = self._host.now(), self._timer_at, float("inf")
+        if now > due + LATE and not self._woken:
             # The loop was held up: what arrived meanwhile waits behind this very timer.
-            self.wake()
-            self._sure = self._timer_at
+            self._go_on()
+            self._sure = due
         elif not self._woken:
             self._sure = now
             self._run()

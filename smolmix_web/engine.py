@@ -39,6 +39,7 @@ from .streams.hub import StreamHub
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
 QUEUE_LEAST = 4  # and at least so many where slots are rare
 LOOK = 0.1  # s between looks at the rate
+POLL_LEAST = 0.25  # s between polls while packets leave
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
 MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
 # SURBs of ours that the exit holds. It asks by itself below 60: this is for a request that does not arrive.
@@ -94,6 +95,7 @@ class Engine:
         self._unix_offset: float | None = None
         self.wakes = 0  # times the machine slept, as far as it showed
         self._polled = 0.0
+        self._poll_at = float("-inf")  # by all that is known since the last one
         self.messages_dropped = 0
 
     @property
@@ -157,18 +159,22 @@ class Engine:
         self.gateway.closed(now, reason)
         self._follow_gateway(now)
 
-    def receive(self, frame: bytes | str, now: float, unix_time: float) -> None:
-        """One WebSocket message. Never raises for what peers sent."""
+    def receive(self, frame: bytes | str, now: float, unix_time: float) -> bool:
+        """One WebSocket message. Never raises for what peers sent. False when nothing came of it that would be a reason
+        to poll: it was cover, the ack of cover, or the gateway's answer."""
         answers = self.gateway.answers
         self.gateway.receive(frame, now, unix_time)
         self._worked = None
+        matters = False
         if self.gateway.answers > answers:
             self.line.answered(self.gateway.answers - answers, now, now - self.hearing.own)
             self._worked = ANSWER_CAME, 1
         for body in self.gateway.take_bodies():
-            self.mixnet.receive(body, now)
+            matters |= self.mixnet.receive(body, now)
             self._worked = None if self.mixnet.work_received is None else (self.mixnet.work_received, 1)
         self.line.received(len(frame), now, own=self._worked is not None)
+        if self._worked is not None and not matters and self._can_send:
+            return False
         for message in self.mixnet.take_messages():
             # Anybody may write to our address; only replies by the SURBs we gave the exit come from the exit.
             if message.source is not None and message.source == self.exit.recipient:
@@ -179,6 +185,7 @@ class Engine:
             self.exit.session.path_proven(self.mixnet.proven, now)
             self.mixnet.note_missing(self.exit.recipient, self.exit.session.replies_missing, now)
         self._take_exit(now)
+        return True
 
     def note_read(self, now: float, read: float) -> None:
         """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
@@ -244,13 +251,19 @@ class Engine:
             late_ticks=streams.late_ticks,
             capacity=self.line.capacity(rate, heard),
         ):
+            self._poll_at = float("-inf")
             streams.set_slower(ladder.slower, now)
             self.line.follow(streams.full_rate / ladder.slower, heard)
 
     # -- time -------------------------------------------------------------------------------------
 
+    def must_poll(self, now: float) -> bool:
+        """Is `poll` due, by the clock or by what was sent? Ticks alone are no reason."""
+        return now >= self._poll_at or now >= self._polled + POLL_LEAST
+
     def poll(self, now: float, unix_time: float) -> list[bytes | str]:
         """Run all timers that are due; the WebSocket messages to send, in order."""
+        self._poll_at = float("inf")  # until `next_deadline`
         self.notice_sleep(now, unix_time)
         self._look(now)
         frames = self.gateway.poll(now, unix_time, self.hearing.own)
@@ -277,16 +290,26 @@ class Engine:
     def send_due(self, now: float) -> list[bytes]:
         """A packet that is due, and nothing else that `poll` does; call it until it gives none. Those of the streams
         were made ahead, so they cost next to nothing: call it before and after everything that takes time."""
-        self._look(now)
         self._worked = None
-        if not self._can_send or not self.mixnet.due(now):
+        if not self.mixnet.due(now) or not self._can_send:
+            return []
+        self._look(now)
+        if self._line_full:
             return []
         self.mixnet.take_made()
+        waited = self.mixnet.queue_length
         frames = [self.gateway.forward(packet) for packet in self.mixnet.take(now, 1)]
         for _ in frames:
             self.line.sent(now)
+        if self.mixnet.queue_length != waited:
+            self._poll_at = float("-inf")  # there is room for more
         self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
         return frames
+
+    @property
+    def unprepared(self) -> bool:
+        """There is something for `prepare` to make, be it now or after the next tick."""
+        return self._can_send and self.mixnet.unprepared
 
     def prepare(self, now: float) -> bool:
         """Call it after what `poll` gave has been sent: the next packets are made before they are due, one at a time.
@@ -348,17 +371,25 @@ class Engine:
             self.messages_dropped += 1  # the lane is full: TCP and our own retries repair it
 
     def next_deadline(self) -> float | None:
-        """When to poll although nothing arrived; in the past when there is something to send."""
+        """When to call again although nothing arrived: `poll` where `must_poll` says so, else `send_due`. In the past
+        when there is something to send."""
+        if self._poll_at == float("inf"):
+            self._poll_at = self._next_poll()
+        tick = self.mixnet.next_tick() if self._can_send else float("inf")
+        due = min(self._poll_at, tick)
+        self._due = None if due == float("inf") else due
+        return self._due
+
+    def _next_poll(self) -> float:
         times = [self.gateway.next_deadline()]
         if self._can_send:
-            times += [self.exit.next_deadline(), self.mixnet.next_deadline(), self.peers.next_deadline()]
+            times += [self.exit.next_deadline(), self.mixnet.next_timer(), self.peers.next_deadline()]
         elif self._line_full and (deadline := self.line.next_deadline()) is not None:
             times.append(deadline + self.hearing.own)
         # While packets are held back, or there is no gateway, only the stack's timers count.
         if self._stack is not None:
             times.append(self._stack.next_deadline(full=not self._room))
-        self._due = min((time for time in times if time is not None), default=None)
-        return self._due
+        return min((time for time in times if time is not None), default=float("inf"))
 
     # -- the network around us ----------------------------------------------------------------------
 

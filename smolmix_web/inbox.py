@@ -41,9 +41,9 @@ class Inbox:
         return len(self._frames)
 
     @property
-    def oldest(self) -> float | None:
-        """Since when the first one waits."""
-        return self._frames[0][0] if self._frames else None
+    def oldest(self) -> float:
+        """Since when the first one waits; infinite while nothing does."""
+        return self._frames[0][0] if self._frames else float("inf")
 
     @property
     def half_full(self) -> bool:

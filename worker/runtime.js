@@ -22,7 +22,7 @@ import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, import
  * @property {(names: string | string[], options?: object) => Promise<unknown>} loadPackage
  * @property {() => Uint8Array<ArrayBuffer>} makeMemorySnapshot
  * @property {any} FS
- * @property {{ on_fatal?: (error: unknown) => void }} _api
+ * @property {{ on_fatal?: (error: unknown) => void, config: Record<string, unknown> }} _api
  * @property {any} globals
  */
 
@@ -84,6 +84,7 @@ export async function startPython(base, choose = async () => ({})) {
         reject(new PartError(file, "damaged", `Python did not start with ${exited ? "it" : "it and the files beside it"} (${textOf(error)})`));
       });
     });
+    delete pyodide._api.config._loadSnapshot; // as large as Python's memory
     return { pyodide, library };
   } finally {
     delete scope.WasmOffsetConverter;

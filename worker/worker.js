@@ -8,6 +8,7 @@
 import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
+import { createAlarm, listen } from "./host.js";
 import { mark } from "./marks.js";
 import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
@@ -53,6 +54,7 @@ function post(message, /** @type {Transferable[]} */ transfer = []) {
   mark(step ?? state);
   starting = state === "connecting";
   if (state === "ready" && whenReady) setTimeout(whenReady, KEEP_AFTER_MS);
+  if (!starting) whenReady = null; // it holds a copy of Python's memory
 }
 
 /**
@@ -98,6 +100,7 @@ async function boot() {
   pyodide.registerJsModule("smolmix_crypto", crypto);
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
+  pyodide.registerJsModule("smolmix_host", { createAlarm, listen });
   pyodide.registerJsModule("smolmix_answer", { readBody });
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);

@@ -35,6 +35,18 @@ class TimerHandle(Protocol):
     def cancel(self) -> None: ...
 
 
+class Alarm(Protocol):
+    """One call that is scheduled again and again, for little."""
+
+    def set(self, delay: float) -> None:
+        """In `delay` seconds, instead of what was set before; 0: once the loop has served all that waits now."""
+        ...
+
+    def close(self) -> None:
+        """No more calls."""
+        ...
+
+
 class WebSocketEvents(Protocol):
     """What the owner of a WebSocket is told, always from the event loop, never from inside a call it made."""
 
@@ -84,7 +96,7 @@ class Host(Protocol):
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle: ...
 
-    def call_soon(self, callback: Callable[[], None]) -> None: ...
+    def alarm(self, callback: Callable[[], None]) -> Alarm: ...
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         """GET without credentials or custom headers.

@@ -15,18 +15,19 @@ from typing import Any
 import js
 import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
 import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
+import smolmix_host as browser  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
 from ..storage.vault import Vault
-from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+from .base import Alarm, HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
 
 _OPEN_TIMEOUT = 15.0
 
 
 class BrowserHost:
-    """Host on Pyodide's event loop; one wake-up timer maps to one `setTimeout`.
+    """Host on Pyodide's event loop and on worker/host.js.
 
     `directories`: base URLs; nothing else can be asked from this worker, also not by a later host.
     """
@@ -48,8 +49,8 @@ class BrowserHost:
     def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
         return self._loop.call_later(delay, callback)
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback)
+    def alarm(self, callback: Callable[[], None]) -> Alarm:
+        return _Alarm(self._loop, callback)
 
     def log(self, text: str) -> None:
         if self._verbose:
@@ -83,8 +84,26 @@ class BrowserHost:
         return _WebSocket(self._loop, url, events)
 
 
+class _Alarm:
+    """See worker/host.js."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._proxy = create_proxy(callback)
+        alarm = browser.createAlarm(self._proxy)
+        self._set, self._close = alarm.set, alarm.close
+
+    def set(self, delay: float) -> None:
+        self._set(delay * 1000)
+
+    def close(self) -> None:
+        self._close()
+        # A proxy must not be destroyed inside its own call.
+        self._loop.call_soon(self._proxy.destroy)
+
+
 class _WebSocket:
-    """The browser's WebSocket with its four events as callbacks."""
+    """The browser's WebSocket with its events as callbacks."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents) -> None:
         self._loop = loop
@@ -92,30 +111,28 @@ class _WebSocket:
         self._closed = False
         self._proxies: dict[str, Any] = {}
         self._socket: Any = None
+        self._ignore: Any = None
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
         try:
             self._socket = guard.openGateway(url)
         except JsException as error:
             loop.call_soon(self._finish, f"cannot connect: {error}")
             return
-        self._socket.binaryType = "arraybuffer"
-        handlers = {"open": self._opened, "message": self._message, "close": self._close_event}
-        for name, handler in handlers.items():
-            self._proxies[name] = create_proxy(handler)
-            self._socket.addEventListener(name, self._proxies[name])
+        handlers = {"opened": self._opened, "message": self._message, "closed": self._close_event}
+        self._proxies = {name: create_proxy(handler) for name, handler in handlers.items()}
+        self._ignore = browser.listen(self._socket, to_js(self._proxies, dict_converter=js.Object.fromEntries))
 
-    def _opened(self, _event: Any) -> None:
+    def _opened(self) -> None:
         if not self._closed:
             self._deadline.cancel()
             self._events.socket_opened()
 
-    def _message(self, event: Any) -> None:
+    def _message(self, data: Any) -> None:
         if not self._closed:
-            data = event.data
             self._events.socket_message(data if isinstance(data, str) else data.to_bytes())
 
-    def _close_event(self, event: Any) -> None:
-        self._finish(f"closed (code {event.code})")
+    def _close_event(self, code: int) -> None:
+        self._finish(f"closed (code {code})")
 
     def _expire(self) -> None:
         self._finish(f"no connection in {_OPEN_TIMEOUT:g} s")
@@ -126,8 +143,7 @@ class _WebSocket:
         self._closed = True
         self._deadline.cancel()
         if self._socket is not None:
-            for name, proxy in self._proxies.items():
-                self._socket.removeEventListener(name, proxy)
+            self._ignore()
             self._socket.close()
         # A proxy must not be destroyed inside its own call.
         self._loop.call_soon(self._destroy)

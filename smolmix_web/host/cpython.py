@@ -56,8 +56,8 @@ class CPythonHost:
     def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
         return self._loop.call_later(delay, callback)
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback)
+    def alarm(self, callback: Callable[[], None]) -> LoopAlarm:
+        return LoopAlarm(self._loop, callback)
 
     def log(self, text: str) -> None:
         if self._verbose:
@@ -113,6 +113,24 @@ class CPythonHost:
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
         return _WebSocket(self._loop, url, events, self._tls)
+
+
+class LoopAlarm:
+    """See `base.Alarm`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._handle: asyncio.Handle | None = None
+
+    def set(self, delay: float) -> None:
+        self.close()
+        loop, callback = self._loop, self._callback
+        self._handle = loop.call_later(delay, callback) if delay > 0 else loop.call_soon(callback)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
 
 
 class _WebSocket(asyncio.Protocol):

@@ -493,11 +493,16 @@ class MixnetClient:
                 self._outbox.make_spare_surb(topology)
         return self._may_prepare(now)
 
-    def _may_prepare(self, now: float) -> bool:
-        if not self.streams.full_rate:
+    @property
+    def unprepared(self) -> bool:
+        """There is something to make, be it now or after the next tick."""
+        if not self.streams.full_rate or not self._usable or self._paused_since is not None:
             return False
         lacks_cover = len(self._ready_cover) < READY_COVER
-        if not (self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)):
+        return self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)
+
+    def _may_prepare(self, now: float) -> bool:
+        if not self.unprepared:
             return False
         # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
         return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)
@@ -519,23 +524,32 @@ class MixnetClient:
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing happened; not later than the last call while packets could leave at once."""
-        if self._paused_since is not None:
-            return None
-        times = self._deadlines()
-        if not self.config.main_stream and self.due(self._now):
-            times.append(self._now)
-        return min(times, default=None)
+        due = min(self.next_timer(), self.next_tick())
+        return None if due == float("inf") else due
 
-    def _deadlines(self) -> list[float]:
+    def next_timer(self) -> float:
+        """When to call `run_timers`; infinite when there is no need."""
+        return float("inf") if self._paused_since is not None else self._earliest_timer()
+
+    def next_tick(self) -> float:
+        """When `take` gives something; infinite while nothing waits, not later than the last call if it would now."""
+        if self._paused_since is not None or not self._usable:
+            return float("inf")
+        if self.streams.main is None and self.due(self._now):
+            return self._now
+        return self.streams.deadline
+
+    def _earliest_timer(self) -> float:
         ack = self._outbox.acks.next_deadline()
-        times = [None if ack is None else ack + self._lag, self._replies.next_deadline(), self._giver.next_deadline()]
-        if self._usable and self.streams.full_rate:
-            times.append(self.streams.deadline)
-        return [time for time in times if time is not None]
+        times = (None if ack is None else ack + self._lag, self._replies.next_deadline(), self._giver.next_deadline())
+        return min((time for time in times if time is not None), default=float("inf"))
 
     def _notice_sleep(self, now: float) -> None:
+        if now - self._now <= LATE_TICK:
+            return
         # What was due in a pause or in an earlier sleep has been accounted for already.
-        lateness = now - max(min(self._deadlines(), default=now), self._awake_since)
+        due = min(self._earliest_timer(), self.streams.deadline if self._usable else float("inf"))
+        lateness = now - max(due, self._awake_since)
         if lateness > LATE_TICK:
             # Acks could not arrive meanwhile: they get the time back instead of all expiring at once.
             self.statistics.late_ticks += 1
@@ -545,8 +559,9 @@ class MixnetClient:
 
     # -- bodies in --------------------------------------------------------------------------------------------
 
-    def receive(self, body: bytes, now: float) -> None:
-        """One payload that the gateway pushed. Never raises: what is malformed is counted."""
+    def receive(self, body: bytes, now: float) -> bool:
+        """One payload that the gateway pushed. Never raises: what is malformed is counted. False for cover and its ack,
+        which tell nothing."""
         if self._paused_since is None:
             self._notice_sleep(now)
         self._now = now
@@ -554,11 +569,11 @@ class MixnetClient:
         self.statistics.bodies_received += 1
         try:
             if len(body) == ACK.plaintext:
-                self._receive_ack(body, now)
-            else:
-                self._receive_part(body, now)
+                return self._receive_ack(body, now)
+            return self._receive_part(body, now)
         except (MessageError, SphinxError, CryptoError):
             self.statistics.bad_bodies += 1
+            return True
 
     def take_messages(self) -> list[ReceivedMessage]:
         """Messages that became whole since the last call, in the order they did."""
@@ -567,35 +582,37 @@ class MixnetClient:
         self._message_bytes = 0
         return messages
 
-    def _receive_ack(self, body: bytes, now: float) -> None:
+    def _receive_ack(self, body: bytes, now: float) -> bool:
         identifier = decrypt_ack(self._crypto, self._keys.ack_key, body)
         self.work_received = ACK_CAME
         if identifier == COVER_IDENTIFIER:
             self.statistics.acks_for_cover += 1
-        elif (left := self._checks.pop(identifier, None)) is not None:
+            return False
+        if (left := self._checks.pop(identifier, None)) is not None:
             self.statistics.acks_for_cover += 1
             self._check_back = max(self._check_back, left)
         elif self._outbox.acknowledge(identifier, now):
             self.statistics.acks_received += 1
         else:
             self.statistics.acks_unknown += 1
+        return True
 
-    def _receive_part(self, body: bytes, now: float) -> None:
+    def _receive_part(self, body: bytes, now: float) -> bool:
         if len(body) > EXTENDED32.body:
             raise MessageError(f"body: {len(body)} bytes, at most {EXTENDED32.body}", code="bad_body")
         if self._factory.is_own_cover(body):
             self.statistics.cover_received += 1
             self.work_received = COVER_CAME
-            return
+            return False
         if self._reply_keys.was_used(body[:KEY_PART]):
             # Without its key it would be opened as something else, and that is noise.
             self.statistics.duplicates += 1
-            return
+            return True
         opened = open_body(self._crypto, self._keys.encryption_secret, self._reply_keys.take, body)
         if opened is None:
             self.statistics.cover_received += 1
             self.work_received = COVER_CAME
-            return
+            return False
         self.statistics.fragments_received += 1
         account = opened.source if isinstance(opened.source, SurbAccount) else None
         if account is not None:
@@ -606,6 +623,7 @@ class MixnetClient:
         self.statistics.duplicates += self._reassembler.statistics.duplicates - duplicates
         if whole is not None:
             self._receive_message(whole, account, now)
+        return True
 
     def _receive_message(self, whole: bytes, account: SurbAccount | None, now: float) -> None:
         match decode_message(whole):

@@ -22,6 +22,8 @@ class Lane(Enum):
     SMALL = "small"  # datagrams, acknowledgements: what somebody waits for
     BULK = "bulk"
 
+    __hash__ = object.__hash__  # equal is who is the same; Enum's own is called as a method, many times for each packet
+
 
 _WEIGHTS = {Lane.SURBS: 8, Lane.CONTROL: 8, Lane.RETRANSMISSION: 6, Lane.SMALL: 4, Lane.BULK: 2}
 

@@ -100,7 +100,7 @@ class Outbox:
     @property
     def has_packets(self) -> bool:
         """Would `next_packet` find something?"""
-        return any(self._lanes.length(lane) for lane in self._open_lanes())
+        return len(self._lanes) > 0 and any(self._lanes.length(lane) for lane in self._open_lanes())
 
     def _open_lanes(self) -> tuple[Lane, ...]:
         # What is in flight may be repeated, but nothing is added beyond the bound.

@@ -50,29 +50,26 @@ class Streams:
         self.ticks = 0
         self.late_ticks = 0  # after which a row began anew
         self._statistics = statistics
-
-    @property
-    def full_rate(self) -> float:
+        self._all = [stream for stream in (self.main, self.cover) if stream is not None]
+        self.full_rate = config.main_stream / config.main_interval + config.cover_stream / config.cover_interval
         """Packets per second as configured; 0 without streams."""
-        config = self._config
-        return config.main_stream / config.main_interval + config.cover_stream / config.cover_interval
+        self._follow()
 
-    @property
-    def deadline(self) -> float:
+    def _follow(self) -> None:
+        self.deadline = min((stream.deadline for stream in self._all), default=float("inf"))
         """The next tick; infinite without streams."""
-        return min((stream.deadline for stream in (self.main, self.cover) if stream is not None), default=float("inf"))
 
     def due(self, now: float) -> bool:
         return now >= self.deadline
 
     def take(self, now: float) -> ExponentialStream | None:
         """The stream whose tick has come, and its next deadline is set; of two the earlier. None when none has."""
-        due = [stream for stream in (self.main, self.cover) if stream is not None and stream.due(now)]
-        if not due:
+        if now < self.deadline:
             return None
-        stream = min(due, key=lambda one: one.deadline)
+        stream = min(self._all, key=lambda one: one.deadline)
         self.ticks += 1
         late = stream.advance(now)
+        self._follow()
         self.late_ticks += late
         self._statistics.late_ticks += late
         return stream
@@ -86,6 +83,6 @@ class Streams:
 
     def restart(self, now: float) -> None:
         """After a time in which nothing could leave."""
-        for stream in (self.main, self.cover):
-            if stream is not None:
-                stream.restart(now)
+        for stream in self._all:
+            stream.restart(now)
+        self._follow()

@@ -9,7 +9,7 @@ from browserkit.pyodide_page import PyodidePage
 # What the product's worker registers and PyodidePage does not.
 MODULES = """
 import js, pyodide_js
-for name in ("smolmix_answer", "smolmix_guard", "smolmix_storage"):
+for name in ("smolmix_answer", "smolmix_guard", "smolmix_host", "smolmix_storage"):
     pyodide_js.registerJsModule(name, js.eval("({ stopped: () => 0 })"))
 """
 

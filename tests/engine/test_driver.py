@@ -33,13 +33,12 @@ class Machine:
 
     unix_time = now
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
-        timer = [self.time + delay, callback, True]
-        self.timers.append(timer)
-        return Timer(timer)
+    def alarm(self, callback: Callable[[], None]) -> Any:
+        return Alarm(self, callback)
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.timers.append([self.time, callback, True])
+    def call(self, delay: float, callback: Callable[[], None]) -> list[Any]:
+        self.timers.append([self.time + delay, callback, True])
+        return self.timers[-1]
 
     def turn(self) -> float:
         """The next timer that is due fires, in the order in which they were; how long that took."""
@@ -72,11 +71,17 @@ class Machine:
         raise AssertionError(text)
 
 
-class Timer:
-    def __init__(self, timer: list[Any]) -> None:
-        self._timer = timer
+class Alarm:
+    def __init__(self, machine: Machine, callback: Callable[[], None]) -> None:
+        self._machine = machine
+        self._callback = callback
+        self._timer: list[Any] = [0.0, callback, False]
 
-    def cancel(self) -> None:
+    def set(self, delay: float) -> None:
+        self.close()
+        self._timer = self._machine.call(delay, self._callback)
+
+    def close(self) -> None:
         self._timer[2] = False
 
 
@@ -85,11 +90,15 @@ class SlowEngine:
 
     lacks_packet = False
 
+    unprepared = False
+    must_poll_at = float("inf")
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._commands = [OpenSocket("ws://gateway")]
         self.ticks: list[float] = []
         self.receives = RECEIVE
+        self.matters = True
         self.sends = 0.0
         self.heard: list[tuple[float, float]] = []
         self.ended: list[str] = []
@@ -104,8 +113,12 @@ class SlowEngine:
         self._machine.steps.append((what, self._machine.time))
         self._machine.time += seconds
 
-    def receive(self, frame: bytes, now: float, unix_time: float) -> None:
+    def receive(self, frame: bytes, now: float, unix_time: float) -> bool:
         self._work("receive", self.receives)
+        return self.matters
+
+    def must_poll(self, now: float) -> bool:
+        return now >= self.must_poll_at
 
     def note_read(self, now: float, read: float) -> None:
         self.heard.append((now, read))
@@ -181,6 +194,49 @@ def test_one_timer_serves_the_next_tick(machine: Machine, engine: SlowEngine, dr
     assert [what for what, _ in machine.steps if what[0].isdigit()] == [f"{due:.3f}"]
 
 
+def steps_of(machine: Machine) -> list[str]:
+    """What was done since the last call, without when the packets were due."""
+    names = ["sent" if what[0].isdigit() else what for what, _ in machine.steps]
+    machine.steps.clear()
+    return names
+
+
+def test_cover_is_read_and_sent_and_nothing_else_is_done(machine: Machine, engine: SlowEngine, driver: Driver) -> None:
+    engine.matters, engine.receives = False, 0.001
+    engine.ticks = [machine.time + 0.1, machine.time + 0.3]
+    driver.wake()
+    machine.idle()
+    assert steps_of(machine) == ["poll", "prepare"]
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive"]
+    engine.unprepared = True  # something was left until after the tick
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive", "prepare"]
+    engine.unprepared = False
+    machine.turn()
+    assert steps_of(machine) == ["sent", "prepare"]
+    machine.events.socket_message(b"cover")
+    engine.must_poll_at = machine.time
+    machine.events.socket_message(b"cover")
+    assert steps_of(machine) == ["receive", "receive", "poll", "prepare"]
+    machine.turn()
+    assert steps_of(machine) == ["sent", "poll", "prepare"]
+
+
+def test_who_wakes_the_driver_is_served_by_the_next_frame_at_the_latest(
+    machine: Machine, engine: SlowEngine, driver: Driver
+) -> None:
+    engine.matters, engine.receives = False, 0.001
+    engine.ticks = [machine.time + 0.1]
+    driver.wake()
+    machine.idle()
+    machine.steps.clear()
+    driver.wake()
+    driver.inbox.put(b"cover", machine.time)
+    machine.idle()
+    assert steps_of(machine) == ["receive", "poll", "prepare"]
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(MemoryError(), "out_of_memory"), (ZeroDivisionError("oh"), "internal")],
@@ -217,9 +273,9 @@ def test_others_get_their_turn_while_frames_wait(machine: Machine, engine: SlowE
 
     def other() -> None:
         served.append(machine.time)
-        machine.call_soon(other)
+        machine.call(0.0, other)
 
-    machine.call_soon(other)
+    machine.call(0.0, other)
     machine.events.socket_message(b"1")
     for _ in range(199):
         machine.events.socket_message(b"another")
@@ -321,7 +377,7 @@ def test_beyond_its_bound_the_oldest_payloads_are_dropped_then_acks_and_texts_la
         inbox.put("text", 5.0)
     assert len(inbox) <= 16 and inbox.statistics.texts_dropped > 0 and inbox.statistics.longest == 17
     inbox.clear()
-    assert len(inbox) == 0 and inbox.oldest is None
+    assert len(inbox) == 0 and inbox.oldest == float("inf")
 
 
 def test_the_inbox_has_a_bound_in_bytes_too() -> None:

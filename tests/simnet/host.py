@@ -70,6 +70,29 @@ def _nothing() -> None:
     """A timer that was called off."""
 
 
+class HostAlarm:
+    """See `smolmix_web.host.base.Alarm`."""
+
+    def __init__(self, host: SimHost, callback: Callable[[], None]) -> None:
+        self._host = host
+        self._callback = callback
+        self._timer: HostTimer | None = None
+        self._soon: object = None  # the newest call that is wanted as soon as possible
+
+    def set(self, delay: float) -> None:
+        self.close()
+        if delay > 0:
+            self._timer = self._host.call_later(delay, self._callback)
+            return
+        self._soon = call = object()
+        self._host.call_soon(lambda: self._callback() if self._soon is call else None)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._soon = None
+
+
 class SimHost:
     """See the module. `clock_error`: seconds that its unix clock is ahead."""
 
@@ -107,6 +130,9 @@ class SimHost:
         timer = HostTimer(self, callback)
         timer.arm(self.now() + max(0.0, delay))
         return timer
+
+    def alarm(self, callback: Callable[[], None]) -> HostAlarm:
+        return HostAlarm(self, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.network.queue.at(self.network.queue.now, self.dispatch, callback)
