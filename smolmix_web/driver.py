@@ -249,8 +249,8 @@ class Driver:
 
     @property
     def _may_send(self) -> bool:
-        """Packets that were not due yet when their rate was chosen to leave time for reading need no credit: when they
-        leave must not tell what is read."""
+        """Packets of a rate that is known to leave time for reading need no credit: when they leave must not tell what
+        is read."""
         if self._credit and not self.inbox:
             self._credit = 0.0
         return self._credit > -AHEAD or self._engine.keeps_up
