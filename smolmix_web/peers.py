@@ -325,6 +325,7 @@ class Listener:
     def __init__(self, net: PeerNet) -> None:
         self._net = net
         self._arrived = Signal("accept")
+        self._ended = Signal("see the end")
         self._error: SmolmixError | None = None
         net.engine.peers.listen(self._arrived.fire)
 
@@ -353,6 +354,12 @@ class Listener:
                 return
             yield stream
 
+    async def ended(self) -> SmolmixError:
+        """Wait until no more are taken, and say why."""
+        while self._error is None:
+            await self._ended.wait()
+        return self._error
+
     def close(self, error: SmolmixError | None = None) -> None:
         """No more are taken; those that nobody accepted are refused. Streams that were live on."""
         if self._error is None:
@@ -360,6 +367,7 @@ class Listener:
             self._net.engine.peers.unlisten()
             self._net.wake()
             self._arrived.fire()
+            self._ended.fire()
 
     def __enter__(self) -> Listener:
         return self
