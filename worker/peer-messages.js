@@ -1,8 +1,7 @@
 /**
  * `tunnel.messages`: raw messages to and from other clients, up to 1 MiB each, without an exit.
  *
- * What arrives is kept from the first use of `readable`, `receive`, iteration or `start` on: a bounded number, in the
- * worker, until it is taken.
+ * What arrives is kept from the first use of any of it on: a bounded number, in the worker, until it is taken.
  *
  * @module
  */
