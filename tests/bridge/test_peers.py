@@ -18,6 +18,7 @@ from tests.simnet.world import pattern
 
 OPTIONS = {"disablePoissonTraffic": True, "disableCoverTraffic": True, "exit": "none"}
 WITHIN = 60.0  # s of the simulation
+ENDINGS = ("chunk", "eof", "error")  # of a pull
 
 
 class Side:
@@ -106,7 +107,9 @@ async def read_all(side: Side, id: int) -> bytes:
     got = b""
     while True:
         side.say("pull", id)
-        while not (mine := [one for one in side.posted if one["id"] == id and one["type"] in ("chunk", "eof", "error")]):
+        while not (
+            mine := [one for one in side.posted if one["id"] == id and one["type"] in ("chunk", "eof", "error")]
+        ):
             await asyncio.sleep(0.01)
         side.posted.remove(mine[0])
         if mine[0]["type"] == "eof":
