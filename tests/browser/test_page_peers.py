@@ -265,11 +265,11 @@ async def test_how_streams_end(pair: tuple[ApiPage, ApiPage]) -> None:
 def python_tunnel(session: Session) -> Any:
     return open_tunnel(
         exit="none",
-        directoryUrls=[session.net.directory_url],
-        forceTls=False,
-        preferredGateway=session.net.gateways[1].identity_text,
-        disablePoissonTraffic=True,
-        disableCoverTraffic=True,
+        directory_urls=[session.net.directory_url],
+        force_tls=False,
+        preferred_gateway=session.net.gateways[1].identity_text,
+        disable_poisson_traffic=True,
+        disable_cover_traffic=True,
     )
 
 
