@@ -456,6 +456,7 @@ async def test_the_chat_page(session: Session, tmp_path: Path) -> None:
             await page.wait_for_function("chat.files.length === 1", timeout=90_000)
             (got,) = await page.evaluate("chat.files")
             assert (got["name"], got["sha256"]) == (f"{name}.bin", hashlib.sha256(data[name]).hexdigest())
+            print(f"the usual traffic: {got['size'] / got['ms']:.0f} kB/s of {name}'s file, both ways at once")
         assert await ada.evaluate("chat.said") == ["Hello Ada, who am I?"]
         shots = Path(os.environ.get("SMOLMIX_SHOTS") or tempfile.mkdtemp(dir=tmp_path))
         await ada.screenshot(path=shots / "chat-ada.png", full_page=True)
