@@ -111,7 +111,7 @@ GIVEN = {
     "controller": "AbortController",
     "tunnel": "MixTunnel",
     "url": "string",
-    "address": "string",
+    "peer": "string",
     "body": "FormData",
     "again": "() => void",
 }
