@@ -174,7 +174,7 @@ async def test_5_mb_over_a_restart(session: Session, pair: tuple[ApiPage, ApiPag
     remote, local, size, hash_there_got, reliable_too, ms = await called
     assert (known, back, hash_back, reliable, left) == (True, SIZE - there, expected_back, True, 0)
     assert (remote, local, size, hash_there_got, reliable_too) == (None, True, there, hash_there, True)
-    assert states == ([] if restarted else ["reconnecting", "ready"])
+    assert ("reconnecting" in states) is not bool(restarted) and {"ready", *states[-1:]} == {"ready"}
     print(f"5 MB over a restart: {SIZE / ms:.0f} kB/s, {OUTAGE:g} s of it without a gateway; {own}")
 
 
