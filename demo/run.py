@@ -117,6 +117,7 @@ async def run(options: argparse.Namespace) -> int:
                     say(line)
                 if not options.once:
                     say(f"the page is at {site.url}/index.html (Ctrl-C ends)")
+                    say(f"two tabs talk at {site.url}/chat.html")
                 if options.json:
                     say(json.dumps(report.facts))
                 if not options.once:

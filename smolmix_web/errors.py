@@ -188,6 +188,10 @@ class StreamError(NetworkError):
     default_code = "stream"
     reset_code: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        given = super().to_dict()
+        return given if self.reset_code is None else {**given, "resetCode": self.reset_code}
+
 
 class DnsError(SmolmixError):
     default_code = "dns"

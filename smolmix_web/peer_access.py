@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import SmolmixError
+from .errors import SmolmixError, StateError
 from .peers import Listener, Messages, PeerNet, PeerStream, check_surbs, open_stream, parse_recipient
 from .streams.hub import OPEN_SURBS
 
@@ -38,6 +38,13 @@ class PeerAccess:
     def listen(self) -> Listener:
         """Take the streams that others open to `address`. `StateError` `listener_taken` where that is done already."""
         self._listener = Listener(self._peer_net())
+        return self._listener
+
+    @property
+    def listener(self) -> Listener:
+        """The one of `listen`. `StateError` `not_listening` where there was none."""
+        if self._listener is None:
+            raise StateError("nothing listens", code="not_listening", phase="accept")
         return self._listener
 
     async def open_stream(

@@ -6,7 +6,7 @@ What waits is bounded in the core. A waiting coroutine is one future; everything
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from .deadline import Deadline
@@ -14,7 +14,7 @@ from .engine import Engine
 from .errors import Cancelled, MessageTooLong, SmolmixError, StateError, StreamError, UsageError
 from .mixnet.addresses import SENDER_TAG_LENGTH, Recipient
 from .mixnet.client import Delivery, Lane
-from .sockets import READ_SIZE, Net, Signal
+from .sockets import READ_SIZE, Net, Signal, Waiters
 from .streams.control import FIRST_OWN
 from .streams.stream import Peer, Stream
 
@@ -179,22 +179,18 @@ class Messages:
             raise MessageTooLong(text, phase="send")
 
 
-class PeerStream:
+class PeerStream(Waiters):
     """A byte stream to another client: a `ByteStream`. One task may read while another writes.
 
     `remote`: the peer's address where we dialed it; who dialed us stays unknown.
     """
 
     def __init__(self, net: PeerNet, stream: Stream, remote: str | None = None) -> None:
+        super().__init__()
         self.remote = remote
         self._net = net
         self._stream = stream
-        self._readable = Signal("read")
-        self._writable = Signal("write")
         self._drained = Signal("see everything arrive")
-        self._failure: SmolmixError | None = None
-        self._closed = False
-        self._watcher: Callable[[], None] | None = None
         stream.on_event = self._on_event
 
     @property
@@ -244,7 +240,7 @@ class PeerStream:
         while True:
             if self._failure is not None:
                 raise self._failure
-            if self._closed:
+            if self._closing:
                 raise StateError("write after close", phase="stream")
             taken = self._stream.write(view)
             if taken:
@@ -281,32 +277,29 @@ class PeerStream:
     async def send_eof(self) -> None:
         """End the sending half; reading goes on. A peer of ours reads the end, a reference client hears nothing."""
         self._stream.finish()
-        self._closed = True
+        self._closing = True
         self._net.wake()
 
     async def close(self) -> None:
         """Orderly, without waiting: what was written is sent for up to two minutes, nothing more is read."""
         if self._failure is None:
-            self._failure = StateError("the stream is closed", phase="stream")
             self._stream.close()
             self._net.wake()
-            self._on_event()
+            self._end(StateError("the stream is closed", phase="stream"))
 
     def abort(self, error: SmolmixError | None = None, *, code: int = FIRST_OWN, text: str = "") -> None:
         """At once, and nothing written is sent any more. A peer of ours is told `code` (256 to 65535) and `text`."""
         if not FIRST_OWN <= code <= 0xFFFF:
             raise UsageError(f"code {code} is not in {FIRST_OWN}..65535", code="bad_code", phase="stream")
         if self._failure is None:
-            self._failure = error or self._stream.error or Cancelled("the stream was aborted", phase="stream")
-            self._stream.abort(self._failure, code, text)
+            failure = error or self._stream.error or Cancelled("the stream was aborted", phase="stream")
+            self._stream.abort(failure, code, text)
             self._net.wake()
-            self._on_event()
+            self._end(failure)
+            self._drained.fire()
 
     def is_quiet(self) -> bool:
-        return self._failure is None and not self._closed and self._stream.quiet
-
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        self._watcher = callback
+        return self._failure is None and not self._closing and self._stream.quiet
 
     async def __aenter__(self) -> PeerStream:
         """Closed at the end of an `async with` block, aborted where that fails."""
@@ -325,6 +318,7 @@ class Listener:
     def __init__(self, net: PeerNet) -> None:
         self._net = net
         self._arrived = Signal("accept")
+        self._ended = Signal("see the end")
         self._error: SmolmixError | None = None
         net.engine.peers.listen(self._arrived.fire)
 
@@ -353,6 +347,12 @@ class Listener:
                 return
             yield stream
 
+    async def ended(self) -> SmolmixError:
+        """Wait until no more are taken, and say why."""
+        while self._error is None:
+            await self._ended.wait()
+        return self._error
+
     def close(self, error: SmolmixError | None = None) -> None:
         """No more are taken; those that nobody accepted are refused. Streams that were live on."""
         if self._error is None:
@@ -360,6 +360,7 @@ class Listener:
             self._net.engine.peers.unlisten()
             self._net.wake()
             self._arrived.fire()
+            self._ended.fire()
 
     def __enter__(self) -> Listener:
         return self

@@ -149,18 +149,36 @@ class SerialWriter:
                 raise
 
 
-class TcpStream:
-    """One TCP connection. One task may read while another writes."""
+class Waiters:
+    """What byte streams on a synchronous core have in common: who waits to read or write, who watches the stream while
+    it lies idle, whether it was finished (`_closing`), and what it is over with (`_failure`)."""
 
-    def __init__(self, net: Net, connection: TcpConnection) -> None:
-        """Wrap a connection of the stack, connecting or accepted."""
-        self._net = net
-        self._connection = connection
+    def __init__(self) -> None:
         self._readable = Signal("read")
         self._writable = Signal("write")
         self._failure: SmolmixError | None = None
         self._closing = False
         self._watcher: Callable[[], None] | None = None
+
+    def _end(self, failure: SmolmixError) -> None:
+        """It is over for its user; whoever waits looks again."""
+        self._failure = self._failure or failure
+        self._watcher = None
+        self._readable.fire()
+        self._writable.fire()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        self._watcher = callback
+
+
+class TcpStream(Waiters):
+    """One TCP connection. One task may read while another writes."""
+
+    def __init__(self, net: Net, connection: TcpConnection) -> None:
+        """Wrap a connection of the stack, connecting or accepted."""
+        super().__init__()
+        self._net = net
+        self._connection = connection
         connection.on_event = self._on_event
 
     @classmethod
@@ -266,23 +284,17 @@ class TcpStream:
         if self._failure is not None:
             return
         self._closing = True
-        self._failure = StateError("the connection is closed", phase="transfer")
-        self._watcher = None
         self._connection.release(self._net.now())
         self._net.wake()
-        self._readable.fire()
-        self._writable.fire()
+        self._end(StateError("the connection is closed", phase="transfer"))
 
     def abort(self, error: SmolmixError | None = None) -> None:
         """Send RST, drop all buffers. Later calls raise `error`."""
-        if self._failure is None:
-            self._failure = error or self._connection.error or Cancelled("the connection was aborted")
+        failure = error or self._connection.error or Cancelled("the connection was aborted")
         self._connection.on_event = None
-        self._watcher = None
         self._connection.abort(self._net.now())
         self._net.wake()
-        self._readable.fire()
-        self._writable.fire()
+        self._end(failure)
 
     def is_quiet(self) -> bool:
         connection = self._connection
@@ -294,9 +306,6 @@ class TcpStream:
             and not connection.receive_available
             and not connection.receive_eof
         )
-
-    def watch(self, callback: Callable[[], None] | None) -> None:
-        self._watcher = callback
 
 
 class UdpSocket:

@@ -365,7 +365,8 @@ class Tunnel(PeerAccess):
             self._on_change(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
-        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `exit`, `addresses`, `traffic`."""
+        """State for users: `state`, `step`, `error`, `warnings`, `gateway`, `address`, `exit`, `addresses`,
+        `traffic`."""
         engine = self._engine
         return {
             "state": self.state,
@@ -373,6 +374,7 @@ class Tunnel(PeerAccess):
             "error": self.error.to_dict() if self.error is not None else None,
             "warnings": [warning.to_dict() for warning in self.warnings],
             "gateway": engine.gateway.endpoint.name if engine is not None else None,
+            "address": self.address if engine is not None and self.state in _ALIVE[1:] and self._driver else None,
             "exit": str(engine.exit.recipient) if engine is not None and engine.exit.recipient is not None else None,
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
             "traffic": engine.traffic if engine is not None else None,

@@ -1,6 +1,6 @@
 /**
- * A two-way channel of the worker as web streams: response bodies and TCP connections are read through `readable`,
- * request bodies and TCP connections are written with `write`. Backpressure crosses in both directions.
+ * A two-way channel of the worker as web streams: response bodies and byte sockets are read through `readable`,
+ * request bodies and byte sockets are written with `write`. Backpressure crosses in both directions.
  *
  * @module
  */
@@ -40,6 +40,7 @@ export class Channel {
   /** @type {(() => void) | null} */ #pulled = null;
   /** @type {{resolve: (value?: undefined) => void, reject: (error: unknown) => void} | null} */ #writing = null;
   /** @type {(message: WorkerMessage) => void} */ #notice;
+  /** @type {() => {code?: number, text?: string}} */ #farewell;
   /** @type {(message: WorkerMessage) => void} */ #resolveOpened = ignore;
   /** @type {(error: unknown) => void} */ #rejectOpened = ignore;
   /** @type {(failure: Failure | null) => void} */ #markClosed = ignore;
@@ -54,13 +55,15 @@ export class Channel {
   /**
    * @param {WorkerConnection} connection
    * @param {Opening} message
-   * @param {{signal?: AbortSignal | null, transfer?: Transferable[], notice?: (message: WorkerMessage) => void}} [options]
-   *   the signal aborts the channel; `notice` sees every message first
+   * @param {{signal?: AbortSignal | null, transfer?: Transferable[], notice?: (message: WorkerMessage) => void,
+   *   farewell?: () => {code?: number, text?: string}}} [options]
+   *   the signal aborts the channel; `notice` sees every message first; `farewell` goes with an abort
    */
-  constructor(connection, message, { signal = null, transfer = [], notice = ignore } = {}) {
+  constructor(connection, message, { signal = null, transfer = [], notice = ignore, farewell = () => ({}) } = {}) {
     signal?.throwIfAborted();
     this.#connection = connection;
     this.#notice = notice;
+    this.#farewell = farewell;
     this.opened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve;
       this.#rejectOpened = reject;
@@ -203,7 +206,7 @@ export class Channel {
    * @param {unknown} [reason] what readers and writers are told
    */
   abort(reason = mixError("aborted", "aborted by the page")) {
-    this.#connection.abort(this.#id);
+    this.#connection.abort(this.#id, this.#farewell());
     this.#end({ error: reason });
   }
 }

@@ -221,9 +221,10 @@ export class WorkerConnection {
   /**
    * Tell the worker to drop an id and stop listening to it.
    * @param {number} id
+   * @param {{code?: number, text?: string}} [farewell] what another client is told
    */
-  abort(id) {
-    if (this.#listeners.delete(id)) this.#worker.postMessage({ type: "abort", id });
+  abort(id, farewell = {}) {
+    if (this.#listeners.delete(id)) this.#worker.postMessage({ type: "abort", id, ...farewell });
   }
 
   /**

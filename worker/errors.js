@@ -27,6 +27,8 @@ export class MixError extends TypeError {
     this.option = detail.option;
     /** @type {string | null} What `code` leaves open, for example "expired" of "tls_certificate". */
     this.reason = detail.reason ?? null;
+    /** @type {number | undefined} From 256 on: what the peer's page gave when it ended the stream. */
+    this.resetCode = detail.resetCode;
     /** @type {boolean} The same operation may succeed when it is tried again. */
     this.retryable = detail.retryable ?? RETRYABLE.has(detail.code);
   }

@@ -49,6 +49,16 @@ export { MixTunnel };
 /** @typedef {import("./udp-socket.js").UDPSocketOpenInfo} UDPSocketOpenInfo */
 /** @typedef {import("./udp-socket.js").UDPMessage} UDPMessage */
 /** @typedef {import("./udp-socket.js").UDPReceived} UDPReceived */
+/** @typedef {import("./peer-messages.js").MixMessages} MixMessages what `tunnel.messages` is */
+/** @typedef {import("./peer-messages.js").MixMessage} MixMessage */
+/** @typedef {import("./peer-messages.js").MixMessageOptions} MixMessageOptions */
+/** @typedef {import("./peer-messages.js").MixReplyOptions} MixReplyOptions */
+/** @typedef {import("./peer-messages.js").MixSent} MixSent */
+/** @typedef {import("./peer-stream.js").MixPeerStream} MixPeerStream what `tunnel.openStream` and a listener give */
+/** @typedef {import("./peer-stream.js").MixPeerStreamOptions} MixPeerStreamOptions */
+/** @typedef {import("./peer-stream.js").MixPeerStreamOpenInfo} MixPeerStreamOpenInfo */
+/** @typedef {import("./peer-stream.js").MixListener} MixListener what `tunnel.listen` gives */
+/** @typedef {import("./peer-stream.js").MixListenerOpenInfo} MixListenerOpenInfo */
 /** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
 /** @typedef {import("./socket-options.js").SocketTimeouts} SocketTimeouts */
 /** @typedef {import("./socket-options.js").TlsOptions} TlsOptions */

@@ -2,7 +2,7 @@
  * The whole conversation between a page and its worker, as a closed union.
  *
  * Every call or open channel has an `id` chosen by the page. A call ends with `result` or `error`. A channel starts
- * with `response` (fetch) or `opened` (WebSocket, TCP, UDP) and ends with `end` (fetch and TCP), `closed` (WebSocket)
+ * with `response` (fetch) or `opened` (all others) and ends with `end` (fetch, TCP, streams), `closed` (WebSocket)
  * or `error`. After the end of an id, and after an `abort` of the page, both sides forget it, and later messages for
  * it are void.
  *
@@ -16,6 +16,11 @@
  * (`failed`: an ICMP error, a name that does not resolve) and the socket goes on. The halves of a TCP connection end on
  * their own: by `finish` and `discard` of the page, by `eof` of the peer. Messages of a WebSocket come without being
  * asked for; the page answers each with a `pull` once it has taken it, and a bounded number goes ahead of that.
+ *
+ * Other clients: `message` and `reply` are `opened` when they are queued and end with `result` when the recipient's
+ * gateway has them. Of `messages`, each `pull` brings one message (`chunk`). `listen` holds until `abort`; meanwhile an
+ * `accept` becomes the next incoming stream. Streams are as TCP connections; `peer` comes whenever it turns out who is
+ * at the other end, and an `abort` may carry a code and a text to it.
  *
  * @module
  */
@@ -33,6 +38,7 @@
  * @property {string} [option] name of the option that was refused
  * @property {string | null} [reason]
  * @property {boolean} [retryable]
+ * @property {number} [resetCode] that another client gave when it ended a stream
  * @property {ErrorDetail | null} [cause]
  */
 
@@ -105,6 +111,7 @@
  * @property {ErrorDetail | null} error why it failed
  * @property {ErrorDetail[]} warnings what went wrong and was no reason to fail: a stored identity that was set aside, ...
  * @property {string | null} gateway base58 identity
+ * @property {string | null} address our own Nym address, by which other clients reach us
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit
  * @property {TrafficRate | null} traffic how much leaves; null before there is a network
@@ -165,13 +172,19 @@
  *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number}
  *   | {type: "tcp", id: number, request: TcpRequest}
  *   | {type: "udp", id: number, request: UdpRequest}
+ *   | {type: "messages", id: number}
+ *   | {type: "message", id: number, address: string, surbs: number, timeout: number | null, data: Uint8Array}
+ *   | {type: "reply", id: number, senderTag: string, timeout: number | null, data: Uint8Array}
+ *   | {type: "listen", id: number}
+ *   | {type: "accept", id: number}
+ *   | {type: "stream", id: number, address: string, surbs: number}
  *   | {type: "pull", id: number}
  *   | {type: "write", id: number, data: Uint8Array | string, host?: string, port?: number, family?: 4 | 6 | null}
  *   | {type: "finish", id: number}
  *   | {type: "rewound", id: number, turn: number}
  *   | {type: "discard", id: number}
  *   | {type: "close", id: number, code: number | null, reason: string}
- *   | {type: "abort", id: number}} PageMessage
+ *   | {type: "abort", id: number, code?: number, text?: string}} PageMessage
  */
 
 /**
@@ -185,8 +198,9 @@
  *   | {type: "error", id: number, error: ErrorDetail}
  *   | {type: "response", id: number, head: ResponseHead}
  *   | {type: "opened", id: number, detail: Record<string, unknown>}
- *   | {type: "chunk", id: number, data: Uint8Array<ArrayBuffer> | string, host?: string, port?: number}
+ *   | {type: "chunk", id: number, data: Uint8Array<ArrayBuffer> | string, host?: string, port?: number, senderTag?: string | null, source?: string | null}
  *   | {type: "eof", id: number, truncated: boolean}
+ *   | {type: "peer", id: number, reliable: boolean}
  *   | {type: "written", id: number, bytes: number}
  *   | {type: "failed", id: number, request: "pull" | "write", error: ErrorDetail}
  *   | {type: "rewind", id: number, turn: number}

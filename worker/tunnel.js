@@ -6,6 +6,8 @@
 
 import { WorkerConnection, bootError } from "./connection.js";
 import { MixCookies } from "./cookies.js";
+import { MixListener, MixPeerStream } from "./peer-stream.js";
+import { MixMessages } from "./peer-messages.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
@@ -22,6 +24,7 @@ import { webSocketOver } from "./websocket.js";
 /** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
 /** @typedef {import("./tcp-socket.js").TCPSocketOptions} TCPSocketOptions */
 /** @typedef {import("./udp-socket.js").UDPSocketOptions} UDPSocketOptions */
+/** @typedef {import("./peer-stream.js").MixPeerStreamOptions} MixPeerStreamOptions */
 
 /**
  * @typedef {object} PingOptions
@@ -69,7 +72,7 @@ import { webSocketOver } from "./websocket.js";
  */
 
 /** @type {TunnelSnapshot} */
-const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, exit: null, addresses: [], traffic: null };
+const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, address: null, exit: null, addresses: [], traffic: null };
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
@@ -120,6 +123,8 @@ export class MixTunnel extends Target {
   /** @type {TunnelSnapshot} */ #snapshot = DOWN;
   /** The cookies of requests with `cookies: "jar"`. */
   cookies = new MixCookies(() => this.connected());
+  /** Messages to and from other clients. */
+  messages = new MixMessages(() => this.connected());
 
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {
@@ -368,6 +373,29 @@ export class MixTunnel extends Target {
     };
     const connection = await unlessAborted(this.connected(), signal);
     return /** @type {Promise<PingReply>} */ (connection.call(request, signal));
+  }
+
+  /** Our Nym address, by which other clients reach us (docs/peer-to-peer.md); null while there is none. @returns {string | null} */
+  get address() {
+    return this.#snapshot.address ?? null;
+  }
+
+  /**
+   * Take the streams that other clients open to `address`: `for await (const stream of tunnel.listen())`. One at a time.
+   * @returns {MixListener}
+   */
+  listen() {
+    return new MixListener(this.connected());
+  }
+
+  /**
+   * A byte stream to another client, which learns nothing of who we are.
+   * @param {string} address its Nym address
+   * @param {MixPeerStreamOptions} [options]
+   * @returns {MixPeerStream}
+   */
+  openStream(address, options = {}) {
+    return new MixPeerStream(this.connected(), address, options);
   }
 
   /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */

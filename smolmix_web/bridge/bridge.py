@@ -15,7 +15,7 @@ from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
 from ..options import TunnelOptions
 from ..tunnel import Tunnel
-from . import operations, sockets
+from . import operations, peers, sockets
 from .channel import Channel, Close, Finish, Post, Rewound, Write, field, optional
 
 MAX_CHANNELS = 1024
@@ -35,6 +35,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "ping": sockets.ping,
     "tcp": sockets.tcp,
     "udp": sockets.udp,
+    "messages": peers.messages,
+    "message": peers.message,
+    "reply": peers.reply,
+    "listen": peers.listen,
+    "accept": peers.accept,
+    "stream": peers.stream,
 }
 
 
@@ -113,6 +119,7 @@ class Bridge:
             code = field(message, "code", int) if message.get("code") is not None else None
             channel.push(Close(code, field(message, "reason", str)))
         elif kind == "abort":
+            channel.farewell = (optional(message, "code", int), optional(message, "text", str) or "")
             self._end(channel.id)
         else:
             raise UsageError(f"unknown message type {kind!r}", code="bad_message")

@@ -74,6 +74,7 @@ class Channel:
         self._arrived = asyncio.Event()
         self._pulls = asyncio.Semaphore(0)
         self.discarded = asyncio.Event()  # the page reads no more
+        self.farewell: tuple[int | None, str] = (None, "")  # code and text of the page's abort
 
     # -- from the page ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ The messages they exchange with the page are described in `worker/messages.js`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..dial import Connected
@@ -60,18 +60,9 @@ async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     stream = connected.stream
     try:
         channel.send("opened", detail=_tcp_detail(connected))
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(_tcp_reads(channel, connected))
-            await _tcp_writes(channel, stream)
-            discarded = group.create_task(channel.discarded.wait())
-            await asyncio.wait((reading, discarded), return_when=asyncio.FIRST_COMPLETED)
-            reading.cancel()
-            discarded.cancel()
+        await carry(channel, stream, lambda: connected.truncated)
         await stream.close()
         channel.send("end")
-    except BaseExceptionGroup as failures:
-        stream.abort()
-        raise failures.exceptions[0] from None
     except BaseException:
         stream.abort()
         raise
@@ -111,17 +102,31 @@ def _tcp_detail(connected: Connected) -> dict[str, Any]:
     }
 
 
-async def _tcp_reads(channel: Channel, connected: Connected) -> None:
+async def carry(channel: Channel, stream: ByteStream, truncated: Callable[[], bool]) -> None:
+    """Bytes both ways, until both halves have ended; `truncated` is asked at the peer's end."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(_reads(channel, stream, truncated))
+            await _writes(channel, stream)
+            discarded = group.create_task(channel.discarded.wait())
+            await asyncio.wait((reading, discarded), return_when=asyncio.FIRST_COMPLETED)
+            reading.cancel()
+            discarded.cancel()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _reads(channel: Channel, stream: ByteStream, truncated: Callable[[], bool]) -> None:
     """One chunk for each pull. What comes when the page reads no more is dropped, so that the end is noticed."""
-    while data := await connected.stream.read(READ_PIECE):
+    while data := await stream.read(READ_PIECE):
         if not channel.discarded.is_set():
             await channel.pulled()
         if not channel.discarded.is_set():
             channel.send("chunk", data=data)
-    channel.send("eof", truncated=connected.truncated)
+    channel.send("eof", truncated=truncated())
 
 
-async def _tcp_writes(channel: Channel, stream: ByteStream) -> None:
+async def _writes(channel: Channel, stream: ByteStream) -> None:
     while isinstance(item := await channel.next_inbound(), Write):
         await stream.write(item.octets)
         channel.send("written", bytes=item.size)

@@ -276,6 +276,20 @@ class StandIn:
         reply: PingReply = await self._meet("ping", PingReply(REMOTE.address, 1.25))
         return reply
 
+    # Of other clients there are none here: tests/bridge/test_peers.py has real tunnels.
+
+    @property
+    def messages(self) -> Any:
+        raise not_ready()
+
+    listener = messages
+
+    def listen(self) -> Any:
+        raise not_ready()
+
+    async def open_stream(self, address: str, *, surbs: int) -> Any:
+        raise not_ready()
+
 
 def tcp_request(**fields: Any) -> dict[str, Any]:
     """What a page asks for by `tcp`, plain unless it says otherwise."""

@@ -111,6 +111,7 @@ GIVEN = {
     "controller": "AbortController",
     "tunnel": "MixTunnel",
     "url": "string",
+    "peer": "string",
     "body": "FormData",
     "again": "() => void",
 }

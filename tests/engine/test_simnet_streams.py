@@ -24,20 +24,22 @@ from smolmix_web.mixnet.addresses import Recipient
 from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.lanes import Lane
 from smolmix_web.mixnet.lp_frame import CONTROL, DATA, OPEN, LpFrame
+from smolmix_web.netstack import Endpoint
 from smolmix_web.peers import MAX_MESSAGE, Listener, PeerStream
 from smolmix_web.rand import SeededRandom
 from smolmix_web.streams import stream as rules
 from smolmix_web.streams.control import EXTENDED, Control
 from smolmix_web.streams.hub import BACKLOG, StreamHub
 from smolmix_web.streams.mailbox import MAX_MESSAGES
-from smolmix_web.streams.stream import CAPACITY
+from smolmix_web.streams.stream import CAPACITY, Stream
 from smolmix_web.tunnel import Tunnel
 from tests.simnet.cases import download
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork
-from tests.simnet.tunnels import left_over, open_tunnel, simulate
+from tests.simnet.peer import SimPeer
+from tests.simnet.tunnels import SimTunnel, left_over, open_tunnel, simulate
 from tests.simnet.web import add_web
-from tests.simnet.world import pattern
+from tests.simnet.world import ORIGIN, SOURCE_PORT, pattern
 from tests.streams import soak
 
 QUIET = {"disablePoissonTraffic": True, "disableCoverTraffic": True, "exit": "none"}
@@ -640,12 +642,53 @@ def test_a_bulk_transfer_of_the_anonymous_side_gets_its_surbs_in_time() -> None:
             await dialed.close()
             await accepted.close()
         # 50 packets a second, of which a few acknowledge or bring SURBs.
-        assert min(rates) > 55, rates
+        assert min(rates) > 0.75 * 50 * 1.575, rates
         assert two.b.statistics()["surb_requests_sent"] < 12
         # Nothing is asked for or repeated without need.
         assert two.b.statistics()["streams_repeated"] == 0
 
     between_two("economy", test, disablePoissonTraffic=False, disableCoverTraffic=False)
+
+
+@pytest.mark.feature("Streams", "at least 60 % of a download's rate from a peer that sends as exits do")
+def test_from_a_peer_that_is_not_paced_a_stream_is_as_fast_as_a_download() -> None:
+    """Exits do not pace what they send; a stream from a peer that does not either must not wait for SURBs or credit."""
+    size = 300_000
+    tunnel = SimTunnel(SimNetwork("as fast"))
+    tunnel.start()
+    begun = tunnel.queue.now
+    transfer = tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"%d\n" % size)
+    assert tunnel.run(60, lambda: transfer.done) and len(transfer.received) == size
+    download = tunnel.queue.now - begun
+
+    left = bytearray(pattern(size))
+
+    def serve(stream: Stream) -> None:
+        def step() -> None:
+            while left and stream.space:
+                del left[: stream.write(bytes(left[:65_536]))]
+            if not left:
+                stream.finish()
+            peer.wake()
+
+        stream.on_event = step
+        step()
+
+    peer = SimPeer(tunnel.network, "entry2", serve)
+    begun = tunnel.queue.now
+    stream = tunnel.engine.peers.open(peer.address, tunnel.host.now())
+    got = bytearray()
+
+    def collect() -> None:
+        while piece := stream.read(65_536):
+            got.extend(piece)
+        tunnel.driver.wake()
+
+    stream.on_event = collect
+    tunnel.driver.wake()
+    assert tunnel.run(60, lambda: stream.eof) and got == pattern(size)
+    assert tunnel.queue.now - begun < download / 0.6
+    tunnel.stop()
 
 
 def test_surbs_that_stay_out_hold_a_transfer_up_and_do_not_break_it() -> None:
