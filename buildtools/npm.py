@@ -1,8 +1,8 @@
 """`build.py npm`: the package `smolmix-web` as `npm pack` makes it, below build/npm/.
 
-Unlike dist/ its worker has Pyodide's scripts inside and names every other file by `new URL(..., import.meta.url)`, so that
-bundlers find them, and only what the worker loads is in it. The page's entries are those of dist/. `npm/` holds what is
-written by hand: the manifest and the README for JavaScript people.
+Unlike dist/ its worker has Pyodide's scripts inside and names every other file by `new URL(..., import.meta.url)`, so
+that bundlers find them, and only what the worker loads is in it. The page's entries are those of dist/. `npm/` holds
+what is written by hand: the manifest and the README for JavaScript people.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def write_package(folder: Path, version: str) -> None:
     bundle_official(target)
     for path in (target / "official").glob("*.js"):
         unmapped(path)
+        path.with_name(f"{path.name}.map").unlink()
     (folder / "package.json").write_text(json.dumps(manifest(version), indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")

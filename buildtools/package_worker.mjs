@@ -8,6 +8,8 @@ import { build } from "esbuild";
 import { parse } from "acorn";
 
 const [entry, parts, outfile] = process.argv.slice(2);
+// What some bundlers put a library in for, wherever the name stands.
+const ABSENT = { process: "undefined", Buffer: "undefined", global: "globalThis", __dirname: '"/"', __filename: '"/"' };
 const NOWHERE = "smolmixNowhere";
 const PRELUDE = `const ${NOWHERE} = () => Promise.reject(new Error("this package is for browsers"));\n`;
 
@@ -41,5 +43,5 @@ const packaged = {
 
 await build({
   entryPoints: [entry], outfile, plugins: [packaged], bundle: true, format: "esm", platform: "browser", target: "es2022",
-  minify: true, legalComments: "eof", logLevel: "warning",
+  minify: true, legalComments: "eof", logLevel: "warning", define: ABSENT,
 });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from localnet import Network, NetworkConfig
 
 URL = "https://h2.test/bytes/20000?seed=1"
 EXPECTED = [200, "2", 20000]  # over HTTP/2, whose libraries come on demand
-RESULTS = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +65,6 @@ async def world() -> AsyncIterator[World]:
         }
         yield World(browser, options)
         await browser.close()
-
-
-@pytest.fixture
-def row(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """What the table says of this consumer: `row["needs"]` for what has to be done there."""
-    found: dict[str, str] = {}
-    yield found
-    request.node.stash[RESULTS] = found
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
