@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|faults|linux|integration|browser|interop",
-        help="all by default, without what takes long in linux",
+        metavar="unit|faults|linux|integration|browser|interop|consumers",
+        help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
 
     build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")

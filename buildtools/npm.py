@@ -35,7 +35,16 @@ def ensure_package() -> Path:
     with build_lock("npm"):
         version = json.loads((ROOT / "package.json").read_text())["version"]
         tarball = FOLDER / f"smolmix-web-{version}.tgz"
-        stamp = Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, SOURCE, ROOT / "package.json", origin() or ""])
+        makers = [ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs")]
+        inputs: list[Path | str] = [
+            *PYTHON_INPUTS,
+            *SCRIPT_INPUTS,
+            *makers,
+            SOURCE,
+            ROOT / "package.json",
+            origin() or "",
+        ]
+        stamp = Stamp("npm", inputs)
         if not stamp.current(tarball):
             say("packing smolmix-web for npm")
             stamp.clear()

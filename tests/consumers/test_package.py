@@ -1,4 +1,4 @@
-"""The tarball itself: what is in it, what the linters of packages say, its types, and code for the official packages."""
+"""The tarball itself: its files, what linters of packages say, its types, and code for the official packages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def test_strict_typescript(tarball: Path, record_property: Any, resolution: str,
         'import { mixFetch, setupMixTunnel, type SetupMixTunnelOpts } from "smolmix-web";\n'
         'const options: SetupMixTunnelOpts = { assetsUrl: "/smolmix/" };\n'
         "await setupMixTunnel(options);\n"
-        'const response: Response = await mixFetch("https://example.com/", { method: "POST", body: new Uint8Array(4) });\n'
+        'const init = { method: "POST", body: new Uint8Array(4) };\n'
+        'const response: Response = await mixFetch("https://example.com/", init);\n'
         "const blob = new Blob([await response.arrayBuffer()]);\n"
         "export { blob };\n"
     )
@@ -107,7 +108,8 @@ def test_an_import_under_node_does_nothing(tarball: Path, entry: str) -> None:
 def test_use_under_node_says_where_it_runs(tarball: Path) -> None:
     folder = install("plain", tarball).folder
     code = """import { setupMixTunnel } from "smolmix-web";
-        await setupMixTunnel().catch(({ code, reason, message }) => console.log(JSON.stringify([code, reason, message])));"""
+        const tell = ({ code, reason, message }) => console.log(JSON.stringify([code, reason, message]));
+        await setupMixTunnel().catch(tell);"""
     done = subprocess.run(
         ["node", "--input-type=module", "-e", code], cwd=folder, capture_output=True, text=True, timeout=60
     )
