@@ -36,7 +36,9 @@ export const getTunnelState = async () => {
     const crashed = error?.code === "worker_crashed";
     return { state, reason: crashed ? { kind: "task_panicked" } : { kind: "task_exited", task: "reactor" } };
   }
-  return { state: state === "reconnecting" || (state === "shutdown" && !begun) ? "connecting" : state };
+  if (state === "ready" || state === "shutting_down" || (state === "shutdown" && begun)) return { state };
+  return { state: "connecting" };
+};
 };
 
 /** @param {number} handle @returns {own.MixWebSocket} */
