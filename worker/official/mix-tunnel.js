@@ -39,7 +39,6 @@ export const getTunnelState = async () => {
   if (state === "ready" || state === "shutting_down" || (state === "shutdown" && begun)) return { state };
   return { state: "connecting" };
 };
-};
 
 /** @param {number} handle @returns {own.MixWebSocket} */
 function socketOf(handle) {
