@@ -12,10 +12,7 @@
  * @module
  */
 
-/**
- * Constructors that open connections, by their global name; not every browser has all of them. `importScripts` throws by
- * itself in a module worker, and Pyodide calls it to learn that it is in one.
- */
+/** Constructors that open connections, by their global name; not every browser has all of them. */
 const INTERFACES = [
   "EventSource", "FontFace", "Notification", "RTCPeerConnection", "SharedWorker", "WebSocket", "WebSocketStream",
   "WebTransport", "Worker", "XMLHttpRequest",
@@ -94,6 +91,14 @@ export function createGuard(scope, files) {
   for (const [owner, name] of METHODS) {
     if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
     replace(scope[owner].prototype, name, () => { throw blocked(`${owner}.${name}`, "nothing in this worker may use it"); });
+  }
+
+  // Some bundlers make a classic worker, which loads scripts with it. In a module worker it throws by itself.
+  try {
+    scope.importScripts();
+    replace(scope, "importScripts", () => { throw blocked("importScripts", "nothing in this worker may use it"); });
+  } catch {
+    // a module worker
   }
 
   return {

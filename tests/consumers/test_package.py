@@ -45,7 +45,7 @@ def test_every_library_in_it_is_named(tarball: Path) -> None:
         text = notices.read().decode()
     libraries = json.loads((ROOT / "package.json").read_text())["dependencies"]
     for name in [*libraries, "certifi", "dnspython", "h2", "rtls", "websockets", "publicsuffixlist", "CPython"]:
-        assert re.search(rf"(?m)^{re.escape(name)} |{name.capitalize()} ", text), name
+        assert re.search(rf"(?m)^{re.escape(name)} |\b{name.capitalize()}\s", text), name
     assert "Mozilla Public License, version 2.0" in text and "PYTHON SOFTWARE FOUNDATION LICENSE" in text
 
 
