@@ -12,10 +12,7 @@
  * @module
  */
 
-/**
- * Constructors that open connections, by their global name; not every browser has all of them. `importScripts` throws by
- * itself in a module worker, and Pyodide calls it to learn that it is in one.
- */
+/** Constructors that open connections, by their global name; not every browser has all of them. */
 const INTERFACES = [
   "EventSource", "FontFace", "Notification", "RTCPeerConnection", "SharedWorker", "WebSocket", "WebSocketStream",
   "WebTransport", "Worker", "XMLHttpRequest",
@@ -50,7 +47,7 @@ function replace(owner, name, value) {
  * Replaces the interfaces of `scope` and returns the two ways out.
  *
  * @param {any} scope the worker's global
- * @param {string} files address of the folder with the worker's own files, ending in "/"
+ * @param {readonly string[]} files addresses of the worker's own files, and of folders with them, which end in "/"
  */
 export function createGuard(scope, files) {
   const nativeFetch = scope.fetch.bind(scope);
@@ -67,11 +64,14 @@ export function createGuard(scope, files) {
     return error;
   }
 
+  /** @param {string} url @returns {boolean} */
+  const own = (url) => files.some((file) => (file.endsWith("/") ? url.startsWith(file) : url === file));
+
   /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
   async function guardedFetch(input, init) {
     const request = new scope.Request(input, init);
     // blob: and data: never leave the worker.
-    if (request.url.startsWith(files)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
+    if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
     if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
     throw blocked("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
   }
@@ -91,6 +91,18 @@ export function createGuard(scope, files) {
   for (const [owner, name] of METHODS) {
     if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
     replace(scope[owner].prototype, name, () => { throw blocked(`${owner}.${name}`, "nothing in this worker may use it"); });
+  }
+
+  // Some bundlers make a classic worker, which loads scripts with it. In a module worker it throws by itself.
+  try {
+    scope.importScripts();
+    replace(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
+      // Pyodide asks in this way which kind of worker it is in.
+      if (urls.every((url) => `${url}`.startsWith("data:"))) throw new TypeError("no scripts are loaded in this worker");
+      throw blocked("importScripts", "nothing in this worker may use it");
+    });
+  } catch {
+    // a module worker
   }
 
   return {
