@@ -244,7 +244,7 @@ export class MixTunnel extends Target {
   /** @returns {Promise<void>} */
   async #disconnect() {
     const connection = this.#connection;
-    const running = this.#snapshot.state === "ready" || this.#snapshot.state === "reconnecting";
+    const running = ["ready", "reconnecting", "suspended"].includes(this.#snapshot.state);
     this.#connection = null;
     if (this.#snapshot.state === "shutdown") return;
     if (connection && running) {
