@@ -4,9 +4,10 @@
 // module that may await; the value of its last expression, or what it puts into `result`, comes back as JSON.
 
 import { createCrypto } from "../worker/crypto/index.js";
+import { filesBelow } from "../worker/distribution.js";
 import { startPython } from "../worker/runtime.js";
 
-const base = new URL("/dist/pyodide/", self.location.href).href;
+const parts = filesBelow(new URL("/dist/pyodide/", self.location.href).href);
 
 const RUN = `
 import json as _json
@@ -18,7 +19,7 @@ def _finish(value, namespace):
 
 async function start() {
   const began = performance.now();
-  const { pyodide } = await startPython(base);
+  const { pyodide } = await startPython(parts);
   pyodide.registerJsModule("smolmix_crypto", await createCrypto());
   pyodide.runPython(RUN);
   pyodide._api.on_fatal = (/** @type {unknown} */ error) => {

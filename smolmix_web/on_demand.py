@@ -20,6 +20,7 @@ async def load_on_demand(*names: str) -> bool:
         return True
     if sys.platform != "emscripten":
         return False
+    import js  # type: ignore[import-not-found, unused-ignore]
     import pyodide_js  # type: ignore[import-not-found, unused-ignore]
     from pyodide.ffi import JsException  # type: ignore[import-not-found, unused-ignore]
     from pyodide.http import pyfetch  # type: ignore[import-not-found, unused-ignore]
@@ -27,10 +28,11 @@ async def load_on_demand(*names: str) -> bool:
     packages = pyodide_js.lockfile.packages.to_py()
     try:
         for name in missing:
-            file = packages[name]["file_name"]
-            answer = await pyfetch(f"{pyodide_js.lockfileBaseUrl}{file}")
+            # Relative, or whole where a bundler has put the file elsewhere.
+            url = js.URL.new(packages[name]["file_name"], pyodide_js.lockfileBaseUrl).href
+            answer = await pyfetch(url)
             answer.raise_for_status()
-            path = f"/lib/{file}"
+            path = f"/lib/{name}.whl"
             with open(path, "wb") as target:
                 target.write(await answer.bytes())
             if path not in sys.path:

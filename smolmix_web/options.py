@@ -208,6 +208,7 @@ class TunnelOptions:
         "maxDecodedBytes", _integer(1_024, 1 << 53), MAX_DECODED, "bytes", "to which a coded response body may unpack"
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
+    assets_url: str | None = _option("assetsUrl", _text, None, "", "pages: the folder that the worker's files are in")
     snapshot: str = _option(
         "snapshot", _one_of("auto", "off"), "auto", "", "pages: keep Python's memory for a faster next visit"
     )

@@ -61,7 +61,7 @@ export class WorkerConnection {
 
   /**
    * @param {Worker} worker
-   * @param {string} script its address
+   * @param {() => string} script its address
    * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
@@ -159,16 +159,16 @@ export class WorkerConnection {
 
   /**
    * The browser says next to nothing of a worker's script that it does not load.
-   * @param {string} script @param {string} message
+   * @param {() => string} script @param {string} message
    */
   async #notLoaded(script, message) {
-    const why = await whyNotStarted(script, message);
+    const why = await whyNotStarted(script(), message);
     this.#crash(bootError(why.message, why.reason));
   }
 
-  /** @param {string} script */
+  /** @param {() => string} script */
   async #mute(script) {
-    const why = this.#heard ? null : await whyMute(script, "boot-failed");
+    const why = this.#heard ? null : await whyMute(script(), "boot-failed");
     if (why && !this.#heard) this.#crash(bootError(why.message, why.reason));
   }
 

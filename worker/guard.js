@@ -50,7 +50,7 @@ function replace(owner, name, value) {
  * Replaces the interfaces of `scope` and returns the two ways out.
  *
  * @param {any} scope the worker's global
- * @param {string} files address of the folder with the worker's own files, ending in "/"
+ * @param {readonly string[]} files addresses of the worker's own files, and of folders with them, which end in "/"
  */
 export function createGuard(scope, files) {
   const nativeFetch = scope.fetch.bind(scope);
@@ -67,11 +67,14 @@ export function createGuard(scope, files) {
     return error;
   }
 
+  /** @param {string} url @returns {boolean} */
+  const own = (url) => files.some((file) => (file.endsWith("/") ? url.startsWith(file) : url === file));
+
   /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
   async function guardedFetch(input, init) {
     const request = new scope.Request(input, init);
     // blob: and data: never leave the worker.
-    if (request.url.startsWith(files)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
+    if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
     if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
     throw blocked("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
   }

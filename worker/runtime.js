@@ -1,7 +1,7 @@
 /**
  * Starts Python: Pyodide's core, and one compressed pack with the standard library, our package and its libraries.
  *
- * The build puts everything below one folder (`pyodide/` beside the worker); nothing is fetched from elsewhere. The pack
+ * `distribution.js` says where these come from. The pack
  * is a zip without compression inside, compressed as a whole with Zstandard: smaller than a zip of compressed
  * files, and modules are imported straight from memory.
  *
@@ -9,8 +9,9 @@
  */
 
 import { decompress } from "fzstd";
+import { PACK } from "./distribution.js";
 import { mark } from "./marks.js";
-import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, importPart, textOf } from "./parts.js";
+import { PartError, checkWebAssembly, textOf } from "./parts.js";
 
 /**
  * The part of Pyodide's API that the worker uses.
@@ -26,30 +27,27 @@ import { PartError, checkWebAssembly, compilePart, fetchBytes, fetchJson, import
  * @property {any} globals
  */
 
-const PACK = "python.zst";
 const INTERPRETER = "pyodide/pyodide.asm.wasm";
-/** Magic number of a Zstandard frame (RFC 8878 3.1.1). */
-const ZSTANDARD = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
 
 /**
  * Loads the interpreter with everything that `import smolmix_web` needs. All files come at the same time; the first one
  * that cannot be had ends it.
  *
- * @param {string} base address of the folder with Pyodide's files and the pack, ending in "/"
+ * @param {import("./distribution.js").Distribution} parts
  * @param {(build: string) => Promise<{options?: object, library?: Blob}>} [choose] by the name of the build: more options
  *   for `loadPyodide`, and the unpacked pack where it is at hand
  * @returns {Promise<{pyodide: Pyodide, library: Blob}>} rejects with a `PartError` that names the file which could not be had
  */
-export async function startPython(base, choose = async () => ({})) {
+export async function startPython(parts, choose = async () => ({})) {
   checkWebAssembly();
-  const lock = fetchLock(`${base}pyodide-lock.json`);
-  const packed = fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive");
+  const lock = parts.lock();
+  const packed = parts.pack();
   packed.catch(() => {}); // nobody may need it
   const chosen = lock.then(({ info }) => choose(String(info?.build)));
   const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, { options }, library] = await Promise.all([
-    importPart(`${base}pyodide.mjs`, "loadPyodide"),
-    importPart(`${base}pyodide.asm.mjs`, "default"),
-    compilePart(`${base}pyodide.asm.wasm`).then((module) => mark("compiled", module)),
+    parts.loader(),
+    parts.script(),
+    parts.program().then((module) => mark("compiled", module)),
     lock,
     chosen,
     chosen.then(async ({ library: kept }) => mark("unpacked", kept ?? unpack(await packed))),
@@ -76,7 +74,7 @@ export async function startPython(base, choose = async () => ({})) {
         return createModule({ ...settings, instantiateWasm });
       };
       loadPyodide({
-        indexURL: base, packageBaseUrl: base, lockFileContents, stdLibURL, createPyodideModule, ...options,
+        indexURL: parts.base, packageBaseUrl: parts.base, lockFileContents, stdLibURL, createPyodideModule, ...options,
       }).then((/** @type {Pyodide} */ started) => resolve(mark("interpreter", started)), (/** @type {unknown} */ error) => {
         // Python has ended before it began.
         const exited = typeof error === "object" && error !== null && "status" in error;
@@ -90,16 +88,6 @@ export async function startPython(base, choose = async () => ({})) {
     URL.revokeObjectURL(stdLibURL);
   }
 }
-
-/** @param {string} url @returns {Promise<any>} Pyodide's list of what belongs together */
-async function fetchLock(url) {
-  const lock = await fetchJson(url);
-  if (isRecord(lock) && isRecord(lock.info) && isRecord(lock.packages)) return lock;
-  throw new PartError("pyodide/pyodide-lock.json", "damaged", "it has no `info` and `packages`");
-}
-
-/** @param {unknown} value @returns {value is Record<string, unknown>} */
-const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** How Python's side of a call into JavaScript tells that it threw: as Pyodide does it where it has no better way. */
 const MARKER = Symbol("error");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { WorkerConnection, bootError } from "./connection.js";
+import { WorkerConnection } from "./connection.js";
 import { MixCookies } from "./cookies.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
@@ -14,6 +14,7 @@ import { unlessAborted } from "./signals.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
+import { folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -65,6 +66,7 @@ import { webSocketOver } from "./websocket.js";
  * @property {string | string[]} [caCertificates] PEM, trusted for TLS besides the others; roots or what they signed
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
+ * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
  * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit
  */
 
@@ -144,17 +146,16 @@ export class MixTunnel extends Target {
     await this.#closing; // also: nothing happens before `setup` holds the promise of this
     if (turn !== this.#turn) throw mixError("tunnel_down", "the tunnel was disconnected", "setup");
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
-    let worker;
+    let made;
     try {
-      worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
+      made = startWorker(folderOf(this.#options.assetsUrl));
     } catch (error) {
-      const failure = bootError(`the worker cannot be made: ${error}`, "blocked");
-      this.#failed(null, failure);
-      throw failure;
+      this.#failed(null, error);
+      throw error;
     }
     const connection = new WorkerConnection(
-      worker,
-      new URL("./worker.js", import.meta.url).href,
+      made.worker,
+      made.script,
       this.#options.snapshot !== "off",
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),

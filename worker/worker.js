@@ -1,5 +1,5 @@
 /**
- * Entry of the module worker: starts Pyodide from our own distribution beside this file and hands every message to
+ * Entry of the module worker: starts Pyodide from our own distribution and hands every message to
  * the Python side. It decides nothing itself.
  *
  * @module
@@ -9,6 +9,7 @@ import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
 import { createGuard } from "./guard.js";
 import { mark } from "./marks.js";
+import { distribution } from "./own-files.js";
 import { PartError, textOf } from "./parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
@@ -20,8 +21,8 @@ import { createStorage } from "./storage.js";
 /** After set-up the first requests of the page come first. */
 const KEEP_AFTER_MS = 3_000;
 
-const base = new URL("./pyodide/", import.meta.url).href;
-const guard = createGuard(self, base);
+const { base } = distribution;
+const guard = createGuard(self, distribution.files);
 
 mark("script");
 self.postMessage({ type: "started" });
@@ -61,7 +62,7 @@ function post(message, /** @type {Transferable[]} */ transfer = []) {
  */
 async function python() {
   let restored = false, name = "";
-  const start = (/** @type {boolean} */ look) => startPython(base, async (build) => {
+  const start = (/** @type {boolean} */ look) => startPython(distribution, async (build) => {
     name = build;
     if (!(await wanted)) return {};
     const snapshot = look ? await findSnapshot(base, build) : null;
