@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `python3 build.py demo | test | build | localnet | bench | conformance | lint | lock`.
+"""Every task of the project: `python3 build.py demo | test | build | npm | localnet | bench | conformance | lint | lock`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")
     build.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
+    commands.add_parser("npm", help="make the npm package smolmix-web and print the path of its tarball")
+
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
 
     bench = commands.add_parser(
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    from buildtools import checks, chromium, common, conformance, dist, report, setup
+    from buildtools import checks, chromium, common, conformance, dist, npm, report, setup
 
     own, passed_on = arguments, []
     if "--" in arguments:
@@ -86,6 +88,10 @@ def main(arguments: list[str]) -> int:
             if options.json:
                 print(json.dumps(report.summary(files)))
             report.check_budget(files)
+        case "npm":
+            tarball = npm.ensure_package()
+            npm.check_entries()
+            print(tarball)
         case "test":
             for group in options.groups:
                 if group not in checks.GROUPS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from .common import DIST, NODE_MODULES, ROOT, TaskError, run
 # Entry in the source tree -> file in dist/. The page API finds the worker beside itself, the worker finds pyodide/.
 ENTRIES = {"worker/index.js": "index.js", "worker/globals.js": "globals.js", "worker/worker.js": "worker.js"}
 # The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
-SHARED = "--external:*/index.js"
+SHARED = ("--external:*/index.js", "--external:*/mix-tunnel.js")
+# What the four official packages export, over our tunnel: only in the npm package.
+OFFICIAL = ("mix-tunnel", "mix-fetch", "mix-dns", "mix-websocket")
 
 
 def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
@@ -38,7 +41,24 @@ def bundle_all(folder: Path = DIST) -> None:
         source = ROOT / entry
         if not source.exists():
             raise TaskError(f"{entry} does not exist")
-        bundle(source, folder / name, [] if name == "worker.js" else [SHARED])
+        bundle(source, folder / name, [] if name == "worker.js" else SHARED)
+
+
+def bundle_official(folder: Path) -> None:
+    """The entries in the place of the official packages, with their types, into `folder`/official."""
+    for name in OFFICIAL:
+        bundle(ROOT / "worker" / "official" / f"{name}.js", folder / "official" / f"{name}.js", SHARED)
+        types = f"{name}.d.ts"
+        shutil.copyfile(ROOT / "worker" / "official-types" / types, folder / "official" / types)
+
+
+def bundle_package_worker(parts: Path, target: Path) -> None:
+    """The worker with Pyodide's scripts inside; `parts` is the module in the place of worker/own-files.js."""
+    run(["node", ROOT / "buildtools" / "package_worker.mjs", ROOT / "worker" / "worker.js", parts, target])
+
+
+# TypeScript before 5.7 knows no arrays by their buffers; this names the same type in all.
+BYTES = "Uint8Array<ArrayBuffer>", 'ReturnType<Uint8ArrayConstructor["of"]>'
 
 
 # What the page's API looks like to TypeScript: made from the JSDoc comments, without what is marked @internal.
@@ -62,5 +82,7 @@ def declare_types(folder: Path = DIST) -> None:
             *(ROOT / "worker" / name for name in page),
         ]
     )
+    for path in (folder / "types").rglob("*.d.ts"):
+        path.write_text(path.read_text(encoding="utf-8").replace(*BYTES), encoding="utf-8")
     for name in page:
         (folder / name).with_suffix(".d.ts").write_text(f'export * from "./types/{name}";\n', encoding="utf-8")

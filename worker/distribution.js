@@ -41,6 +41,29 @@ export const filesBelow = (base) => ({
   pack: () => fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive"),
 });
 
+/**
+ * Pyodide's scripts inside the worker's own file, the rest at addresses of their own.
+ * @param {{lock: Lock, loader: object, script: object, program: string, pack: string, wheels: Record<string, string>}} parts
+ *   `wheels`: addresses by the names that the lock has
+ * @returns {Distribution}
+ */
+export const scriptsInside = ({ lock, loader, script, program, pack, wheels }) => ({
+  base: new URL("./", pack).href,
+  files: [program, pack, ...Object.values(wheels)],
+  lock: async () => ({ ...lock, packages: mapValues(lock.packages, (entry) => ({ ...entry, file_name: wheels[entry.file_name] })) }),
+  loader: async () => loader,
+  script: async () => script,
+  program: () => compilePart(program),
+  pack: () => fetchBytes(pack, ZSTANDARD, "a Zstandard archive"),
+});
+
+/**
+ * @template T
+ * @param {Record<string, T>} values @param {(value: T) => T} change
+ * @returns {Record<string, T>}
+ */
+const mapValues = (values, change) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)]));
+
 /** @param {string} url @returns {Promise<Lock>} */
 async function fetchLock(url) {
   const lock = await fetchJson(url);
