@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, run, say
-from .javascript import bundle_all, declare_types
+from .javascript import bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
 from .setup import ensure_node, ensure_venv
@@ -27,6 +27,8 @@ SCRIPT_INPUTS = (
     ROOT / "worker",
     ROOT / "buildtools" / "javascript.py",
     ROOT / "buildtools" / "precompress.mjs",
+    ROOT / "buildtools" / "pyodide_inside.mjs",
+    ROOT / "buildtools" / "single.mjs",
     ROOT / "package-lock.json",
 )
 
@@ -57,6 +59,8 @@ def ensure_dist() -> None:
             _remove(staging, "*.js*", "*.d.ts*", "types")
             bundle_all(staging)
             declare_types(staging)
+        _remove(staging, "single")
+        bundle_single(staging)
         precompress(staging)
         old = BUILD / "dist-old"
         shutil.rmtree(old, ignore_errors=True)

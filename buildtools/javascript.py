@@ -57,6 +57,13 @@ def bundle_package_worker(parts: Path, target: Path) -> None:
     run(["node", ROOT / "buildtools" / "package_worker.mjs", ROOT / "worker" / "worker.js", parts, target])
 
 
+def bundle_single(folder: Path) -> None:
+    """Everything in one file, as a module and as a classic script, with its types; `folder` is a dist/ with all else."""
+    run(["node", ROOT / "buildtools" / "single.mjs", ROOT / "worker", folder])
+    types = "".join(f'export * from "../types/{name}.js";\n' for name in ("index", "globals"))
+    (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
+
+
 # TypeScript before 5.7 knows no arrays by their buffers; this names the same type in all.
 BYTES = "Uint8Array<ArrayBuffer>", 'ReturnType<Uint8ArrayConstructor["of"]>'
 

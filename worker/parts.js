@@ -35,7 +35,7 @@ globalThis.addEventListener?.("securitypolicyviolation", (event) => {
 });
 
 /** @param {string} url @returns {string} the end of a path, as people know the file */
-const nameOf = (url) => new URL(url).pathname.split("/").slice(-2).join("/");
+const nameOf = (url) => (url.startsWith("blob:") ? "worker.js" : new URL(url).pathname.split("/").slice(-2).join("/"));
 
 /** @param {number} milliseconds @returns {Promise<void>} */
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -46,8 +46,9 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
  */
 async function refusal(url) {
   await pause(VIOLATION_MS);
-  // Of another origin a page is told the origin alone.
-  const directive = refusals.get(url) ?? refusals.get(new URL(url).origin);
+  // Of another origin a page is told the origin alone, of what is no place in the network the scheme.
+  const { origin, protocol } = new URL(url);
+  const directive = refusals.get(url) ?? refusals.get(origin) ?? refusals.get(protocol.slice(0, -1));
   return directive === undefined
     ? null
     : new PartError(nameOf(url), "blocked", `the Content-Security-Policy forbids it (${directive})`);

@@ -12,14 +12,13 @@
 import { baseUrl } from "./base-url.js";
 import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
+import { NOWHERE, scriptUrl } from "./script-url.js";
 
 /** @typedef {{type?: WorkerType, name?: string}} Manner */
 /** @typedef {{url: string, manner: Manner}} Place */
 
 const FILE = "worker.js";
 const MANNER = /** @type {const} */ ({ type: "module", name: "smolmix" });
-/** Name of the Trusted Types policy, for `Content-Security-Policy: trusted-types smolmix-web`. */
-const POLICY = "smolmix-web";
 /** Vite's development server puts packages into one file each, elsewhere, and leaves their other files where they are. */
 const VITE_CACHE = /^.*\/node_modules\/\.vite[^/]*\/deps[^/]*\//;
 const PACKAGE = "../../smolmix-web/dist/";
@@ -76,30 +75,15 @@ function knownPlace(folder) {
 /** @param {Place} place @returns {Worker} */
 function workerFrom({ url, manner }) {
   const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
-  if (ours) return new Worker(trusted(url), manner);
+  if (ours) return new Worker(scriptUrl(url), manner);
   const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
   const blob = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   try {
-    return new Worker(trusted(blob), manner);
+    return new Worker(scriptUrl(blob), manner);
   } finally {
     // The worker reads it in its own time.
     setTimeout(() => URL.revokeObjectURL(blob), 60_000);
   }
-}
-
-/** @type {{createScriptURL: (url: string) => any} | null} */
-let policy = null;
-
-/** @param {string} url @returns {any} */
-function trusted(url) {
-  const types = /** @type {any} */ (globalThis).trustedTypes;
-  if (!types || types.defaultPolicy) return url;
-  try {
-    policy ??= types.createPolicy(POLICY, { createScriptURL: (/** @type {string} */ known) => known });
-  } catch {
-    return url; // nobody demands them, or it fails with the browser's words
-  }
-  return policy?.createScriptURL(url) ?? url;
 }
 
 /**
@@ -125,6 +109,3 @@ export function startWorker(folder) {
   }
   return { worker, script };
 }
-
-const NOWHERE = "smolmix-web runs where there are Web Workers: pages, extensions, WebViews. Here there are none; "
-  + "on a server, call it from code that runs in the browser alone";

@@ -36,7 +36,8 @@ export const getTunnelState = async () => {
     const crashed = error?.code === "worker_crashed";
     return { state, reason: crashed ? { kind: "task_panicked" } : { kind: "task_exited", task: "reactor" } };
   }
-  return { state: state === "reconnecting" || (state === "shutdown" && !begun) ? "connecting" : state };
+  if (state === "reconnecting" || state === "suspended" || (state === "shutdown" && !begun)) return { state: "connecting" };
+  return { state };
 };
 
 /** @param {number} handle @returns {own.MixWebSocket} */
