@@ -41,7 +41,8 @@ def ensure_dist() -> None:
         python = Stamp("dist-python", PYTHON_INPUTS)
         scripts = Stamp("dist-scripts", SCRIPT_INPUTS)
         fresh_python = not python.current(DIST / "pyodide")
-        fresh_scripts = not scripts.current(DIST / "index.js", DIST / "worker.js")
+        # The page's API has the hashes of what Python needs.
+        fresh_scripts = fresh_python or not scripts.current(DIST / "index.js", DIST / "worker.js")
         if not fresh_python and not fresh_scripts:
             return
         say("building dist/")

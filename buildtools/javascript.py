@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +40,27 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
 
 
 def bundle_all(folder: Path = DIST) -> None:
-    for entry, name in ENTRIES.items():
+    """The worker first: its hash and those of its parts, which are there, stand in the page's API (worker/integrity.js)."""
+    for entry, name in sorted(ENTRIES.items(), key=lambda item: item[1] != "worker.js"):
         source = ROOT / entry
         if not source.exists():
             raise TaskError(f"{entry} does not exist")
-        bundle(source, folder / name, [] if name == "worker.js" else SHARED)
+        bundle(source, folder / name, [] if name == "worker.js" else [*SHARED, hashes(folder)])
+
+
+# What the worker loads before it runs anything of Python's, and itself; wheels have their hashes in the lock.
+CHECKED = ("worker.js", *(f"pyodide/{name}" for name in (
+    "pyodide.mjs", "pyodide-lock.json", "pyodide.asm.mjs", "pyodide.asm.wasm", "python.zst",
+)))  # fmt: skip
+
+
+def hashes(folder: Path) -> str:
+    """An option of esbuild."""
+
+    def digest(name: str) -> str:
+        return base64.b64encode(hashlib.sha256((folder / name).read_bytes()).digest()).decode()
+
+    return f"--define:SMOLMIX_SHA256={json.dumps({name: digest(name) for name in CHECKED})}"
 
 
 def bundle_official(folder: Path) -> None:

@@ -67,6 +67,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
+ * @property {"auto" | "require" | "off"} [integrity] "auto": check all files where the page vouches for `index.js` with a hash
  * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit
  */
 
@@ -153,10 +154,14 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
-      made = startWorker(folderOf(this.#options.assetsUrl));
+      made = await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
     } catch (error) {
       this.#failed(null, error);
       throw error;
+    }
+    if (turn !== this.#turn) {
+      made.worker.terminate();
+      throw mixError("tunnel_down", "the tunnel was disconnected", "setup");
     }
     const connection = new WorkerConnection(
       made.worker,

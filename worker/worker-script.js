@@ -12,6 +12,8 @@
 import { baseUrl } from "./base-url.js";
 import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
+import { checkedScript, hashesFor } from "./integrity.js";
+import { PartError } from "./parts.js";
 import { NOWHERE, scriptUrl } from "./script-url.js";
 
 /** @typedef {{type?: WorkerType, name?: string}} Manner */
@@ -72,12 +74,9 @@ function knownPlace(folder) {
   return beside === null ? null : { url: new URL(FILE, beside).href, manner: MANNER };
 }
 
-/** @param {Place} place @returns {Worker} */
-function workerFrom({ url, manner }) {
-  const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
-  if (ours) return new Worker(scriptUrl(url), manner);
-  const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
-  const blob = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+/** @param {Blob} script @param {Manner} manner @returns {Worker} */
+function workerOf(script, manner) {
+  const blob = URL.createObjectURL(script);
   try {
     return new Worker(scriptUrl(blob), manner);
   } finally {
@@ -86,13 +85,39 @@ function workerFrom({ url, manner }) {
   }
 }
 
+/** @param {Place} place @returns {Worker} */
+function workerFrom({ url, manner }) {
+  const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
+  if (ours) return new Worker(scriptUrl(url), manner);
+  const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
+  return workerOf(new Blob([script], { type: "text/javascript" }), manner);
+}
+
+/**
+ * @param {string} url @param {import("./integrity.js").Hashes} hashes
+ * @returns {Promise<Started>}
+ */
+async function startChecked(url, hashes) {
+  try {
+    return { worker: workerOf(await checkedScript(url, hashes), MANNER), script: () => "blob:worker.js" };
+  } catch (error) {
+    if (error instanceof PartError) throw bootError(`the tunnel's code did not start: ${error.message}`, error.reason);
+    throw bootError(`the worker cannot be made: ${error}`, "blocked");
+  }
+}
+
+/** `script`: its address, as far as it can be learnt. @typedef {{worker: Worker, script: () => string}} Started */
+
 /**
  * Start the worker.
  * @param {string | null} folder of `folderOf`
- * @returns {{worker: Worker, script: () => string}} `script`: its address, as far as it can be learnt
+ * @param {unknown} [integrity] the option of that name
+ * @returns {Started | Promise<Started>}
  */
-export function startWorker(folder) {
+export function startWorker(folder, integrity) {
   if (typeof Worker !== "function") throw bootError(NOWHERE, "unsupported");
+  const hashes = hashesFor(integrity);
+  if (hashes) return startChecked(new URL(FILE, folder ?? import.meta.url).href, hashes);
   const known = knownPlace(folder);
   const place = () => known ?? bundledPlace() ?? { url: new URL(FILE, import.meta.url).href, manner: MANNER };
   const script = () => place().url;
