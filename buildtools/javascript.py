@@ -40,7 +40,7 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
 
 
 def bundle_all(folder: Path = DIST) -> None:
-    """The worker first: its hash and those of its parts, which are there, stand in the page's API (worker/integrity.js)."""
+    """The worker first: its hash and those of its parts, which are there, stand in index.js (worker/integrity.js)."""
     for entry, name in sorted(ENTRIES.items(), key=lambda item: item[1] != "worker.js"):
         source = ROOT / entry
         if not source.exists():
@@ -77,7 +77,7 @@ def bundle_package_worker(parts: Path, target: Path) -> None:
 
 
 def bundle_single(folder: Path) -> None:
-    """Everything in one file, as a module and as a classic script, with its types; `folder` is a dist/ with all else."""
+    """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
     run(["node", ROOT / "buildtools" / "single.mjs", ROOT / "worker", folder])
     types = "".join(f'export * from "../types/{name}.js";\n' for name in ("index", "globals"))
     (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")

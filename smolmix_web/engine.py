@@ -378,7 +378,7 @@ class Engine:
             self._exit_up(now)
 
     def suspend(self, now: float) -> None:
-        """Nothing leaves and no socket is open until `resume`: the mixnet's timers stand still, those of the sockets run."""
+        """Nothing leaves and no socket is open until `resume`: the mixnet's timers stand still, the stack's run."""
         self.gateway.suspend()
         self._follow_gateway(now)
 

@@ -320,10 +320,10 @@ class Tunnel(PeerAccess):
                 self._directory.network_back()
 
     async def suspend(self) -> None:
-        """The program rests: cover traffic stops and the gateway's connection is closed when this returns, and nobody is
-        asked for anything until `resume`. The state is `suspended`. What is begun meanwhile waits within its own time, at
-        most 90 s, and time limits run on. Connections live on for as long as the exit keeps them, 60 s as a rule. During
-        set-up, whose time limit runs on too, requests to the directory that are under way come to their end."""
+        """The program rests: cover traffic stops, the gateway's connection is closed when this returns, and nobody is
+        asked for anything until `resume`. The state is `suspended`. What is begun meanwhile waits within its own time,
+        90 s at most, and time limits run on. Connections live on for as long as the exit keeps them, 60 s as a rule.
+        During set-up, whose limit runs on too, requests to the directory that are under way come to their end."""
         if self.state not in _ALIVE:
             return
         self._suspended = True

@@ -1,4 +1,4 @@
-"""Everything in one file: from a web server, from the disk, in a frame without an origin; no other request than the tunnel's."""
+"""Everything in one file: from a web server, the disk, in a frame without an origin; no requests but the tunnel's."""
 
 from __future__ import annotations
 
@@ -114,12 +114,14 @@ async def test_the_second_visit_starts_from_memory(session: Session, folder: Pat
         await page.evaluate("(options) => smolmix.setupMixTunnel(options)", session.options)
         kept = """async () => (await caches.keys()).includes("smolmix-web")
           && (await (await caches.open("smolmix-web")).keys()).map(({ url }) => url)"""
+
         async def urls() -> list[str]:
             for _ in range(100):
                 if found := await page.evaluate(kept):
                     return list(found)
                 await page.wait_for_timeout(100)
             return []
+
         assert (await urls())[0].startswith(f"{site.url}/smolmix-web/")
         await page.reload()
         assert (await use(session, page))["state"] == "ready"
@@ -155,7 +157,8 @@ async def test_what_is_refused_is_named(session: Session, folder: Path) -> None:
     with StaticServer({"/app/": folder}) as site:
         page, _ = await opened(session, f"{site.url}/app/refused.html")
         found = await use(session, page)
-        assert (found["code"], found["reason"]) == ("boot_failed", "blocked") and "worker-src" in found["message"], found
+        assert (found["code"], found["reason"]) == ("boot_failed", "blocked"), found
+        assert "worker-src" in found["message"]
         page2, _ = await opened(session, f"{site.url}/app/classic.html")
         found = await use(session, page2, assetsUrl="/x/")
         assert found["code"] == "bad_option", found

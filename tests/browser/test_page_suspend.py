@@ -1,4 +1,4 @@
-"""The page rests: by its own word, or because the browser freezes it. The gateway's connection closes, and comes back."""
+"""The page rests, by its own word or because the browser freezes it: the gateway's connection closes, and comes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCH = """window.states = [];
   (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => {
     if (states.at(-1) !== state) states.push(state);
   });"""
-FEATURE = pytest.mark.feature("Worker", "suspend, resume and the browser's freeze: no connection and no traffic meanwhile")
+FEATURE = pytest.mark.feature("Worker", "suspend, resume and the browser's freeze: no connection meanwhile")
 
 
 async def states_become(page: ApiPage, expected: list[str], within: float) -> None:
@@ -46,12 +46,15 @@ async def test_suspend_and_resume(session: Session, fresh: ApiPage) -> None:
     await connections_become(session, 0)
     heard = len(fresh.recorder.urls)
     assert (await fresh.run("return api.getTunnelState()"))["state"] == "suspended"
-    await fresh.run("""window.waiting = api.mixFetch("http://origin.test/bytes/5000").then((r) => r.arrayBuffer()).then(sha256);""")
+    await fresh.run(
+        """window.waiting = api.mixFetch("http://origin.test/bytes/5000").then((r) => r.arrayBuffer()).then(sha256);"""
+    )
     await asyncio.sleep(5.0)
     assert len(fresh.recorder.urls) == heard and gateway.counters["sessions"] == sessions
     await fresh.run("await (await api.getMixTunnel()).resume()")
     await states_become(fresh, ["suspended", "reconnecting", "ready"], 5.0)
-    assert await fresh.run("return Promise.all([window.load, window.waiting])") == [body_sha256(150_000), body_sha256(5_000)]
+    bodies = await fresh.run("return Promise.all([window.load, window.waiting])")
+    assert bodies == [body_sha256(150_000), body_sha256(5_000)]
     assert gateway.counters["sessions"] == sessions + 1
 
 
@@ -65,9 +68,8 @@ async def test_the_browser_freezes_the_page(session: Session, fresh: ApiPage) ->
     await connections_become(session, 0)
     await protocol.send("Page.setWebLifecycleState", {"state": "active"})
     await states_become(fresh, ["suspended", "reconnecting", "ready"], 8.0)
-    assert await fresh.run("""return sha256(await (await api.mixFetch("http://origin.test/bytes/5000")).arrayBuffer())""") == (
-        body_sha256(5_000)
-    )
+    load = """return sha256(await (await api.mixFetch("http://origin.test/bytes/5000")).arrayBuffer())"""
+    assert await fresh.run(load) == body_sha256(5_000)
 
 
 @FEATURE

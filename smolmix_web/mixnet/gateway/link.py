@@ -228,7 +228,7 @@ class GatewayLink:
             self._session.probe()
 
     def suspend(self) -> None:
-        """Close the connection and try nothing until `resume`. It is no loss: the gateway may be asked again at once."""
+        """Close the connection and try nothing until `resume`. It is no loss: the gateway may be asked at once."""
         if self.state not in (LinkState.SUSPENDED, LinkState.FAILED):
             if self._session is not None:
                 self._leave(self._session)
