@@ -1,4 +1,4 @@
-"""The page rests, by its own word or because the browser freezes it: the gateway's connection closes, and comes back."""
+"""The page rests, by its own word or as the browser freezes it: the gateway's connection closes, and comes back."""
 
 from __future__ import annotations
 
