@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `python3 build.py demo | test | build | npm | localnet | bench | conformance | lint | lock`.
+"""Every task of the project: `build.py demo | test | build | npm | localnet | bench | conformance | lint | lock`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|faults|linux|integration|browser|interop",
-        help="all by default, without what takes long in linux",
+        metavar="unit|faults|linux|integration|browser|interop|consumers",
+        help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
 
     build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")

@@ -24,9 +24,12 @@ FOLDERS = {
     "integration": "integration",
     "browser": "browser",
     "interop": "interop",
+    "consumers": "consumers",
 }
 GROUPS = ("unit", *FOLDERS)
-BROWSER_GROUPS = {"browser", "interop"}
+# Run only when named: their projects download hundreds of megabytes of other people's tools.
+NAMED_ONLY = {"consumers"}
+BROWSER_GROUPS = {"browser", "interop", "consumers"}
 COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
 
 
@@ -117,7 +120,7 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outc
 
 
 def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run `groups` (when none is named: all, with lint and types, without what is marked `long`); 0 when all passed."""
+    """Run `groups`; 0 when all passed. When none is named: lint and all but `NAMED_ONLY`, without `long` tests."""
     began = time.monotonic()
     named = list(groups)
     for group in named:
@@ -126,7 +129,8 @@ def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
     ensure_venv()
     ensure_node()
     outcomes = [] if named else lint()
-    chosen = [group for group in GROUPS if group in named or (not named and group_paths(group))]
+    usual = [group for group in GROUPS if group not in NAMED_ONLY and group_paths(group)]
+    chosen = [group for group in GROUPS if group in (named or usual)]
     ensure_dist()
     for group in chosen:
         outcomes.append(run_group(group, arguments, everything=bool(named)))

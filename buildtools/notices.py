@@ -11,13 +11,14 @@ from .libraries import fetch_libraries
 from .wheels import read_zip
 
 LINE = "=" * 100
-# Compiled into Pyodide's interpreter, whose npm package brings no texts along. PSF and MPL are written out further below.
+# Pyodide's npm package brings no texts along. PSF and MPL are written out further below, where libraries bring them.
 INTERPRETER = """\
-The interpreter (pyodide.asm.wasm, its scripts inside worker.js, the standard library inside python.zst) is Pyodide {version},
-Mozilla Public License 2.0, https://github.com/pyodide/pyodide, with parts taken out and otherwise unchanged. It contains:
+The interpreter (pyodide.asm.wasm, its scripts inside worker.js, the standard library inside python.zst) is Pyodide
+{version}, Mozilla Public License 2.0, https://github.com/pyodide/pyodide, with parts taken out and otherwise unchanged.
+It contains:
 
-CPython 3.14 and its standard library: Copyright (c) 2001 Python Software Foundation; All Rights Reserved. Licensed under the
-  PSF License Agreement, https://docs.python.org/3/license.html, which also names the parts of others in it.
+CPython 3.14 and its standard library: Copyright (c) 2001 Python Software Foundation; All Rights Reserved. Licensed
+  under the PSF License Agreement, https://docs.python.org/3/license.html, which names the parts of others in it.
 Emscripten and its system libraries: MIT and University of Illinois/NCSA licences, https://emscripten.org.
 musl (MIT), LLVM's compiler-rt (Apache-2.0 with LLVM exception), libffi (MIT), HACL* (MIT), zlib (zlib licence),
   Zstandard (BSD-3-Clause, Copyright (c) Meta Platforms, Inc. and affiliates), libmpdec (BSD-2-Clause),

@@ -1,8 +1,8 @@
 """`build.py npm`: the package `smolmix-web` as `npm pack` makes it, below build/npm/.
 
-Unlike dist/ its worker has Pyodide's scripts inside and names every other file by `new URL(..., import.meta.url)`, so that
-bundlers find them, and only what the worker loads is in it. The page's entries are those of dist/. `npm/` holds what is
-written by hand: the manifest and the README for JavaScript people.
+Unlike dist/ its worker has Pyodide's scripts inside and names every other file by `new URL(..., import.meta.url)`, so
+that bundlers find them, and only what the worker loads is in it. The page's entries are those of dist/. `npm/` holds
+what is written by hand: the manifest and the README for JavaScript people.
 """
 
 from __future__ import annotations
@@ -35,7 +35,16 @@ def ensure_package() -> Path:
     with build_lock("npm"):
         version = json.loads((ROOT / "package.json").read_text())["version"]
         tarball = FOLDER / f"smolmix-web-{version}.tgz"
-        stamp = Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, SOURCE, ROOT / "package.json", origin() or ""])
+        makers = [ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")]
+        inputs: list[Path | str] = [
+            *PYTHON_INPUTS,
+            *SCRIPT_INPUTS,
+            *makers,
+            SOURCE,
+            ROOT / "package.json",
+            origin() or "",
+        ]
+        stamp = Stamp("npm", inputs)
         if not stamp.current(tarball):
             say("packing smolmix-web for npm")
             stamp.clear()
@@ -66,6 +75,9 @@ def write_package(folder: Path, version: str) -> None:
     bundle_official(target)
     for path in (target / "official").glob("*.js"):
         unmapped(path)
+    (target / "single").mkdir()
+    for name in ("smolmix.js", "smolmix.d.ts"):
+        shutil.copyfile(DIST / "single" / name, target / "single" / name)
     (folder / "package.json").write_text(json.dumps(manifest(version), indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
@@ -101,9 +113,10 @@ def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
 
 
 def unmapped(path: Path) -> None:
-    """Without the reference to a source map, which stays at home."""
+    """Without its source map, which stays at home."""
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"\n//# sourceMappingURL=.*\n?", "\n", text), encoding="utf-8")
+    path.with_name(f"{path.name}.map").unlink()
 
 
 def manifest(version: str) -> dict[str, Any]:

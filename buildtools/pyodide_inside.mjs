@@ -40,3 +40,7 @@ export const pyodideInside = (parts) => ({
 export const OPTIONS = {
   bundle: true, format: "esm", platform: "browser", target: "es2022", minify: true, legalComments: "eof", logLevel: "warning",
 };
+
+// What some bundlers put a library in for, wherever the name stands.
+const ABSENT = { process: "undefined", Buffer: "undefined", global: "globalThis", __dirname: '"/"', __filename: '"/"' };
+export const WORKER = { ...OPTIONS, define: ABSENT };

@@ -25,7 +25,7 @@ FIRST_LOAD = (
 )
 # Bytes that a first page load may fetch, by content coding.
 BUDGET = {"gzip": 4_900_000, "brotli": 3_900_000}
-# What each file is also there as, for servers that send it so (docs/serving.md).
+# What each file is also there as, for servers that send it so (docs/deploying.md).
 CODINGS = {"gzip": ".gz", "brotli": ".br"}
 
 

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { OPTIONS, pyodideInside } from "./pyodide_inside.mjs";
+import { OPTIONS, WORKER, pyodideInside } from "./pyodide_inside.mjs";
 
 const [worker, dist] = process.argv.slice(2);
 const pyodide = join(dist, "pyodide");
@@ -35,7 +35,7 @@ const LOCK = `export * as loader from "./pyodide.mjs";
 export * as script from "./pyodide.asm.mjs";
 export const lock = ${JSON.stringify(lock)};`;
 const inside = await build({
-  ...OPTIONS,
+  ...WORKER,
   entryPoints: [join(worker, "worker.js")],
   plugins: [pyodideInside(join(worker, "single", "own-files.js")), made(/^\.\/lock\.js$/, LOCK)],
   write: false,

@@ -15,6 +15,10 @@ const MAX_REFUSALS = 64;
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const WASM = EMPTY_MODULE.subarray(0, 4);
 
+/** What to do about it. */
+const ELSEWHERE = " at this address; the option assetsUrl says where the files are";
+const FOREIGN = "; files of another origin need Access-Control-Allow-Origin";
+
 /** @typedef {"missing" | "unavailable" | "unreachable" | "blocked" | "wrong_type" | "damaged" | "altered" | "unsupported"} PartReason */
 
 /** A file of the tunnel's code cannot be used. */
@@ -36,6 +40,9 @@ globalThis.addEventListener?.("securitypolicyviolation", (event) => {
 
 /** @param {string} url @returns {string} the end of a path, as people know the file */
 const nameOf = (url) => (url.startsWith("blob:") ? "worker.js" : new URL(url).pathname.split("/").slice(-2).join("/"));
+
+/** @param {string} url @returns {boolean} */
+const isForeign = (url) => /^http/.test(url) && new URL(url).origin !== globalThis.origin;
 
 /** @param {number} milliseconds @returns {Promise<void>} */
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -65,11 +72,12 @@ export async function fetchPart(url, init) {
   try {
     response = await fetch(url, init);
   } catch (error) {
-    throw (await refusal(url)) ?? new PartError(nameOf(url), "unreachable", `it could not be fetched (${textOf(error)})`);
+    const why = `it could not be fetched (${textOf(error)})${isForeign(url) ? FOREIGN : ""}`;
+    throw (await refusal(url)) ?? new PartError(nameOf(url), "unreachable", why);
   }
   if (!response.ok) {
     const reason = response.status === 404 || response.status === 410 ? "missing" : "unavailable";
-    throw new PartError(nameOf(url), reason, `HTTP status ${response.status}`);
+    throw new PartError(nameOf(url), reason, `HTTP status ${response.status}${reason === "missing" ? ELSEWHERE : ""}`);
   }
   return response;
 }
@@ -234,7 +242,9 @@ export function checkWebAssembly() {
 /** @param {Response} response @param {string} kind @returns {PartError} */
 function wrongType(response, kind) {
   const type = response.headers.get("content-type") ?? "nothing";
-  return new PartError(nameOf(response.url), "wrong_type", `it is not ${kind}; the server calls it ${type}`);
+  const page = /html/i.test(type), script = /\.m?js$/.test(new URL(response.url).pathname);
+  const remedy = page ? `, and answers with a page${ELSEWHERE}` : script ? "; it has to be text/javascript" : "";
+  return new PartError(nameOf(response.url), "wrong_type", `it is not ${kind}; the server calls it ${type}${remedy}`);
 }
 
 /** @param {unknown} error also of classes that are no `Error` @returns {string} */

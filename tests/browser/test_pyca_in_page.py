@@ -3,7 +3,7 @@
 The real wheel (and what it depends on) is on no registry that the build uses. Where a folder with wheels for this
 Pyodide is at hand, name it in SMOLMIX_PYODIDE_WHEELS: they are added to a copy of the distribution, and the provider
 must then give the bytes of tests/vectors/transcript.json. They need Pyodide's whole interpreter, which takes the place
-of the trimmed one (docs/serving.md). The way of loading is tested in any case, with a package made here.
+of the trimmed one (docs/deploying.md). The way of loading is tested in any case, with a package made here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""A fixture that installs the tarball: a project with pinned tools, put together in build/consumers/ and built there."""
+"""A fixture that installs the tarball: a project with pinned tools, put together and built in build/consumers/."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
+import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,25 +52,39 @@ class Consumer:
         return self.folder / "node_modules" / "smolmix-web"
 
 
-def install(name: str, tarball: Path) -> Consumer:
-    """The fixture of that name with the tarball installed; its tools are kept from run to run."""
+def install(name: str, tarball: Path, build: Callable[[Consumer], object] = lambda consumer: None) -> Consumer:
+    """The fixture of that name with the tarball installed, and built; anew when something of it has changed."""
     source, folder = FIXTURES / name, FOLDER / name
     consumer = Consumer(name, folder)
-    tools = Stamp(f"consumer-{name}", [source / "package.json", source / "package-lock.json"])
-    if not tools.current(folder / "package.json"):
-        tools.clear()
-        shutil.rmtree(folder, ignore_errors=True)
+    tools = Stamp(f"consumer-tools-{name}", [source / "package.json", source / "package-lock.json"])
+    built = Stamp(f"consumer-{name}", [tarball, source, FIXTURES / "app.js", inspect.getsource(build)])
+    if built.current(consumer.package):
+        return consumer
+    built.clear()
+    keep = "node_modules" if tools.current(folder / "node_modules") else ""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
-        if old.name != "node_modules":
+        if old.name != keep:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     shutil.copytree(source, folder, dirs_exist_ok=True)
     (folder / "src").mkdir(exist_ok=True)
     shutil.copyfile(FIXTURES / "app.js", folder / "src" / "app.js")
-    if not (folder / "package.json").exists():
-        (folder / "package.json").write_text('{ "private": true }\n')
-    elif not tools.current():
+    if not keep and (folder / "package-lock.json").exists():
         consumer.tool("npm", "ci", *QUIET)
         tools.write()
-    consumer.tool("npm", "install", "--no-save", "--no-package-lock", "--prefer-offline", *QUIET, str(tarball))
+    unpack(tarball, consumer.package)
+    build(consumer)
+    built.write()
     return consumer
+
+
+def unpack(tarball: Path, folder: Path) -> None:
+    """As npm installs a package that has no dependencies and no scripts."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(tarball) as archive:
+        for entry in archive.getmembers():
+            source = archive.extractfile(entry)
+            assert source is not None and entry.name.startswith("package/"), entry.name
+            target = folder / entry.name.removeprefix("package/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read())

@@ -1,9 +1,8 @@
-"""Every way into a page: the tarball installed, built where there is a build, and a request through the local network."""
+"""Every way into a page: the tarball installed, built where there is a build, one request through the local network."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -24,6 +23,7 @@ Record = Callable[[str, object], None]
 NOTHING = "nothing"
 COPIED = "one copied folder and assetsUrl"
 SERVER_SECONDS = 90
+NAMES = {"vite": "Vite 8", "vite7": "Vite 7"}
 
 
 def described(record: Record, name: str, needs: str = NOTHING) -> None:
@@ -63,6 +63,46 @@ def serving(consumer: Consumer, *command: str) -> Iterator[str]:
             process.wait(20)
 
 
+def page_of(consumer: Consumer) -> Path:
+    """Its page beside what a tool has built."""
+    built = consumer.folder / "dist"
+    shutil.copyfile(consumer.folder / "index.html", built / "index.html")
+    return built
+
+
+def build_plain(consumer: Consumer) -> None:
+    text = (consumer.folder / "src" / "app.js").read_text()
+    (consumer.folder / "src" / "app.js").write_text(text.replace('"smolmix-web"', '"../smolmix/index.js"'))
+
+
+def build_vite(consumer: Consumer) -> None:
+    said = consumer.bin("vite", "build", "--base", "./")
+    assert "warn" not in said.lower(), said
+
+
+def build_webpack(consumer: Consumer) -> None:
+    consumer.bin("webpack")
+    page_of(consumer)
+
+
+def build_rollup(consumer: Consumer) -> None:
+    consumer.bin("rollup", "--config")
+    shutil.copytree(consumer.package / "dist", page_of(consumer) / "smolmix")
+
+
+def build_esbuild(consumer: Consumer) -> None:
+    consumer.bin("esbuild", "src/app.js", "--bundle", "--format=esm", "--minify", "--outfile=dist/main.js")
+    shutil.copytree(consumer.package / "dist", page_of(consumer) / "smolmix")
+
+
+def build_parcel(consumer: Consumer) -> None:
+    consumer.bin("parcel", "build", "index.html", "--public-url", "./", "--no-cache")
+
+
+def build_next(consumer: Consumer) -> None:
+    consumer.bin("next", "build")
+
+
 async def works(world: World, url: str, **options: object) -> None:
     page = await world.open(url)
     try:
@@ -73,9 +113,7 @@ async def works(world: World, url: str, **options: object) -> None:
 
 async def test_plain_script_below_a_path(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, 'plain <script type="module"> below a path')
-    consumer = install("plain", tarball)
-    app = consumer.folder / "src" / "app.js"
-    (consumer.folder / "app.js").write_text(app.read_text().replace('"smolmix-web"', '"./smolmix/index.js"'))
+    consumer = install("plain", tarball, build_plain)
     folders = {"/shop/app/": consumer.folder, "/shop/app/smolmix/": consumer.package / "dist"}
     with StaticServer(folders) as site:
         await works(world, f"{site.url}/shop/app/index.html")
@@ -84,14 +122,13 @@ async def test_plain_script_below_a_path(world: World, tarball: Path, record_pro
 async def test_import_map_from_another_origin(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, "import map, files of another origin (CDN)")
     consumer = install("importmap", tarball)
-    shutil.copyfile(consumer.folder / "src" / "app.js", consumer.folder / "app.js")
     anybody = {"Access-Control-Allow-Origin": "*"}
     with (
         StaticServer({"/npm/smolmix-web/": consumer.package}, headers=anybody) as other,
         StaticServer({"/": consumer.folder}) as site,
     ):
-        page = consumer.folder / "index.html"
-        page.write_text(page.read_text().replace("OTHER", other.url))
+        page = (consumer.folder / "template.html").read_text().replace("OTHER", other.url)
+        (consumer.folder / "index.html").write_text(page)
         await works(world, f"{site.url}/index.html")
         assert not any("smolmix" in path for path in site.requests)
 
@@ -99,7 +136,7 @@ async def test_import_map_from_another_origin(world: World, tarball: Path, recor
 @pytest.mark.parametrize("version", ["vite", "vite7"])
 async def test_vite_dev(world: World, tarball: Path, record_property: Record, version: str) -> None:
     described(record_property, f"{NAMES[version]} dev")
-    consumer = install(version, tarball)
+    consumer = install(version, tarball, build_vite)
     with serving(consumer, "vite", "--host", "127.0.0.1", "--port", "{port}", "--strictPort") as url:
         await works(world, f"{url}/")
 
@@ -107,21 +144,14 @@ async def test_vite_dev(world: World, tarball: Path, record_property: Record, ve
 @pytest.mark.parametrize("version", ["vite", "vite7"])
 async def test_vite_build(world: World, tarball: Path, record_property: Record, version: str) -> None:
     described(record_property, f"{NAMES[version]} build")
-    consumer = install(version, tarball)
-    said = consumer.bin("vite", "build", "--base", "./")
-    assert not re.search(r"warn", said, re.IGNORECASE), said
+    consumer = install(version, tarball, build_vite)
     with StaticServer({"/below/": consumer.folder / "dist"}) as site:
         await works(world, f"{site.url}/below/index.html")
 
 
-NAMES = {"vite": "Vite 8", "vite7": "Vite 7"}
-
-
 async def test_webpack(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, "webpack 5")
-    consumer = install("webpack", tarball)
-    consumer.bin("webpack")
-    shutil.copyfile(consumer.folder / "index.html", consumer.folder / "dist" / "index.html")
+    consumer = install("webpack", tarball, build_webpack)
     with StaticServer({"/below/": consumer.folder / "dist"}) as site:
         await works(world, f"{site.url}/below/index.html")
 
@@ -129,29 +159,20 @@ async def test_webpack(world: World, tarball: Path, record_property: Record) -> 
 @pytest.mark.parametrize("tool", ["rollup", "esbuild"])
 async def test_what_follows_no_urls(world: World, tarball: Path, record_property: Record, tool: str) -> None:
     described(record_property, {"rollup": "Rollup 4", "esbuild": "esbuild"}[tool], COPIED)
-    consumer = install(tool, tarball)
-    built = consumer.folder / "dist"
-    if tool == "rollup":
-        consumer.bin("rollup", "--config")
-    else:
-        consumer.bin("esbuild", "src/app.js", "--bundle", "--format=esm", "--minify", "--outfile=dist/main.js")
-    shutil.copyfile(consumer.folder / "index.html", built / "index.html")
-    shutil.copytree(consumer.package / "dist", built / "smolmix")
-    with StaticServer({"/below/": built}) as site:
+    consumer = install(tool, tarball, {"rollup": build_rollup, "esbuild": build_esbuild}[tool])
+    with StaticServer({"/below/": consumer.folder / "dist"}) as site:
         await works(world, f"{site.url}/below/index.html", assetsUrl="smolmix")
 
 
 async def test_parcel(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, "Parcel 2")
-    consumer = install("parcel", tarball)
-    consumer.bin("parcel", "build", "index.html", "--public-url", "./", "--no-cache")
+    consumer = install("parcel", tarball, build_parcel)
     with StaticServer({"/below/": consumer.folder / "dist"}) as site:
         await works(world, f"{site.url}/below/index.html")
 
 
 async def test_next(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, "Next.js 16, App Router, client component")
-    consumer = install("next", tarball)
-    consumer.bin("next", "build")
+    consumer = install("next", tarball, build_next)
     with serving(consumer, "next", "start", "--hostname", "127.0.0.1", "--port", "{port}") as url:
         await works(world, f"{url}/")

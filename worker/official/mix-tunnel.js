@@ -36,8 +36,8 @@ export const getTunnelState = async () => {
     const crashed = error?.code === "worker_crashed";
     return { state, reason: crashed ? { kind: "task_panicked" } : { kind: "task_exited", task: "reactor" } };
   }
-  if (state === "reconnecting" || state === "suspended" || (state === "shutdown" && !begun)) return { state: "connecting" };
-  return { state };
+  if (state === "ready" || state === "shutting_down" || (state === "shutdown" && begun)) return { state };
+  return { state: "connecting" };
 };
 
 /** @param {number} handle @returns {own.MixWebSocket} */
