@@ -35,7 +35,9 @@ def ensure_package() -> Path:
     with build_lock("npm"):
         version = json.loads((ROOT / "package.json").read_text())["version"]
         tarball = FOLDER / f"smolmix-web-{version}.tgz"
-        makers = [ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")]
+        makers = [
+            ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+        ]
         inputs: list[Path | str] = [
             *PYTHON_INPUTS,
             *SCRIPT_INPUTS,
