@@ -46,7 +46,7 @@ def test_nothing_leaves_and_what_the_exit_keeps_goes_on(away: float) -> None:
 
     async def main() -> None:
         async with open_tunnel(network, host, on_change=lambda s: states.append(s["state"])) as tunnel:
-            load = asyncio.create_task(download(300_000)(tunnel))
+            load = asyncio.ensure_future(download(300_000)(tunnel))
             await asyncio.sleep(1.5)
             del states[:]
             await tunnel.suspend()
@@ -207,7 +207,7 @@ def test_nothing_but_resume_ends_it() -> None:
                 tunnel.network_changed(online)
                 await asyncio.sleep(40)
             host.suspend(300)
-            waiting = asyncio.create_task(download(2_000)(tunnel))
+            waiting = asyncio.ensure_future(download(2_000)(tunnel))
             await asyncio.sleep(1)
             await tunnel.suspend()
             assert (len(host.sockets), len(host.gets), tunnel.state) == (sockets, gets, "suspended")
@@ -225,7 +225,7 @@ def test_closing_without_resuming() -> None:
 
     async def main() -> None:
         async with open_tunnel(network, host, **QUIET) as tunnel:
-            waiting = asyncio.create_task(download(2_000)(tunnel))
+            waiting = asyncio.ensure_future(download(2_000)(tunnel))
             await tunnel.suspend()
         with pytest.raises(SmolmixError) as caught:
             await waiting
