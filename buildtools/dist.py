@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, run, say
-from .javascript import bundle_all, declare_types
+from .javascript import bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
 from .setup import ensure_node, ensure_venv
@@ -32,6 +32,8 @@ SCRIPT_INPUTS = (
     ROOT / "worker",
     ROOT / "buildtools" / "javascript.py",
     ROOT / "buildtools" / "precompress.mjs",
+    ROOT / "buildtools" / "pyodide_inside.mjs",
+    ROOT / "buildtools" / "single.mjs",
     ROOT / "package-lock.json",
 )
 
@@ -44,7 +46,8 @@ def ensure_dist() -> None:
         python = Stamp("dist-python", PYTHON_INPUTS)
         scripts = Stamp("dist-scripts", SCRIPT_INPUTS)
         fresh_python = not python.current(DIST / "pyodide")
-        fresh_scripts = not scripts.current(DIST / "index.js", DIST / "worker.js")
+        # The page's API has the hashes of what Python needs.
+        fresh_scripts = fresh_python or not scripts.current(DIST / "index.js", DIST / "worker.js")
         if not fresh_python and not fresh_scripts:
             return
         say("building dist/")
@@ -62,6 +65,8 @@ def ensure_dist() -> None:
             _remove(staging, "*.js*", "*.d.ts*", "types")
             bundle_all(staging)
             declare_types(staging)
+        _remove(staging, "single")
+        bundle_single(staging)
         precompress(staging)
         old = BUILD / "dist-old"
         shutil.rmtree(old, ignore_errors=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +40,27 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
 
 
 def bundle_all(folder: Path = DIST) -> None:
-    for entry, name in ENTRIES.items():
+    """The worker first: its hash and those of its parts, which are there, stand in index.js (worker/integrity.js)."""
+    for entry, name in sorted(ENTRIES.items(), key=lambda item: item[1] != "worker.js"):
         source = ROOT / entry
         if not source.exists():
             raise TaskError(f"{entry} does not exist")
-        bundle(source, folder / name, [] if name == "worker.js" else SHARED)
+        bundle(source, folder / name, [] if name == "worker.js" else [*SHARED, hashes(folder)])
+
+
+# What the worker loads before it runs anything of Python's, and itself; wheels have their hashes in the lock.
+CHECKED = ("worker.js", *(f"pyodide/{name}" for name in (
+    "pyodide.mjs", "pyodide-lock.json", "pyodide.asm.mjs", "pyodide.asm.wasm", "python.zst",
+)))  # fmt: skip
+
+
+def hashes(folder: Path) -> str:
+    """An option of esbuild."""
+
+    def digest(name: str) -> str:
+        return base64.b64encode(hashlib.sha256((folder / name).read_bytes()).digest()).decode()
+
+    return f"--define:SMOLMIX_SHA256={json.dumps({name: digest(name) for name in CHECKED})}"
 
 
 def bundle_official(folder: Path) -> None:
@@ -55,6 +74,13 @@ def bundle_official(folder: Path) -> None:
 def bundle_package_worker(parts: Path, target: Path) -> None:
     """The worker with Pyodide's scripts inside; `parts` is the module in the place of worker/own-files.js."""
     run(["node", ROOT / "buildtools" / "package_worker.mjs", ROOT / "worker" / "worker.js", parts, target])
+
+
+def bundle_single(folder: Path) -> None:
+    """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
+    run(["node", ROOT / "buildtools" / "single.mjs", ROOT / "worker", folder])
+    types = "".join(f'export * from "../types/{name}.js";\n' for name in ("index", "globals"))
+    (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
 
 
 # TypeScript before 5.7 knows no arrays by their buffers; this names the same type in all.

@@ -16,7 +16,7 @@ from typing import Any
 
 from .common import BUILD, DIST, ROOT, TaskError, build_lock, run, say
 from .dist import PYTHON_INPUTS, SCRIPT_INPUTS, ensure_dist
-from .javascript import bundle_official, bundle_package_worker
+from .javascript import SHARED, bundle, bundle_official, bundle_package_worker
 from .libraries import LIBRARIES
 from .notices import notices
 from .stamps import Stamp
@@ -35,7 +35,9 @@ def ensure_package() -> Path:
     with build_lock("npm"):
         version = json.loads((ROOT / "package.json").read_text())["version"]
         tarball = FOLDER / f"smolmix-web-{version}.tgz"
-        makers = [ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs")]
+        makers = [
+            ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+        ]
         inputs: list[Path | str] = [
             *PYTHON_INPUTS,
             *SCRIPT_INPUTS,
@@ -60,8 +62,8 @@ def write_package(folder: Path, version: str) -> None:
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
     for name in PAGE:
-        for suffix in (".js", ".d.ts"):
-            shutil.copyfile(DIST / f"{name}{suffix}", target / f"{name}{suffix}")
+        bundle(ROOT / "worker" / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+        shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
     shutil.copytree(DIST / "types", target / "types", ignore=shutil.ignore_patterns("*.gz", "*.br"))
     lock = json.loads((DIST / "pyodide" / "pyodide-lock.json").read_text())
@@ -75,7 +77,9 @@ def write_package(folder: Path, version: str) -> None:
     bundle_official(target)
     for path in (target / "official").glob("*.js"):
         unmapped(path)
-        path.with_name(f"{path.name}.map").unlink()
+    (target / "single").mkdir()
+    for name in ("smolmix.js", "smolmix.d.ts"):
+        shutil.copyfile(DIST / "single" / name, target / "single" / name)
     (folder / "package.json").write_text(json.dumps(manifest(version), indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
@@ -111,9 +115,10 @@ def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
 
 
 def unmapped(path: Path) -> None:
-    """Without the reference to a source map, which stays at home."""
+    """Without its source map, which stays at home."""
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"\n//# sourceMappingURL=.*\n?", "\n", text), encoding="utf-8")
+    path.with_name(f"{path.name}.map").unlink()
 
 
 def manifest(version: str) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def write_distribution(folder: Path) -> None:
         wheel = write_wheel(folder, package.files, name=package.name, version=package.version, tag=package.tag)
         entries[package.name] = lock_entry(wheel, package)
     info = json.loads((CORE / "pyodide-lock.json").read_text())["info"]
+    info["on_demand"] = sorted(name for name, library in LIBRARIES.items() if library.on_demand)
     # What a kept memory snapshot belongs to (worker/snapshot.js).
     info["build"] = fingerprint([folder / name for name in (*CORE_FILES, "python.zst")])
     (folder / "pyodide-lock.json").write_text(json.dumps({"info": info, "packages": entries}, indent=1, sort_keys=True))

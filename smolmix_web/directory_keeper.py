@@ -36,6 +36,7 @@ class DirectoryKeeper:
         self._planned = float("inf")  # when the timer is due
         self._task: asyncio.Task[None] | None = None
         self._begun = 0.0  # when the task was
+        self._suspended = False
 
     async def first(self) -> tuple[Topology, list[ExitCandidate]]:
         """The topology, and exits in the order to try. Raises `DirectoryError` or `TimeoutExpired`."""
@@ -81,6 +82,15 @@ class DirectoryKeeper:
         if self._plan.stale:
             self.trouble()
 
+    def suspend(self) -> None:
+        """Nobody is asked until `resume`."""
+        self._suspended = True
+        self._stop()
+
+    def resume(self) -> None:
+        self._suspended = False
+        self._arm()
+
     async def refresh(self) -> None:
         """Ask now. Where no exit of those drawn would have us, others are drawn."""
         engine, host = self._engine, self._host
@@ -96,13 +106,19 @@ class DirectoryKeeper:
             engine.exit.set_candidates(self._choose(exits, topology))
 
     def close(self) -> None:
+        self._stop()
+        self._plan = None
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-        self._timer = self._task = self._plan = None
-
-    # -- inside -----------------------------------------------------------------------------------------
+            if self._plan is not None:
+                self._plan.failed(self._begun)
+        self._timer = self._task = None
 
     async def _topology(self) -> tuple[str, Topology]:
         """And the base URL of the server that gave it."""
@@ -118,7 +134,7 @@ class DirectoryKeeper:
 
     def _arm(self) -> None:
         plan = self._plan
-        if plan is None or self._task is not None:
+        if plan is None or self._task is not None or self._suspended:
             return
         if self._timer is not None:
             if self._planned <= plan.due:

@@ -113,9 +113,12 @@ class Engine:
     @property
     def state(self) -> tuple[str, str | None]:
         """State and step for users: `connecting` until an exit took us, from then on `ready` or `reconnecting`.
-        `ready` is said only while packets can leave and the exit has shown that it knows us."""
+        `ready` is said only while packets can leave and the exit has shown that it knows us; `suspended` from `suspend`
+        to `resume`."""
         if self.error is not None:
             return "failed", None
+        if self.gateway.state is LinkState.SUSPENDED:
+            return "suspended", None
         step = None
         if not self.gateway.can_forward:
             step = "gateway"
@@ -415,6 +418,15 @@ class Engine:
         self._follow_gateway(now)
         if self.gateway.ready:
             self._exit_up(now)
+
+    def suspend(self, now: float) -> None:
+        """Nothing leaves and no socket is open until `resume`: the mixnet's timers stand still, the stack's run."""
+        self.gateway.suspend()
+        self._follow_gateway(now)
+
+    def resume(self, now: float, unix_time: float) -> None:
+        self.notice_sleep(now, unix_time)
+        self.gateway.resume(now)
 
     def notice_sleep(self, now: float, unix_time: float) -> None:
         """A poll long after its deadline, or a wall clock that ran on without us: the machine slept. Ask before any

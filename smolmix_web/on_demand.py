@@ -6,6 +6,7 @@ inside; Python imports from them as they are.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 
@@ -32,9 +33,13 @@ async def load_on_demand(*names: str) -> bool:
             url = js.URL.new(packages[name]["file_name"], pyodide_js.lockfileBaseUrl).href
             answer = await pyfetch(url)
             answer.raise_for_status()
+            data = await answer.bytes()
+            if hashlib.sha256(data).hexdigest() != packages[name]["sha256"]:
+                js.console.error(f"smolmix: {url} is not the file of this build: its SHA-256 is another one")
+                return False
             path = f"/lib/{name}.whl"
             with open(path, "wb") as target:
-                target.write(await answer.bytes())
+                target.write(data)
             if path not in sys.path:
                 sys.path.append(path)
     except (KeyError, OSError, JsException):

@@ -209,6 +209,9 @@ class TunnelOptions:
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
     assets_url: str | None = _option("assetsUrl", _text, None, "", "pages: the folder that the worker's files are in")
+    integrity: str = _option(
+        "integrity", _one_of("auto", "require", "off"), "auto", "", "pages: check the hashes of the files"
+    )
     snapshot: str = _option(
         "snapshot", _one_of("auto", "off"), "auto", "", "pages: keep Python's memory for a faster next visit"
     )

@@ -63,8 +63,8 @@ MAX_ECHO = 65_536  # bytes; more fits no packet
 TLS_AFTER = 0.1  # s after the gateway's welcome: what asks the exit has left, and its answer is on the way
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
-_ALIVE = ("connecting", "ready", "reconnecting")
-_TRYING = ("connecting", "reconnecting")
+_ALIVE = ("connecting", "ready", "reconnecting", "suspended")
+_WAITED_FOR = ("connecting", "reconnecting", "suspended")
 _SLOWED = {
     "machine": "this machine is too slow for the usual traffic: fewer packets leave, real and dummy alike",
     "line": "the line to the gateway is too thin for the usual traffic: fewer packets leave, real and dummy alike",
@@ -128,6 +128,7 @@ class Tunnel(PeerAccess):
         self._troubles = (0, 0)
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
+        self._suspended = False  # what was asked for last
         self._tls_timer: TimerHandle | None = None
 
     # -- life ---------------------------------------------------------------------------------------
@@ -185,6 +186,8 @@ class Tunnel(PeerAccess):
             max_decoded=options.max_decoded_bytes,
             cookie_jar=self.cookies,
         )
+        if self._suspended:
+            self._engine.suspend(self._host.now())
         self._driver.start()
         await self._settled
         await self._flush_store()
@@ -230,11 +233,11 @@ class Tunnel(PeerAccess):
             self._directory.trouble()
         self._follow_traffic(engine)
         state, step = engine.state
-        if state not in _TRYING:
+        if state not in _WAITED_FOR:
             self._release()
         if state == self.state and step == self.step:
             return
-        if self.step == "gateway" and step != "gateway":
+        if self.step == "gateway" and step != "gateway" and state != "suspended":
             self._directory.network_back()  # it may be back as well
         self._keep_identity(engine.gateway)
         if state == "failed":
@@ -249,7 +252,7 @@ class Tunnel(PeerAccess):
             else:
                 if step == "exit" and self._tls_timer is None:
                     self._tls_timer = self._host.call_later(TLS_AFTER, self._prepare_tls)
-                self._change("connecting", step)
+                self._change(state, step)
         elif self.state in _ALIVE:
             self._change(state, step)
 
@@ -313,8 +316,37 @@ class Tunnel(PeerAccess):
         if self._engine is not None and self._driver is not None and self.state in _ALIVE:
             self._engine.network_changed(self._host.now(), online=online)
             self._driver.wake()
-            if online:
+            if online and not self._suspended:
                 self._directory.network_back()
+
+    async def suspend(self) -> None:
+        """The program rests: cover traffic stops, the gateway's connection is closed when this returns, and nobody is
+        asked for anything until `resume`. The state is `suspended`. What is begun meanwhile waits within its own time,
+        90 s at most, and time limits run on. Connections live on for as long as the exit keeps them, 60 s as a rule.
+        During set-up, whose limit runs on too, requests to the directory that are under way come to their end."""
+        if self.state not in _ALIVE:
+            return
+        self._suspended = True
+        self._directory.suspend()
+        if self._engine is not None and self._driver is not None:
+            self._engine.suspend(self._host.now())
+            self._driver.wake()
+            while self._suspended and self.state in _ALIVE and self.state != "suspended":
+                await self._wait_for_change()
+
+    def resume(self) -> None:
+        """Go on after `suspend`: the gateway is asked at once, with the same identity, and the directory where what is
+        known of the network has become old. What has waited begins when the state is `ready`."""
+        if not self._suspended:
+            return
+        self._suspended = False
+        self._release()
+        if self.state not in _ALIVE:
+            return
+        self._directory.resume()
+        if self._engine is not None and self._driver is not None:
+            self._engine.resume(self._host.now(), self._host.unix_time())
+            self._driver.wake()
 
     def _fail(self, error: SmolmixError) -> None:
         self.error = error

@@ -97,8 +97,8 @@ export class WorkerConnection {
   }
 
   /**
-   * Not every browser tells its workers. `null`: the network may be another one, as far as the browser lets us know, or
-   * the page was frozen: the worker asks its gateway, and goes on meanwhile.
+   * Not every browser tells its workers. `null`: the network may be another one, as far as the browser lets us know: the
+   * worker asks its gateway, and goes on meanwhile.
    */
   #watchNetwork() {
     const { signal } = this.#ended;
@@ -107,10 +107,6 @@ export class WorkerConnection {
     };
     globalThis.addEventListener?.("online", () => tell(true), { signal });
     globalThis.addEventListener?.("offline", () => tell(false), { signal });
-    globalThis.addEventListener?.("pageshow", (event) => {
-      if (/** @type {PageTransitionEvent} */ (event).persisted) tell(null);
-    }, { signal });
-    globalThis.document?.addEventListener("resume", () => tell(null), { signal });
     /** @type {(EventTarget & {type?: string}) | undefined} */
     const connection = /** @type {any} */ (globalThis.navigator)?.connection;
     // "change" tells of every new estimate of its speed, too.

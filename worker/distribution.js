@@ -30,15 +30,19 @@ export const PACK = "python.zst";
 /** Magic number of a Zstandard frame (RFC 8878 3.1.1). */
 export const ZSTANDARD = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
 
-/** @param {string} base address of the folder, ending in "/" @returns {Distribution} */
-export const filesBelow = (base) => ({
+/**
+ * @param {string} base address of the folder, ending in "/"
+ * @param {Record<string, string>} [hashes] SHA-256 in base64 by name, "pyodide/..."; what has none is not checked
+ * @returns {Distribution}
+ */
+export const filesBelow = (base, hashes = {}) => ({
   base,
   files: [base],
-  lock: () => fetchLock(`${base}pyodide-lock.json`),
-  loader: () => importPart(`${base}pyodide.mjs`, "loadPyodide"),
-  script: () => importPart(`${base}pyodide.asm.mjs`, "default"),
-  program: () => compilePart(`${base}pyodide.asm.wasm`),
-  pack: () => fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive"),
+  lock: () => fetchLock(`${base}pyodide-lock.json`, hashes["pyodide/pyodide-lock.json"]),
+  loader: () => importPart(`${base}pyodide.mjs`, "loadPyodide", hashes["pyodide/pyodide.mjs"]),
+  script: () => importPart(`${base}pyodide.asm.mjs`, "default", hashes["pyodide/pyodide.asm.mjs"]),
+  program: () => compilePart(`${base}pyodide.asm.wasm`, hashes["pyodide/pyodide.asm.wasm"]),
+  pack: () => fetchBytes(`${base}${PACK}`, ZSTANDARD, "a Zstandard archive", hashes[`pyodide/${PACK}`]),
 });
 
 /**
@@ -64,9 +68,9 @@ export const scriptsInside = ({ lock, loader, script, program, pack, wheels }) =
  */
 const mapValues = (values, change) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)]));
 
-/** @param {string} url @returns {Promise<Lock>} */
-async function fetchLock(url) {
-  const lock = await fetchJson(url);
+/** @param {string} url @param {string} [hash] @returns {Promise<Lock>} */
+async function fetchLock(url, hash) {
+  const lock = await fetchJson(url, hash);
   if (isRecord(lock) && isRecord(lock.info) && isRecord(lock.packages)) return /** @type {Lock} */ (/** @type {unknown} */ (lock));
   throw new PartError("pyodide/pyodide-lock.json", "damaged", "it has no `info` and `packages`");
 }

@@ -106,7 +106,7 @@
 
 /**
  * @typedef {object} TunnelSnapshot
- * @property {"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed"} state
+ * @property {"connecting" | "ready" | "reconnecting" | "suspended" | "shutting_down" | "shutdown" | "failed"} state
  * @property {string | null} step what is being done while connecting: boot, storage, directory, gateway, exit
  * @property {ErrorDetail | null} error why it failed
  * @property {ErrorDetail[]} warnings what went wrong and was no reason to fail: a stored identity that was set aside, ...
@@ -162,6 +162,7 @@
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "network", id: number, online: boolean | null}
+ *   | {type: "suspend", id: number, on: boolean}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
  *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean}
  *   | {type: "clear-dns-cache", id: number}

@@ -1,5 +1,6 @@
 /**
- * The worker's own parts: below the folder `pyodide/` beside it. Builds put their own module in this one's place
+ * The worker's own parts: below the folder `pyodide/` beside it, or where the page says that has checked this script
+ * (integrity.js). Builds put their own module in this one's place
  * (buildtools/javascript.py).
  *
  * @module
@@ -7,4 +8,7 @@
 
 import { filesBelow } from "./distribution.js";
 
-export const distribution = filesBelow(new URL("./pyodide/", import.meta.url).href);
+/** @type {{base: string, hashes: Record<string, string>} | undefined} */
+const told = /** @type {any} */ (globalThis).smolmixFiles;
+
+export const distribution = told ? filesBelow(told.base, told.hashes) : filesBelow(new URL("./pyodide/", import.meta.url).href);

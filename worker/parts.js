@@ -19,7 +19,7 @@ const WASM = EMPTY_MODULE.subarray(0, 4);
 const ELSEWHERE = " at this address; the option assetsUrl says where the files are";
 const FOREIGN = "; files of another origin need Access-Control-Allow-Origin";
 
-/** @typedef {"missing" | "unavailable" | "unreachable" | "blocked" | "wrong_type" | "damaged" | "unsupported"} PartReason */
+/** @typedef {"missing" | "unavailable" | "unreachable" | "blocked" | "wrong_type" | "damaged" | "altered" | "unsupported"} PartReason */
 
 /** A file of the tunnel's code cannot be used. */
 export class PartError extends Error {
@@ -39,7 +39,7 @@ globalThis.addEventListener?.("securitypolicyviolation", (event) => {
 });
 
 /** @param {string} url @returns {string} the end of a path, as people know the file */
-const nameOf = (url) => new URL(url).pathname.split("/").slice(-2).join("/");
+const nameOf = (url) => (url.startsWith("blob:") ? "worker.js" : new URL(url).pathname.split("/").slice(-2).join("/"));
 
 /** @param {string} url @returns {boolean} */
 const isForeign = (url) => /^http/.test(url) && new URL(url).origin !== globalThis.origin;
@@ -49,15 +49,17 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 /**
  * @param {string} url
+ * @param {string} [name]
  * @returns {Promise<PartError | null>} what the policy says of this address
  */
-async function refusal(url) {
+async function refusal(url, name = nameOf(url)) {
   await pause(VIOLATION_MS);
-  // Of another origin a page is told the origin alone.
-  const directive = refusals.get(url) ?? refusals.get(new URL(url).origin);
+  // Of another origin a page is told the origin alone, of what is no place in the network the scheme.
+  const { origin, protocol } = new URL(url);
+  const directive = refusals.get(url) ?? refusals.get(origin) ?? refusals.get(protocol.slice(0, -1));
   return directive === undefined
     ? null
-    : new PartError(nameOf(url), "blocked", `the Content-Security-Policy forbids it (${directive})`);
+    : new PartError(name, "blocked", `the Content-Security-Policy forbids it (${directive})`);
 }
 
 /**
@@ -85,17 +87,31 @@ export async function fetchPart(url, init) {
  * @param {string} url
  * @param {Uint8Array} magic bytes that it begins with
  * @param {string} kind what it has to be
+ * @param {string} [hash] as of `checkHash`
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
-export async function fetchBytes(url, magic, kind) {
+export async function fetchBytes(url, magic, kind, hash) {
   const response = await fetchPart(url);
   const bytes = await bytesOf(response);
   if (!beginsWith(bytes, magic)) throw wrongType(response, kind);
+  await checkHash(nameOf(url), bytes, hash);
   return bytes;
 }
 
+/**
+ * @param {string} name of the file
+ * @param {BufferSource} bytes
+ * @param {string} [hash] SHA-256 in base64; without one everything is right
+ */
+export async function checkHash(name, bytes, hash) {
+  if (hash === undefined) return;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  if (btoa(String.fromCharCode(...digest)) === hash) return;
+  throw new PartError(name, "altered", "it is not the file that belongs to this index.js: its SHA-256 is another one");
+}
+
 /** @param {Response} response @returns {Promise<Uint8Array<ArrayBuffer>>} */
-async function bytesOf(response) {
+export async function bytesOf(response) {
   try {
     return new Uint8Array(await response.arrayBuffer());
   } catch (error) {
@@ -103,24 +119,35 @@ async function bytesOf(response) {
   }
 }
 
-/** @param {string} url @returns {Promise<any>} */
-export async function fetchJson(url) {
+/** @param {string} url @param {string} [hash] @returns {Promise<any>} */
+export async function fetchJson(url, hash) {
   const response = await fetchPart(url);
-  const text = new TextDecoder().decode(await bytesOf(response));
+  const bytes = await bytesOf(response);
+  let value;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     throw wrongType(response, "JSON");
   }
+  await checkHash(nameOf(url), bytes, hash);
+  return value;
 }
 
 /**
- * Compile while the file comes; a server with the wrong MIME type only costs that.
- * @param {string} url
+ * Compile while the file comes; a server with the wrong MIME type only costs that. The hash is taken meanwhile, and what
+ * was compiled is given to nobody before.
+ * @param {string} url @param {string} [hash]
  * @returns {Promise<WebAssembly.Module>}
  */
-export async function compilePart(url) {
+export async function compilePart(url, hash) {
   const response = await fetchPart(url);
+  const checked = hash === undefined ? null : bytesOf(response.clone()).then((bytes) => checkHash(nameOf(url), bytes, hash));
+  const [module] = await Promise.all([compile(url, response), checked]);
+  return module;
+}
+
+/** @param {string} url @param {Response} response @returns {Promise<WebAssembly.Module>} */
+async function compile(url, response) {
   const type = response.headers.get("content-type")?.split(";")[0].trim().toLowerCase();
   try {
     if (type === "application/wasm") return await WebAssembly.compileStreaming(response);
@@ -142,15 +169,22 @@ const beginsWith = (bytes, magic) => magic.every((byte, at) => bytes?.[at] === b
 /**
  * @param {string} url of a module
  * @param {string} name of a function that it exports
+ * @param {string} [hash]
  * @returns {Promise<any>} what it exports
  */
-export async function importPart(url, name) {
-  let module;
-  try {
-    module = await import(/* @vite-ignore */ url);
-  } catch (error) {
-    throw await whyNotStarted(url, textOf(error));
+export async function importPart(url, name, hash) {
+  let module, address = url;
+  if (hash !== undefined) {
+    const bytes = await bytesOf(await fetchPart(url));
+    await checkHash(nameOf(url), bytes, hash);
+    address = URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
   }
+  try {
+    module = await import(/* @vite-ignore */ address);
+  } catch (error) {
+    throw (address === url ? null : await refusal(address, nameOf(url))) ?? (await whyNotStarted(url, textOf(error)));
+  }
+  if (address !== url) URL.revokeObjectURL(address);
   if (typeof module[name] !== "function") throw new PartError(nameOf(url), "damaged", `it does not export ${name}`);
   return module;
 }

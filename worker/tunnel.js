@@ -70,6 +70,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
+ * @property {"auto" | "require" | "off"} [integrity] "auto": check all files where the page vouches for `index.js` with a hash
  * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit
  */
 
@@ -123,6 +124,11 @@ export class MixTunnel extends Target {
   /** Counts `setup` and `disconnect`, so that a set-up notices that it is no longer wanted. */
   #turn = 0;
   /** @type {TunnelSnapshot} */ #snapshot = DOWN;
+  /** Asked for by the page. */
+  #suspended = false;
+  /** The browser has stopped the page, or put it into its cache of pages. */
+  #frozen = false;
+  /** @type {AbortController | null} */ #watch = null;
   /** The cookies of requests with `cookies: "jar"`. */
   cookies = new MixCookies(() => this.connected());
   /** Messages to and from other clients. */
@@ -153,10 +159,14 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
-      made = startWorker(folderOf(this.#options.assetsUrl));
+      made = await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
     } catch (error) {
       this.#failed(null, error);
       throw error;
+    }
+    if (turn !== this.#turn) {
+      made.worker.terminate();
+      throw mixError("tunnel_down", "the tunnel was disconnected", "setup");
     }
     const connection = new WorkerConnection(
       made.worker,
@@ -166,9 +176,12 @@ export class MixTunnel extends Target {
       (error) => this.#failed(connection, error),
     );
     this.#connection = connection;
+    this.#watchLife();
     try {
       await connection.booted;
-      await connection.call({ type: "setup", options: this.#options });
+      const up = connection.call({ type: "setup", options: this.#options });
+      if (this.#resting) void this.#tell(connection);
+      await up;
     } catch (error) {
       this.#failed(connection, error);
       throw error;
@@ -196,6 +209,7 @@ export class MixTunnel extends Target {
     if (connection !== this.#connection) return;
     this.#ready = null;
     this.#connection = null;
+    this.#ended();
     connection?.stop(error);
     const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
     const typed = error instanceof MixError ? error : mixError("internal", message);
@@ -208,6 +222,67 @@ export class MixTunnel extends Target {
   #change(snapshot) {
     this.#snapshot = snapshot;
     this.dispatchEvent(new CustomEvent("state", { detail: snapshot }));
+  }
+
+  /**
+   * The app rests: cover traffic stops, and the connection to the gateway is closed when this resolves. Nothing is asked
+   * for anything until `resume`. What is begun meanwhile waits within its own time limits, at most 90 s; what is open lives
+   * on for as long as the exit keeps it, 60 s as a rule. Void while there is no tunnel.
+   * @returns {Promise<void>}
+   */
+  async suspend() {
+    if (!this.active) return;
+    this.#suspended = true;
+    await this.#tell(this.#connection);
+  }
+
+  /**
+   * Go on after `suspend`: resolves when the connection is being made; the state tells when it is there.
+   * @returns {Promise<void>}
+   */
+  async resume() {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    await this.#tell(this.#connection);
+  }
+
+  get #resting() {
+    return this.#suspended || this.#frozen;
+  }
+
+  /** @param {WorkerConnection | null} connection that may not have booted: then `#start` tells it */
+  async #tell(connection) {
+    try {
+      await connection?.call({ type: "suspend", on: this.#resting });
+    } catch {
+      // It ended meanwhile, or has no tunnel yet.
+    }
+  }
+
+  /**
+   * A page that the browser freezes, or keeps in its cache of pages, can do nothing; one that is only hidden goes on. An
+   * open connection would keep it from that cache.
+   */
+  #watchLife() {
+    this.#watch = new AbortController();
+    const { signal } = this.#watch;
+    const freeze = (/** @type {boolean} */ on) => {
+      if (this.#frozen === on) return;
+      this.#frozen = on;
+      void this.#tell(this.#connection);
+    };
+    globalThis.document?.addEventListener("freeze", () => freeze(true), { signal });
+    globalThis.document?.addEventListener("resume", () => freeze(false), { signal });
+    globalThis.addEventListener?.("pagehide", (event) => {
+      if (/** @type {PageTransitionEvent} */ (event).persisted) freeze(true);
+    }, { signal });
+    globalThis.addEventListener?.("pageshow", () => freeze(false), { signal });
+  }
+
+  #ended() {
+    this.#watch?.abort();
+    this.#watch = null;
+    this.#suspended = this.#frozen = false;
   }
 
   /** It is up, or being set up. */
@@ -250,7 +325,8 @@ export class MixTunnel extends Target {
   /** @returns {Promise<void>} */
   async #disconnect() {
     const connection = this.#connection;
-    const running = this.#snapshot.state === "ready" || this.#snapshot.state === "reconnecting";
+    this.#ended();
+    const running = ["ready", "reconnecting", "suspended"].includes(this.#snapshot.state);
     this.#connection = null;
     if (this.#snapshot.state === "shutdown") return;
     if (connection && running) {

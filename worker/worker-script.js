@@ -12,14 +12,15 @@
 import { baseUrl } from "./base-url.js";
 import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
+import { checkedScript, hashesFor } from "./integrity.js";
+import { PartError } from "./parts.js";
+import { NOWHERE, scriptUrl } from "./script-url.js";
 
 /** @typedef {{type?: WorkerType, name?: string}} Manner */
 /** @typedef {{url: string, manner: Manner}} Place */
 
 const FILE = "worker.js";
 const MANNER = /** @type {const} */ ({ type: "module", name: "smolmix" });
-/** Name of the Trusted Types policy, for `Content-Security-Policy: trusted-types smolmix-web`. */
-const POLICY = "smolmix-web";
 /** Vite's development server puts packages into one file each, elsewhere, and leaves their other files where they are. */
 const VITE_CACHE = /^.*\/node_modules\/\.vite[^/]*\/deps[^/]*\//;
 const PACKAGE = "../../smolmix-web/dist/";
@@ -73,42 +74,50 @@ function knownPlace(folder) {
   return beside === null ? null : { url: new URL(FILE, beside).href, manner: MANNER };
 }
 
-/** @param {Place} place @returns {Worker} */
-function workerFrom({ url, manner }) {
-  const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
-  if (ours) return new Worker(trusted(url), manner);
-  const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
-  const blob = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+/** @param {Blob} script @param {Manner} manner @returns {Worker} */
+function workerOf(script, manner) {
+  const blob = URL.createObjectURL(script);
   try {
-    return new Worker(trusted(blob), manner);
+    return new Worker(scriptUrl(blob), manner);
   } finally {
     // The worker reads it in its own time.
     setTimeout(() => URL.revokeObjectURL(blob), 60_000);
   }
 }
 
-/** @type {{createScriptURL: (url: string) => any} | null} */
-let policy = null;
-
-/** @param {string} url @returns {any} */
-function trusted(url) {
-  const types = /** @type {any} */ (globalThis).trustedTypes;
-  if (!types || types.defaultPolicy) return url;
-  try {
-    policy ??= types.createPolicy(POLICY, { createScriptURL: (/** @type {string} */ known) => known });
-  } catch {
-    return url; // nobody demands them, or it fails with the browser's words
-  }
-  return policy?.createScriptURL(url) ?? url;
+/** @param {Place} place @returns {Worker} */
+function workerFrom({ url, manner }) {
+  const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
+  if (ours) return new Worker(scriptUrl(url), manner);
+  const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
+  return workerOf(new Blob([script], { type: "text/javascript" }), manner);
 }
+
+/**
+ * @param {string} url @param {import("./integrity.js").Hashes} hashes
+ * @returns {Promise<Started>}
+ */
+async function startChecked(url, hashes) {
+  try {
+    return { worker: workerOf(await checkedScript(url, hashes), MANNER), script: () => "blob:worker.js" };
+  } catch (error) {
+    if (error instanceof PartError) throw bootError(`the tunnel's code did not start: ${error.message}`, error.reason);
+    throw bootError(`the worker cannot be made: ${error}`, "blocked");
+  }
+}
+
+/** `script`: its address, as far as it can be learnt. @typedef {{worker: Worker, script: () => string}} Started */
 
 /**
  * Start the worker.
  * @param {string | null} folder of `folderOf`
- * @returns {{worker: Worker, script: () => string}} `script`: its address, as far as it can be learnt
+ * @param {unknown} [integrity] the option of that name
+ * @returns {Started | Promise<Started>}
  */
-export function startWorker(folder) {
+export function startWorker(folder, integrity) {
   if (typeof Worker !== "function") throw bootError(NOWHERE, "unsupported");
+  const hashes = hashesFor(integrity);
+  if (hashes) return startChecked(new URL(FILE, folder ?? import.meta.url).href, hashes);
   const known = knownPlace(folder);
   const place = () => known ?? bundledPlace() ?? { url: new URL(FILE, import.meta.url).href, manner: MANNER };
   const script = () => place().url;
@@ -125,6 +134,3 @@ export function startWorker(folder) {
   }
   return { worker, script };
 }
-
-const NOWHERE = "smolmix-web runs where there are Web Workers: pages, extensions, WebViews. Here there are none; "
-  + "on a server, call it from code that runs in the browser alone";

@@ -64,6 +64,7 @@ class Bridge:
             "disconnect": self._disconnect,
             "statistics": self._statistics,
             "network": self._network,
+            "suspend": self._suspend,
         }
 
     def receive(self, message: Any) -> None:
@@ -192,6 +193,15 @@ class Bridge:
             online = field(message, "online", bool)
         if self._tunnel is not None:
             self._tunnel.network_changed(online)
+        channel.send("result", value=None)
+
+    async def _suspend(self, channel: Channel, message: Message) -> None:
+        """The page rests, or goes on."""
+        tunnel = self._ready()
+        if field(message, "on", bool):
+            await tunnel.suspend()
+        else:
+            tunnel.resume()
         channel.send("result", value=None)
 
     async def _statistics(self, channel: Channel, _message: Message) -> None:

@@ -195,6 +195,7 @@ class StandIn:
         self.asked: list[dict[str, Any]] = []  # of sockets
         self.cancelled: list[str] = []
         self.networks: list[bool] = []  # online or not, as the page told
+        self.rests: list[bool] = []  # suspended or not
 
     async def _meet(self, kind: str, default: Any = None) -> Any:
         what = self.meets.get(kind, default)
@@ -222,6 +223,13 @@ class StandIn:
 
     def network_changed(self, online: bool = True) -> None:
         self.networks.append(online)
+
+    async def suspend(self) -> None:
+        await self._meet("suspend")
+        self.rests.append(True)
+
+    def resume(self) -> None:
+        self.rests.append(False)
 
     def statistics(self) -> dict[str, Any]:
         return {"packets_sent": 3}

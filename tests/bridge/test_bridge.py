@@ -86,6 +86,24 @@ async def test_the_page_tells_of_the_network() -> None:
     assert tunnel.networks == [False, True] and page.error(4) == ("bad_message", None)
 
 
+async def test_the_page_rests_and_goes_on() -> None:
+    closed = asyncio.Event()
+    page = Page(suspend=closed)
+    page.say("suspend", 1, on=True)
+    await settle()
+    assert page.error(1) == ("tunnel_down", "setup")
+    tunnel = await page.set_up()
+    page.say("suspend", 2, on=True)
+    await settle()
+    assert page.kinds(2) == [], "not before the connection is closed"
+    closed.set()
+    page.say("suspend", 3, on=False)
+    page.say("suspend", 4, on=None)
+    await settle()
+    assert page.kinds(2) == page.kinds(3) == ["result"] and page.error(4) == ("bad_message", None)
+    assert sorted(tunnel.rests) == [False, True]
+
+
 async def test_disconnect_ends_everything_first() -> None:
     page = Page(resolve=asyncio.Event(), fetch=Body([b"x", asyncio.Event()]))
     tunnel = await page.set_up()

@@ -46,27 +46,3 @@ async def test_offline_and_online(session: Session, fresh: ApiPage) -> None:
     await states_become(fresh, ["reconnecting", "ready"], BACK_WITHIN)
     assert await fresh.run("return window.pending") == body_sha256(50_000)
     assert gateway.counters["sessions"] == sessions + 1
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        """window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));""",
-        """document.dispatchEvent(new Event("resume"));""",
-    ],
-    ids=["pageshow", "resume"],
-)
-@pytest.mark.feature("Worker", "a page that was frozen: the gateway is asked for a sign of life, and all goes on")
-async def test_a_page_that_was_frozen_asks_its_gateway(session: Session, fresh: ApiPage, event: str) -> None:
-    gateway = session.net.gateways[1]
-    await fresh.set_up(preferredGateway=gateway.identity_text)
-    await fresh.run(WATCH)
-    sessions = gateway.counters["sessions"]
-    asked = "return (await (await api.getMixTunnel()).statistics()).gateway.probes"
-    before = await fresh.run(asked)
-    await fresh.run(event)
-    async with asyncio.timeout(5.0):
-        while await fresh.run(asked) != before + 1:
-            await asyncio.sleep(0.1)
-    await asyncio.sleep(3.0)  # a gateway that had not answered would be lost by now
-    assert await fresh.run("return window.states") == [] and gateway.counters["sessions"] == sessions

@@ -7,6 +7,8 @@ us, another gateway where the present one refuses or stays away and the user pin
 
     connecting -> ready -> waiting -> connecting -> ready ...
               \\-> waiting -> connecting ...      \\-> failed (`error`)
+
+`suspend` leads from each of them but `failed` to `suspended`, where nothing is tried, and `resume` to `connecting`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class LinkState(Enum):
     CONNECTING = "connecting"
     READY = "ready"
     WAITING = "waiting"
+    SUSPENDED = "suspended"
     FAILED = "failed"
 
 
@@ -219,6 +222,24 @@ class GatewayLink:
         elif self._session is not None:
             self._session.probe()
 
+    def suspend(self) -> None:
+        """Close the connection and try nothing until `resume`. It is no loss: the gateway may be asked at once."""
+        if self.state not in (LinkState.SUSPENDED, LinkState.FAILED):
+            if self._session is not None:
+                self._leave(self._session)
+                self._commands.append(CloseSocket())
+            self._retry_at = None
+            self.state = LinkState.SUSPENDED
+
+    def resume(self, now: float) -> None:
+        """Connect at once. The gateway gets the time that it would get had it been lost just now."""
+        if self.state is LinkState.SUSPENDED:
+            self._lost_at = now
+            self._tried, self._rounds = [], 0
+            self._give_up_at = float("inf") if self._ever_ready else now + self._config.setup_limit
+            self._pace.reset()
+            self._connect(now)
+
     def went_offline(self, now: float) -> None:
         """The host says that there is no network. A connection that lives all the same (a gateway on this machine)
         stays; nothing is tried but now and then, and no time for trying is used up, until `retry_now`."""
@@ -349,11 +370,7 @@ class GatewayLink:
         assert error is not None
         self.last_error = error
         identity = self.endpoint.identity
-        # What had arrived is still ours.
-        self._bodies += session.take_bodies()
-        _add(self.counters, session.counters)
-        self._timestamps[identity] = max(session.timestamp, self._timestamps.get(identity, 0))
-        self._session = None
+        self._leave(session)
         if socket_open:
             self._commands.append(CloseSocket())
         if self.state is LinkState.READY:
@@ -385,6 +402,14 @@ class GatewayLink:
             self._fail(error)
             return
         self._retry_at = self._pace.again(now, self._config.backoff_stay if staying else None)
+
+    def _leave(self, session: GatewaySession) -> None:
+        identity = self.endpoint.identity
+        # What had arrived is still ours.
+        self._bodies += session.take_bodies()
+        _add(self.counters, session.counters)
+        self._timestamps[identity] = max(session.timestamp, self._timestamps.get(identity, 0))
+        self._session = None
 
     def _choose_another(self) -> bool:
         """Move to a gateway not tried yet; False when none is left and waiting longer makes no sense."""
