@@ -159,8 +159,8 @@ export class MixTunnel extends Target {
     );
     this.#connection = connection;
     try {
-      await connection.booted;
-      await connection.call({ type: "setup", options: this.#options });
+      // The worker has the options at once: what they ask of the directory need not wait for Python.
+      await Promise.all([connection.booted, connection.call({ type: "setup", options: this.#options })]);
     } catch (error) {
       this.#failed(connection, error);
       throw error;

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
+import { createDirectory } from "./directory.js";
 import { createGuard } from "./guard.js";
 import { mark } from "./marks.js";
 import { PartError, textOf } from "./parts.js";
@@ -22,6 +22,7 @@ const KEEP_AFTER_MS = 3_000;
 
 const base = new URL("./pyodide/", import.meta.url).href;
 const guard = createGuard(self, base);
+const directory = createDirectory(guard);
 
 mark("script");
 self.postMessage({ type: "started" });
@@ -38,7 +39,10 @@ const wanted = new Promise((resolve) => { begin = resolve; });
 self.addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
   else if (receive) receive(data);
-  else early.push(data);
+  else {
+    if (data.type === "setup") directory.begin(data.options);
+    early.push(data);
+  }
 });
 
 /** What is to be done once the tunnel is up. @type {(() => void) | null} */
@@ -98,7 +102,7 @@ async function boot() {
   pyodide.registerJsModule("smolmix_crypto", crypto);
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
-  pyodide.registerJsModule("smolmix_answer", { readBody });
+  pyodide.registerJsModule("smolmix_answer", { ask: directory.ask });
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);
   bridge.destroy();
