@@ -70,9 +70,8 @@ const OPTIONS = {
 export function planOf(options) {
   if (typeof options !== "object" || options === null) return null;
   const given = Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
-  const known = ([/** @type {string} */ name, /** @type {unknown} */ value]) =>
-    Object.hasOwn(OPTIONS, name) && /** @type {any} */ (OPTIONS)[name].includes(typeof value);
-  if (!given.every(known)) return null;
+  const table = /** @type {Record<string, string[]>} */ (OPTIONS);
+  if (!given.every(([name, value]) => Object.hasOwn(table, name) && table[name].includes(typeof value))) return null;
   const { topology, exit = "auto", directoryUrls = [MAINNET] } = /** @type {Record<string, any>} */ (Object.fromEntries(given));
   if (topology !== undefined || !["auto", "none"].includes(exit)) return null;
   if (!Array.isArray(directoryUrls) || directoryUrls.length === 0) return null;
