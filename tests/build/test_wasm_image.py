@@ -9,12 +9,41 @@ from collections.abc import Callable
 
 import pytest
 
-from buildtools.wasm import CODE, EXPORT, FUNCTION, GLOBAL, I32, IMPORT, KIND_FUNCTION, KIND_GLOBAL, TYPE, Reader, WasmError
-from buildtools.wasm import Section, parse_module, serialise_module, unsigned, vector, wasi_helper
+from buildtools.wasm import (
+    CODE,
+    EXPORT,
+    FUNCTION,
+    GLOBAL,
+    I32,
+    IMPORT,
+    KIND_FUNCTION,
+    KIND_GLOBAL,
+    TYPE,
+    Reader,
+    Section,
+    WasmError,
+    parse_module,
+    serialise_module,
+    unsigned,
+    vector,
+    wasi_helper,
+)
 from buildtools.wasm_code import references
 from buildtools.wasm_image import DATA, DATA_COUNT, ELEMENT, Image, read_image, signed, to_signed
-from tests.build.wasm_program import BASE, FIRST_SLOT, NO_RESULT, NUMBER, Program, body, call, const, drop, load
-from tests.build.wasm_program import name_section, read_global
+from tests.build.wasm_program import (
+    BASE,
+    FIRST_SLOT,
+    NO_RESULT,
+    NUMBER,
+    Program,
+    body,
+    call,
+    const,
+    drop,
+    load,
+    name_section,
+    read_global,
+)
 
 NODE = shutil.which("node")
 
@@ -78,6 +107,7 @@ def test_it_runs_as_before_and_with_what_was_changed() -> None:
 
 def same(one: Image, other: Image) -> bool:
     """But for how the data is cut into segments."""
+
     def facts(image: Image) -> tuple[object, ...]:
         filled = bytes(image.memory).rstrip(b"\0")
         return (image.imports, image.exports, image.table_base, image.table, image.memory_base, filled,
@@ -149,7 +179,8 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: PROGRAM.to_bytes(section_1=vector([bytes([0x5F, 0])])), "type section: not a function",
     ),
     "a table of functions that are not there": (
-        lambda: Program(PROGRAM.functions, table=[1, 9], data=PROGRAM.data).to_bytes(), "function 9, which does not exist",
+        lambda: Program(PROGRAM.functions, table=[1, 9], data=PROGRAM.data).to_bytes(),
+        "function 9, which does not exist",
     ),
     "an export of a function that is not there": (
         lambda: Program(PROGRAM.functions, exports={"no": (KIND_FUNCTION, 4)}, data=PROGRAM.data).to_bytes(),

@@ -1,4 +1,4 @@
-"""A small WebAssembly program as a linker would lay it out, made by hand: functions, a table, data at fixed addresses."""
+"""A small WebAssembly program as a linker would lay it out, made by hand: functions, a table, data at its addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's part that asks the directory ahead of Python: the same requests, each once, and none that Python would not."""
+"""What the worker asks of the directory ahead of Python: the same requests, each once, none that Python would not."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_where_it_asks_python_would_ask_there() -> None:
 
 def test_nothing_is_asked_where_the_options_leave_a_doubt() -> None:
     doubtful: list[Any] = [
-        None, 1, "text", {"topology": {}}, {"topology": "{}"}, {"directoryUrl": "https://a.example/"}, {"exit": "maybe"},
+        None, 1, "text", {"topology": {}}, {"topology": "{}"}, {"exit": "maybe"}, {"directoryUrl": "https://a.example/"},
         {"directoryUrls": []}, {"directoryUrls": "https://a.example/"}, {"directoryUrls": {"0": "https://a.example/"}},
         {"directoryUrls": [1]}, {"directoryUrls": [None]}, {"directoryUrls": ["https://a.example/", "?"]},
         {"debug": "yes"}, {"forceTls": 1}, {"connectTimeoutMs": "10"}, {"preferredIpr": 5}, {"toString": True},
@@ -87,8 +87,8 @@ def test_nothing_is_asked_where_the_options_leave_a_doubt() -> None:
 
 def test_it_knows_every_option_and_its_types() -> None:
     samples: dict[str, list[Any]] = {
-        "str": ["text"], "bool": [True], "int": [1], "tuple": [["x"], "x"], "Mapping": [{"a": 1}], "Timeouts": [{"a": 1}],
-        "ServerAddress": ["1.1.1.1:53"],
+        "str": ["text"], "bool": [True], "int": [1], "tuple": [["x"], "x"], "Mapping": [{"a": 1}],
+        "Timeouts": [{"a": 1}], "ServerAddress": ["1.1.1.1:53"],
     }  # fmt: skip
     decisive = {"topology", "directoryUrls", "exit"}
     tried = [
@@ -112,7 +112,8 @@ const guard = {
     asked.push(url);
     signal?.addEventListener("abort", () => aborted.push(url));
     if (answers[url]) return answers[url]();
-    return new Response(JSON.stringify({ path: new URL(url).pathname }), { headers: { "content-type": "application/json" } });
+    const body = JSON.stringify({ path: new URL(url).pathname });
+    return new Response(body, { headers: { "content-type": "application/json" } });
   },
 };
 const directory = createDirectory(guard);
@@ -155,7 +156,8 @@ def test_failures_are_told_to_who_takes_them_and_what_is_left_is_called_off() ->
         const long = text(await take(third, 10));
         answers[first.url] = undefined;
         const again = text(await take(first));
-        return { failed, refused, long, again, asked: asked.length, aborted: aborted.length, left: plan.requests.length - 3 };""",
+        const left = plan.requests.length - 3;
+        return { failed, refused, long, again, left, asked: asked.length, aborted: aborted.length };""",
         MAX_ANSWER,
     )
     assert found["failed"] == "TypeError: no network"
@@ -171,7 +173,10 @@ def test_it_is_read_as_python_wants_it_also_where_that_is_something_else() -> No
         + """const { url } = plan.requests[2];
         const body = JSON.stringify({ metadata: { a: 1 }, nodes: { other: 1, data: [] }, more: true });
         answers[url] = () => new Response(body);
-        const read = async (fields) => { directory.begin({}); return text(await directory.ask(url, given[0], fields, signal)).body; };
+        const read = async (fields) => {
+          directory.begin({});
+          return text(await directory.ask(url, given[0], fields, signal)).body;
+        };
         return [await read(JSON.stringify(plan.requests[2].fields)), await read('{"more":true}')];""",
         MAX_ANSWER,
     )
