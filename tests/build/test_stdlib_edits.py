@@ -24,7 +24,7 @@ def sources() -> Files:
 
 
 def names_used_of(module: str, source: str) -> set[str]:
-    """What a source takes from a module: `from module import name`, `module.name`. This Python may be too old for it."""
+    """What a source takes from a module: `from module import name`, `module.name`. This Python may be older."""
     lists = re.findall(rf"^\s*from {module} import (.+)$", source, re.M)
     imported = {name.strip() for found in lists for name in found.split(",")}
     return imported | set(re.findall(rf"(?<![\w.]){module}\.([A-Za-z]\w*)", source))
