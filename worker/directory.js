@@ -86,8 +86,14 @@ export function planOf(options) {
  * @returns {string | null} the address of a folder, where the text is one in the very form that all sides give it
  */
 function baseOf(text) {
-  if (typeof text !== "string" || !URL.canParse(text)) return null;
-  const { href, protocol, origin, pathname } = new URL(text);
+  if (typeof text !== "string") return null;
+  let url;
+  try {
+    url = new URL(text);
+  } catch {
+    return null;
+  }
+  const { href, protocol, origin, pathname } = url;
   const base = text.endsWith("/") ? text : `${text}/`;
   const plain = /^https?:$/.test(protocol) && href === origin + pathname && /^[\w./-]*$/.test(pathname);
   return plain && [text, base].includes(href) && !base.endsWith("//") ? base : null;

@@ -40,8 +40,8 @@ self.addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
   else if (receive) receive(data);
   else {
-    if (data.type === "setup") directory.begin(data.options);
     early.push(data);
+    if (data.type === "setup") directory.begin(data.options);
   }
 });
 
