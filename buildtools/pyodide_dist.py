@@ -14,6 +14,7 @@ from .closure import Imports, check, left_out, module_name, needed_stdlib, read_
 from .common import BUILD, NODE_MODULES, PYTHON, ROOT, run, say
 from .libraries import LIBRARIES, PURE, fetch_libraries, library_files
 from .stamps import Stamp, fingerprint
+from .stdlib_edits import adapt_stdlib
 from .trim import trimmed_interpreter
 from .wheels import Files, own_files, read_folder, read_zip, write_folder, write_wheel, write_zip
 
@@ -23,6 +24,7 @@ STDLIB_LOCATION = "/lib/python314.zip"
 SITE_PACKAGES = "/lib/python3.14/site-packages"
 PRELOAD, CLASSES = "smolmix_web.bridge.preload", "smolmix_web/bridge/classes.bin"
 COMPILER = [ROOT / "buildtools" / name for name in ("bytecode.py", "bytecode.mjs")]
+EDITS = ROOT / "buildtools" / "stdlib_edits.py"
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,12 @@ class Stdlib:
 def compiled_stdlib() -> Stdlib:
     """Made once per Pyodide version and kept in build/."""
     path, listing = BUILD / "stdlib.zip", BUILD / "stdlib.json"
-    stamp = Stamp("stdlib", [CORE / "package.json", *COMPILER])
+    stamp = Stamp("stdlib", [CORE / "package.json", *COMPILER, EDITS])
     if not stamp.current(path, listing):
         say("compiling the standard library")
         stamp.clear()
         sources = {k: v for k, v in read_zip(CORE / "python_stdlib.zip").items() if k.endswith(".py")}
-        (files,), (imports,), builtin = compile_files([(sources, STDLIB_LOCATION)])
+        (files,), (imports,), builtin = compile_files([(adapt_stdlib(sources), STDLIB_LOCATION)])
         write_zip(path, files)
         plain = {name: {"top": found.top, "deep": found.deep} for name, found in imports.items()}
         listing.write_text(json.dumps({"imports": plain, "builtin": sorted(builtin)}))

@@ -83,6 +83,13 @@ def summary(files: list[Shipped]) -> dict[str, Any]:
     }
 
 
+def sentence(files: list[Shipped]) -> str:
+    """The sum in megabytes, as docs/deploying.md says it (a test compares them)."""
+    first = summary(files)["first_load"]
+    brotli, gzip, raw = (f"{first[form] / 1e6:.1f} MB" for form in ("brotli", "gzip", "raw"))
+    return f"A first visit loads {brotli} with brotli, {gzip} with gzip; uncompressed {raw}."
+
+
 def table(files: list[Shipped]) -> str:
     """The same for people."""
     width = max((len(file.name) for file in files), default=0)

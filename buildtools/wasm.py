@@ -47,11 +47,19 @@ class Reader:
                 raise WasmError(f"{self.where}: number too long at offset {self.at}")
 
     def name(self) -> str:
-        return self.take(self.unsigned()).decode()
+        raw = self.take(self.unsigned())
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise WasmError(f"{self.where}: the name before offset {self.at} is not UTF-8") from None
 
     @property
     def done(self) -> bool:
         return self.at == len(self.data)
+
+    def end(self) -> None:
+        if not self.done:
+            raise WasmError(f"{self.where}: bytes left at offset {self.at}")
 
 
 def unsigned(value: int) -> bytes:
@@ -148,8 +156,7 @@ def parse_imports(content: bytes) -> list[Import]:
         else:
             raise WasmError(f"import section: kind {kind} at offset {start - 1}")
         imports.append(Import(module, name, kind, content[start : reader.at]))
-    if not reader.done:
-        raise WasmError(f"import section: bytes left at offset {reader.at}")
+    reader.end()
     return imports
 
 

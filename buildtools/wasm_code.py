@@ -43,7 +43,14 @@ class References:
 
 
 def references(body: bytes) -> References:
-    """What the code of one function (locals first, as in the code section) refers to."""
+    """What the code of one function (locals first, as in the code section) refers to. `WasmError` where it is cut."""
+    try:
+        return _references(body)
+    except IndexError:
+        raise WasmError(f"function: it ends within an instruction, after {len(body)} bytes") from None
+
+
+def _references(body: bytes) -> References:
     reader = Reader(body, "function")
     for _ in range(reader.unsigned()):
         reader.unsigned()

@@ -37,6 +37,7 @@ CONST, END = 0x41, 0x0B
 ACTIVE = 0
 # Between two segments of data so many zeros cost as much as a new segment's head.
 GAP = 8
+MAX_MEMORY = 1 << 28  # bytes; what a program of ours has initialised is far less
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,34 @@ class Image:
             raise WasmError(f"export section: {name} is not the address of a variable")
         return self.constants[export.index]
 
-    def word(self, address: int) -> int:
+    def _place(self, address: int, length: int) -> int:
         at = address - self.memory_base
+        if not 0 <= at <= len(self.memory) - length:
+            raise WasmError(f"data section: nothing is at address {address}")
+        return at
+
+    def word(self, address: int) -> int:
+        at = self._place(address, 4)
         return int.from_bytes(self.memory[at : at + 4], "little")
 
     def string(self, address: int) -> str:
-        at = address - self.memory_base
-        return self.memory[at : self.memory.index(0, at)].decode()
+        at = self._place(address, 1)
+        end = self.memory.find(0, at)
+        try:
+            return self.memory[at : end if end >= 0 else len(self.memory)].decode()
+        except UnicodeDecodeError:
+            raise WasmError(f"data section: no text is at address {address}") from None
 
     def put_word(self, address: int, value: int) -> None:
-        at = address - self.memory_base
+        at = self._place(address, 4)
         self.memory[at : at + 4] = value.to_bytes(4, "little")
 
     def answer(self, name: str, value: int) -> None:
         """Let an exported function do nothing and return a number, where it returns one."""
-        at = self.export(name).index - len(self.imported_functions)
+        export = self.export(name)
+        at = export.index - len(self.imported_functions)
+        if export.kind != KIND_FUNCTION or at < 0:
+            raise WasmError(f"export section: {name} is not a function of the program's own")
         results = self.types[self.type_of[at]][1]
         if results not in (b"", bytes([I32])):
             raise WasmError(f"{name} returns something else than a number of 32 bits")
@@ -136,8 +150,7 @@ def read_image(data: bytes) -> Image:
     first_global = sum(item.kind == KIND_GLOBAL for item in imports)
     table_base, table = _read_elements(found[ELEMENT])
     memory_base, memory = _read_data(found[DATA])
-    code, functions = Reader(found[CODE], "code section"), Reader(found[FUNCTION], "function section")
-    return Image(
+    image = Image(
         sections,
         imports,
         _read_exports(found[EXPORT]),
@@ -146,10 +159,44 @@ def read_image(data: bytes) -> Image:
         memory_base,
         memory,
         _read_constants(found[GLOBAL], first_global),
-        [code.take(code.unsigned()) for _ in range(code.unsigned())],
+        _read_bodies(found[CODE]),
         _read_types(found[TYPE]),
-        [functions.unsigned() for _ in range(functions.unsigned())],
+        _read_indices(found[FUNCTION]),
     )
+    _check(image)
+    return image
+
+
+def _check(image: Image) -> None:
+    """What refers to functions and types refers to some that exist."""
+    if len(image.bodies) != len(image.type_of):
+        raise WasmError(f"code section: {len(image.bodies)} bodies of {len(image.type_of)} functions")
+    functions = len(image.imported_functions) + len(image.bodies)
+    wrong = [
+        *(f"element section: function {index}" for index in image.table if index >= functions),
+        *(f"function section: type {index}" for index in image.type_of if index >= len(image.types)),
+        *(
+            f"export section: {export.name} is function {export.index}"
+            for export in image.exports
+            if export.kind == KIND_FUNCTION and export.index >= functions
+        ),
+    ]
+    if wrong:
+        raise WasmError(f"{wrong[0]}, which does not exist")
+
+
+def _read_bodies(content: bytes) -> list[bytes]:
+    reader = Reader(content, "code section")
+    bodies = [reader.take(reader.unsigned()) for _ in range(reader.unsigned())]
+    reader.end()
+    return bodies
+
+
+def _read_indices(content: bytes) -> list[int]:
+    reader = Reader(content, "function section")
+    indices = [reader.unsigned() for _ in range(reader.unsigned())]
+    reader.end()
+    return indices
 
 
 def _read_types(content: bytes) -> list[tuple[bytes, bytes]]:
@@ -159,12 +206,15 @@ def _read_types(content: bytes) -> list[tuple[bytes, bytes]]:
         if reader.take(1)[0] != FUNC_TYPE:
             raise WasmError(f"type section: not a function at offset {reader.at - 1}")
         types.append((reader.take(reader.unsigned()), reader.take(reader.unsigned())))
+    reader.end()
     return types
 
 
 def _read_exports(content: bytes) -> list[Export]:
     reader = Reader(content, "export section")
-    return [Export(reader.name(), reader.take(1)[0], reader.unsigned()) for _ in range(reader.unsigned())]
+    exports = [Export(reader.name(), reader.take(1)[0], reader.unsigned()) for _ in range(reader.unsigned())]
+    reader.end()
+    return exports
 
 
 def signed(reader: Reader) -> int:
@@ -176,6 +226,8 @@ def signed(reader: Reader) -> int:
         shift += 7
         if byte < 0x80:
             return value - (1 << shift) if byte & 0x40 else value
+        if shift > 63:
+            raise WasmError(f"{reader.where}: number too long at offset {reader.at}")
 
 
 def to_signed(value: int) -> bytes:
@@ -204,7 +256,9 @@ def _read_elements(content: bytes) -> tuple[int, list[int]]:
     if reader.unsigned() != 1 or reader.unsigned() != ACTIVE:
         raise WasmError("element section: not one active segment")
     base = _constant(reader)
-    return base, [reader.unsigned() for _ in range(reader.unsigned())]
+    table = [reader.unsigned() for _ in range(reader.unsigned())]
+    reader.end()
+    return base, table
 
 
 def _element_section(base: int, table: Iterable[int]) -> bytes:
@@ -220,8 +274,14 @@ def _read_data(content: bytes) -> tuple[int, bytearray]:
             raise WasmError(f"data section: a segment that is not active before offset {reader.at}")
         base = _constant(reader)
         segments.append((base, reader.take(reader.unsigned())))
+    reader.end()
+    if not segments:
+        raise WasmError("data section: empty")
     low = min(base for base, _ in segments)
-    memory = bytearray(max(base + len(piece) for base, piece in segments) - low)
+    size = max(base + len(piece) for base, piece in segments) - low
+    if size > MAX_MEMORY:
+        raise WasmError(f"data section: {size} bytes between the first segment and the last")
+    memory = bytearray(size)
     for base, piece in segments:
         memory[base - low : base - low + len(piece)] = piece
     return low, memory
@@ -256,4 +316,5 @@ def _read_constants(content: bytes, first: int) -> dict[int, int]:
         value = _constant(reader)
         if kind == I32 and not mutable:
             values[first + index] = value
+    reader.end()
     return values

@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .wasm import KIND_FUNCTION, KIND_GLOBAL
+from .wasm import KIND_FUNCTION, KIND_GLOBAL, WasmError
 from .wasm_code import References, references
 from .wasm_image import Image
 
@@ -66,17 +66,28 @@ class Program:
         self._words = memoryview(bytes(image.memory[:whole])).cast("I")
         self._globals = image.imported_globals
         self.references = [references(body) for body in image.bodies]
+        functions = len(self.imported) + len(image.bodies)
+        for found in self.references:
+            if max(found.functions, default=0) >= functions:
+                raise WasmError(f"code section: a call of function {max(found.functions)}, which does not exist")
         self._exports = {export.name: export for export in image.exports}
         users = self._users()
         self._boundaries = sorted(users)
         self._own: dict[Part, list[int]] = {part: [] for part in self.parts}
+        followed: dict[Part, list[int]] = {part: [] for part in self.parts}
         owning = [users[address] for address in self._boundaries]
+        given_up = [owner and "given up" for owner in owning]
         for at, owner in enumerate(owning):
-            if owner is not None and _in_company(
-                [other and "given up" for other in owning[max(0, at - NEIGHBOURS) : at + NEIGHBOURS + 1]], "given up"
-            ):
+            if owner is None:
+                continue
+            before, after = given_up[max(0, at - NEIGHBOURS) : at], given_up[at + 1 : at + NEIGHBOURS + 1]
+            in_company = _in_company([*before, "given up", *after], "given up")
+            if in_company:
                 self._own[owner].append(self._boundaries[at])
-        self._ranges = {part: _clusters(own) for part, own in self._own.items()}
+            # The first and the last of a part's data have company on one side; to follow them loses nothing.
+            if in_company or NEIGHBOURS in (before.count("given up"), after.count("given up")):
+                followed[owner].append(self._boundaries[at])
+        self._ranges = {part: _clusters(addresses) for part, addresses in followed.items()}
         owners = [self.part_of(function) for function in image.table]
         self.doubtful = {
             image.table_base + at: part

@@ -18,10 +18,9 @@ const NO_BRACKETS = /[^[\]{}]+/g;
 /**
  * @param {Response} response
  * @param {number} maxBytes
- * @param {string} fields JSON: what is read of the answer (`fields_of` in mixnet/directory.py)
- * @returns {Promise<Uint8Array<ArrayBuffer> | null>} its body, as far as it is read; null: it is too large
+ * @returns {Promise<Uint8Array<ArrayBuffer> | null>} its body; null: it is too large
  */
-export async function readBody(response, maxBytes, fields) {
+export async function readBody(response, maxBytes) {
   const parts = [];
   let size = 0;
   for (const reader = response.body?.getReader(); reader;) {
@@ -40,12 +39,12 @@ export async function readBody(response, maxBytes, fields) {
     bytes.set(part, at);
     at += part.length;
   }
-  return condense(bytes, JSON.parse(fields));
+  return bytes;
 }
 
 /**
  * @param {Uint8Array<ArrayBuffer>} bytes
- * @param {any} fields
+ * @param {any} fields what is read of it (`fields_of` in mixnet/directory.py)
  * @returns {Uint8Array<ArrayBuffer>} JSON with those fields alone, or the bytes as they are
  */
 export function condense(bytes, fields) {

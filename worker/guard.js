@@ -106,10 +106,11 @@ export function createGuard(scope, files) {
   }
 
   return {
-    /** Where the directory is: base addresses ending in "/". Once for each worker. @param {string[]} urls */
+    /** Where the directory is: base addresses ending in "/". For each worker they are the same ones. @param {string[]} urls */
     setDirectories(urls) {
-      if (directories) throw new Error("the directories of this worker are set already");
-      directories = Object.freeze([...urls].map((url) => new URL(url).href));
+      const given = [...urls].map((url) => new URL(url).href);
+      directories ??= Object.freeze(given);
+      if (directories.join(" ") !== given.join(" ")) throw new Error("the directories of this worker are set already");
     },
 
     /**

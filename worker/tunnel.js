@@ -178,10 +178,11 @@ export class MixTunnel extends Target {
     this.#connection = connection;
     this.#watchLife();
     try {
-      await connection.booted;
+      // The worker has the options at once: what they ask of the directory need not wait for Python, unless we rest.
+      if (this.#resting) await connection.booted;
       const up = connection.call({ type: "setup", options: this.#options });
       if (this.#resting) void this.#tell(connection);
-      await up;
+      await Promise.all([connection.booted, up]);
     } catch (error) {
       this.#failed(connection, error);
       throw error;

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { readBody } from "./answer.js";
 import { createCrypto } from "./crypto/index.js";
+import { createDirectory } from "./directory.js";
 import { createGuard } from "./guard.js";
 import { createAlarm, listen } from "./host.js";
 import { mark } from "./marks.js";
@@ -24,6 +24,7 @@ const KEEP_AFTER_MS = 3_000;
 
 const { base } = distribution;
 const guard = createGuard(self, distribution.files);
+const directory = createDirectory(guard);
 
 mark("script");
 self.postMessage({ type: "started" });
@@ -40,7 +41,10 @@ const wanted = new Promise((resolve) => { begin = resolve; });
 self.addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
   else if (receive) receive(data);
-  else early.push(data);
+  else {
+    early.push(data);
+    if (data.type === "setup") directory.begin(data.options);
+  }
 });
 
 /** What is to be done once the tunnel is up. @type {(() => void) | null} */
@@ -102,7 +106,7 @@ async function boot() {
   pyodide.registerJsModule("smolmix_storage", createStorage());
   pyodide.registerJsModule("smolmix_guard", guard);
   pyodide.registerJsModule("smolmix_host", { createAlarm, listen });
-  pyodide.registerJsModule("smolmix_answer", { readBody });
+  pyodide.registerJsModule("smolmix_answer", { ask: directory.ask });
   const bridge = pyodide.pyimport("smolmix_web.bridge.worker");
   receive = bridge.start(post, restored);
   bridge.destroy();

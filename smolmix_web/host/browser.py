@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import js
-import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
+import smolmix_answer as answers  # type: ignore[import-not-found, unused-ignore]
 import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
 import smolmix_host as browser  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsException, create_proxy, jsnull, to_js
@@ -68,17 +68,18 @@ class BrowserHost:
         abort = js.AbortController.new()
         try:
             async with asyncio.timeout(timeout):
-                response = await guard.fetchDirectory(url, abort.signal)
-                body = await answer.readBody(response, max_bytes, json.dumps(fields))
+                # As the worker writes it that asks ahead of us (worker/directory.js).
+                wanted = json.dumps(fields, separators=(",", ":"))
+                answer = await answers.ask(url, max_bytes, wanted, abort.signal)
         except TimeoutError:
             abort.abort()
             raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
         except JsException as error:
             raise DirectoryError(f"directory {url}: {error}", code="unreachable", phase="directory") from None
-        if body is jsnull:
+        if answer.body is jsnull:
             raise too_large(url, max_bytes)
-        media_type = str(response.headers.get("content-type") or "").split(";")[0].strip().lower()
-        return HttpAnswer(int(response.status), media_type, body.to_bytes())
+        media_type = str(answer.type).split(";")[0].strip().lower()
+        return HttpAnswer(int(answer.status), media_type, answer.body.to_bytes())
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
         return _WebSocket(self._loop, url, events)

@@ -14,7 +14,7 @@ from browserkit.pyodide_page import PageDied, PageError, PyodidePage
 from buildtools import trim
 from buildtools.common import DIST, ROOT
 from buildtools.libraries import LIBRARIES
-from buildtools.report import FIRST_LOAD, check_budget, shipped_files, source_files, summary
+from buildtools.report import FIRST_LOAD, check_budget, sentence, shipped_files, source_files, summary
 from tests.tls.chains import Party, pem
 
 HANDSHAKE = """
@@ -263,6 +263,10 @@ def test_first_load_is_within_budget() -> None:
     files = shipped_files()
     assert summary(files)["first_load"]["files"] == len(FIRST_LOAD)
     check_budget(files)
+
+
+def test_the_page_about_deploying_has_the_sizes_of_this_build() -> None:
+    assert sentence(shipped_files()) in (ROOT / "docs" / "deploying.md").read_text()
 
 
 def test_every_file_is_there_compressed_and_gives_the_same_bytes() -> None:

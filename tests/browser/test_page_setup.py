@@ -20,6 +20,7 @@ from buildtools.common import DIST
 from demo.recorder import NetLog
 from localnet.origin import body_sha256
 from smolmix_web.exit.messages import ConnectReason
+from smolmix_web.mixnet.directory_query import DirectoryQuery
 from smolmix_web.options import TunnelOptions
 from tests.browser.page_session import ApiPage, PageFailure, Session
 
@@ -185,6 +186,28 @@ async def test_the_directory_is_down_and_the_second_one_serves(fresh: ApiPage, s
     assert (failure.code, failure.phase, failure.kind) == ("unreachable", "directory", "DirectoryError")
     assert down in failure.message
     await fresh.set_up(directoryUrls=[down, session.net.directory_url])
+
+
+ASKED = """() => {
+  const interpreter = performance.getEntriesByName("smolmix interpreter")[0].startTime;
+  return performance.getEntriesByType("resource").map(({ name, startTime }) => [name, startTime < interpreter]);
+}"""
+
+
+@pytest.mark.feature("Worker", "the directory is asked while the interpreter is still on its way")
+async def test_the_directory_is_asked_once_and_before_python_runs(fresh: ApiPage, session: Session) -> None:
+    address = session.net.directory_url
+    asked = [address + path for path in DirectoryQuery.for_start().requests()]
+    await fresh.set_up()
+    assert sorted(url for url in fresh.recorder.urls if url.startswith(address)) == sorted(asked)
+    (worker,) = fresh.page.workers
+    early = {url: before for url, before in await worker.evaluate(ASKED) if url.startswith(address)}
+    assert early == dict.fromkeys(asked, True)
+    await fresh.run("await api.disconnectMixTunnel()")
+    # An option that does not exist may have been meant to lead elsewhere.
+    before = len(fresh.recorder.urls)
+    assert (await refused(fresh, directoryUrl=address)).code == "bad_option"
+    assert not [url for url in fresh.recorder.urls[before:] if fresh.recorder.allowed.kind(url) != "site"]
 
 
 async def test_a_pinned_gateway_that_takes_only_tickets_says_so(fresh: ApiPage, session: Session) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildtools.common import TaskError
-from buildtools.report import BUDGET, FIRST_LOAD, check_budget, shipped_files, summary, table
+from buildtools.report import BUDGET, FIRST_LOAD, Shipped, check_budget, sentence, shipped_files, summary, table
 
 
 def test_sizes_and_sums(tmp_path: Path) -> None:
@@ -42,3 +42,9 @@ def test_a_first_load_above_the_budget_ends_the_build(tmp_path: Path) -> None:
 
 def test_first_load_has_no_doubles() -> None:
     assert len(set(FIRST_LOAD)) == len(FIRST_LOAD)
+
+
+def test_the_sum_in_words() -> None:
+    files = [Shipped("index.js", 7_000_000, 3_000_000, 2_500_000, True), Shipped("index.js.map", 9, 9, 9, False)]
+    files.append(Shipped("worker.js", 960_000, 51_000, 40_000, True))
+    assert sentence(files) == "A first visit loads 2.5 MB with brotli, 3.1 MB with gzip; uncompressed 8.0 MB."
