@@ -23,7 +23,7 @@ const INTERFACES = [
 /** Methods that do, by their class. @type {[string, string][]} */
 const METHODS = [
   ["Cache", "add"], ["Cache", "addAll"], ["BackgroundFetchManager", "fetch"], ["ServiceWorkerContainer", "register"],
-  ["WorkerNavigator", "sendBeacon"],
+  ["Navigator", "sendBeacon"], ["WorkerNavigator", "sendBeacon"],
 ];
 
 /** Code in the worker asked for something that it may not ask for. */
@@ -36,67 +36,24 @@ export class BlockedRequest extends Error {
   }
 }
 
-/**
- * Puts a value in the place of a property wherever the prototype chain of `owner` has it, for good.
- * @param {any} owner @param {string} name @param {unknown} value
- */
-function replace(owner, name, value) {
-  for (let at = owner; at; at = Object.getPrototypeOf(at)) {
-    if (Object.hasOwn(at, name)) Object.defineProperty(at, name, { value, writable: false, configurable: false });
-  }
-}
+/** @typedef {(api: string, what: string) => Error} Refusal makes the error of a request that is stopped */
 
 /**
- * Replaces the interfaces of `scope` and returns the two ways out.
+ * The two ways out, by the functions that `scope` has now.
  *
- * @param {any} scope the worker's global
- * @param {string} files address of the folder with the worker's own files, ending in "/"
+ * @param {any} scope the global object
+ * @param {Refusal} [refuse]
  */
-export function createGuard(scope, files) {
+export function createDoors(scope, refuse = (api, what) => new BlockedRequest(api, what)) {
   const nativeFetch = scope.fetch.bind(scope);
   const NativeWebSocket = scope.WebSocket;
   /** @type {readonly string[] | null} */
   let directories = null;
-  let stopped = 0;
-
-  /** @param {string} api @param {string} what @returns {BlockedRequest} */
-  function blocked(api, what) {
-    stopped += 1;
-    const error = new BlockedRequest(api, what);
-    scope.console.error(`smolmix: ${error.message}`);
-    return error;
-  }
-
-  /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
-  async function guardedFetch(input, init) {
-    const request = new scope.Request(input, init);
-    // blob: and data: never leave the worker.
-    if (request.url.startsWith(files)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
-    if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
-    throw blocked("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
-  }
-
-  replace(scope, "fetch", guardedFetch);
-  for (const name of INTERFACES) {
-    if (typeof scope[name] !== "function") continue;
-    // A plain function can be called and constructed.
-    const refuse = function () { throw blocked(name, "nothing in this worker may use it"); };
-    const { prototype } = scope[name];
-    if (prototype) {
-      refuse.prototype = prototype; // for `instanceof`
-      Object.defineProperty(prototype, "constructor", { value: refuse, writable: false, configurable: false });
-    }
-    replace(scope, name, refuse);
-  }
-  for (const [owner, name] of METHODS) {
-    if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
-    replace(scope[owner].prototype, name, () => { throw blocked(`${owner}.${name}`, "nothing in this worker may use it"); });
-  }
 
   return {
-    /** Where the directory is: base addresses ending in "/". Once for each worker. @param {string[]} urls */
+    /** Where the directory is: base addresses ending in "/". Once. @param {string[]} urls */
     setDirectories(urls) {
-      if (directories) throw new Error("the directories of this worker are set already");
+      if (directories) throw new Error("the directories are set already");
       directories = Object.freeze([...urls].map((url) => new URL(url).href));
     },
 
@@ -108,7 +65,7 @@ export function createGuard(scope, files) {
     async fetchDirectory(url, signal) {
       const { href } = new URL(url);
       if (!directories?.some((base) => href.startsWith(base))) {
-        throw blocked("fetchDirectory", `${new URL(href).origin} is no directory of this tunnel`);
+        throw refuse("fetchDirectory", `${new URL(href).origin} is no directory of this tunnel`);
       }
       return nativeFetch(href, {
         signal, credentials: "omit", referrerPolicy: "no-referrer", redirect: "error", cache: "no-store",
@@ -123,14 +80,114 @@ export function createGuard(scope, files) {
     openGateway(url) {
       const { protocol, host, href } = new URL(url);
       if (!/^wss?:$/.test(protocol) || href !== `${protocol}//${host}/`) {
-        throw blocked("openGateway", "a gateway's address is a host and a port");
+        throw refuse("openGateway", "a gateway's address is a host and a port");
       }
       return new NativeWebSocket(href);
     },
+  };
+}
+
+/** @typedef {(owner: any, name: string, value: unknown) => void} Replace puts a value in the place of a property wherever the prototype chain of `owner` has it */
+
+/** @type {Replace} for good */
+function replaceForGood(owner, name, value) {
+  for (let at = owner; at; at = Object.getPrototypeOf(at)) {
+    if (Object.hasOwn(at, name)) Object.defineProperty(at, name, { value, writable: false, configurable: false });
+  }
+}
+
+/**
+ * For a while.
+ * @param {(() => void)[]} undo what puts it back, the last first
+ * @returns {Replace}
+ */
+function replaceUntil(undo) {
+  return (owner, name, value) => {
+    for (let at = owner; at; at = Object.getPrototypeOf(at)) {
+      const before = Object.getOwnPropertyDescriptor(at, name);
+      if (!before?.configurable) continue;
+      const holder = at;
+      Object.defineProperty(holder, name, { value, writable: true, configurable: true, enumerable: before.enumerable ?? false });
+      undo.unshift(() => void Object.defineProperty(holder, name, before));
+    }
+  };
+}
+
+/**
+ * Replaces every interface of `scope` that can reach a network.
+ *
+ * @param {any} scope the global object
+ * @param {string | null} files address of the only folder that `fetch` may still ask, ending in "/"
+ * @param {Refusal} refuse
+ * @param {Replace} replace
+ */
+function shut(scope, files, refuse, replace) {
+  const nativeFetch = scope.fetch.bind(scope);
+
+  /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
+  async function guardedFetch(input, init) {
+    const request = new scope.Request(input, init);
+    // blob: and data: never leave the machine.
+    if (files !== null && request.url.startsWith(files)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
+    if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
+    throw refuse("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
+  }
+
+  replace(scope, "fetch", guardedFetch);
+  for (const name of INTERFACES) {
+    if (typeof scope[name] !== "function") continue;
+    // A plain function can be called and constructed.
+    const refused = function () { throw refuse(name, "nothing here may use it"); };
+    const { prototype } = scope[name];
+    if (prototype) {
+      refused.prototype = prototype; // for `instanceof`
+      replace(prototype, "constructor", refused);
+    }
+    replace(scope, name, refused);
+  }
+  for (const [owner, name] of METHODS) {
+    if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
+    replace(scope[owner].prototype, name, () => { throw refuse(`${owner}.${name}`, "nothing here may use it"); });
+  }
+}
+
+/**
+ * Shuts everything else for good and returns the two ways out.
+ *
+ * @param {any} scope the global object
+ * @param {string | null} files address of the folder with the worker's own files, ending in "/"
+ */
+export function createGuard(scope, files) {
+  let stopped = 0;
+
+  /** @type {Refusal} */
+  function blocked(api, what) {
+    stopped += 1;
+    const error = new BlockedRequest(api, what);
+    scope.console.error(`smolmix: ${error.message}`);
+    return error;
+  }
+
+  const doors = createDoors(scope, blocked);
+  shut(scope, files, blocked, replaceForGood);
+  return {
+    ...doors,
 
     /** How many requests were stopped. @returns {number} */
     stopped() {
       return stopped;
     },
   };
+}
+
+/**
+ * Shuts everything until the function that is returned is called.
+ * @param {any} scope the global object
+ * @returns {() => void}
+ */
+export function shutForAWhile(scope) {
+  /** @type {(() => void)[]} */
+  const undo = [];
+  shut(scope, null, (api, what) => new BlockedRequest(api, what), replaceUntil(undo));
+  return () => { for (const back of undo.splice(0)) back(); };
 }

@@ -17,6 +17,8 @@
  * their own: by `finish` and `discard` of the page, by `eof` of the peer. Messages of a WebSocket come without being
  * asked for; the page answers each with a `pull` once it has taken it, and a bounded number goes ahead of that.
  *
+ * A borrower of the tunnel speaks the same messages to the page (share.js).
+ *
  * @module
  */
 

@@ -1,7 +1,7 @@
-"""The host inside a browser worker, on Pyodide's loop.
+"""The host inside a browser, on Pyodide's loop.
 
-Imported under Pyodide only. Whatever leaves the worker does so through two functions of its leak guard
-(worker/guard.js, the module `smolmix_guard`): GET below the directory's addresses, and the gateway's WebSocket.
+Imported under Pyodide only. Whatever leaves does so through two functions (`createDoors` in worker/guard.js): GET below
+the directory's addresses, and the gateway's WebSocket.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import js
-import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
-import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
@@ -25,16 +24,28 @@ from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too
 _OPEN_TIMEOUT = 15.0
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the host needs of JavaScript."""
+
+    doors: Any  # worker/guard.js
+    storage: Any  # worker/storage.js
+    read_body: Any  # worker/answer.js
+
+
 class BrowserHost:
     """Host on Pyodide's event loop; one wake-up timer maps to one `setTimeout`.
 
-    `directories`: base URLs; nothing else can be asked from this worker, also not by a later host.
+    `directories`: base URLs; nothing else can be asked through these doors, also not by a later host.
     """
 
     name = "browser"
 
-    def __init__(self, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None) -> None:
-        guard.setDirectories(to_js(list(directories)))
+    def __init__(
+        self, parts: Parts, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None
+    ) -> None:
+        parts.doors.setDirectories(to_js(list(directories)))
+        self._parts = parts
         self.rng: RandomSource = rng or SystemRandom()
         self._loop = asyncio.get_running_loop()
         self._verbose = verbose
@@ -61,14 +72,14 @@ class BrowserHost:
     async def open_vault(self, client_id: str) -> Vault:
         from ..storage.indexeddb import IndexedDbVault
 
-        return await IndexedDbVault.open(client_id)
+        return await IndexedDbVault.open(client_id, self._parts.storage)
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         abort = js.AbortController.new()
         try:
             async with asyncio.timeout(timeout):
-                response = await guard.fetchDirectory(url, abort.signal)
-                body = await answer.readBody(response, max_bytes, json.dumps(fields))
+                response = await self._parts.doors.fetchDirectory(url, abort.signal)
+                body = await self._parts.read_body(response, max_bytes, json.dumps(fields))
         except TimeoutError:
             abort.abort()
             raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
@@ -80,13 +91,13 @@ class BrowserHost:
         return HttpAnswer(int(response.status), media_type, body.to_bytes())
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
-        return _WebSocket(self._loop, url, events)
+        return _WebSocket(self._loop, self._parts.doors, url, events)
 
 
 class _WebSocket:
     """The browser's WebSocket with its four events as callbacks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, doors: Any, url: str, events: WebSocketEvents) -> None:
         self._loop = loop
         self._events = events
         self._closed = False
@@ -94,7 +105,7 @@ class _WebSocket:
         self._socket: Any = None
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
         try:
-            self._socket = guard.openGateway(url)
+            self._socket = doors.openGateway(url)
         except JsException as error:
             loop.call_soon(self._finish, f"cannot connect: {error}")
             return
