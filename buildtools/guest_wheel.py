@@ -1,8 +1,8 @@
 """The wheel for a Pyodide that somebody else has started: our package with what the index cannot give it there.
 
-Added to the plain wheel are rustls as a library that Pyodide can load (libraries.py), below `smolmix_web/pyodide` so that
-it stands in nobody's way, and the JavaScript of crypto, storage and guard as one module. Sources, not bytecode: the
-wheel is for more than one release of Pyodide.
+Added to the plain wheel are rustls as a library that Pyodide can load (libraries.py), below `smolmix_web/pyodide` where
+it is in nobody's way, and the JavaScript of crypto, storage and guard as one module. Sources, not bytecode: the wheel
+is for more than one release of Pyodide.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def fetch_test_packages() -> list[Path]:
 
 
 def fetch_guest_packages() -> list[Path]:
-    """Wheels that users install into a Pyodide of their own, and what our package needs there, as the index has them."""
+    """Wheels that users install into a Pyodide of their own, and what our package needs there, from the index."""
     return _fetch_all("pyodide-guest", without={"rtls"})
 
 

@@ -37,7 +37,7 @@ _rustls: Any = None
 def load_rtls() -> Any:
     """The module `rtls._rustls`, imported once, natively or inside Pyodide.
 
-    In Pyodide `rtls` must not see the stub of `ssl`, which has no classes to inherit from: with `_ssl` unimportable rtls
+    In Pyodide `rtls` must not see the stub of `ssl`, which has no classes to inherit from: with `_ssl` unimportable it
     uses its own bases.
     """
     global _rustls

@@ -87,30 +87,34 @@ export function createDoors(scope, refuse = (api, what) => new BlockedRequest(ap
   };
 }
 
-/** @typedef {(owner: any, name: string, value: unknown) => void} Replace puts a value in the place of a property wherever the prototype chain of `owner` has it */
+/** @typedef {(owner: any, name: string, value: unknown) => void} Replace puts a value in the place of a property of its own */
 
-/** @type {Replace} for good */
+/** @type {Replace} */
 function replaceForGood(owner, name, value) {
-  for (let at = owner; at; at = Object.getPrototypeOf(at)) {
-    if (Object.hasOwn(at, name)) Object.defineProperty(at, name, { value, writable: false, configurable: false });
-  }
+  Object.defineProperty(owner, name, { value, writable: false, configurable: false });
 }
 
 /**
- * For a while.
  * @param {(() => void)[]} undo what puts it back, the last first
  * @returns {Replace}
  */
 function replaceUntil(undo) {
   return (owner, name, value) => {
-    for (let at = owner; at; at = Object.getPrototypeOf(at)) {
-      const before = Object.getOwnPropertyDescriptor(at, name);
-      if (!before?.configurable) continue;
-      const holder = at;
-      Object.defineProperty(holder, name, { value, writable: true, configurable: true, enumerable: before.enumerable ?? false });
-      undo.unshift(() => void Object.defineProperty(holder, name, before));
-    }
+    const before = Object.getOwnPropertyDescriptor(owner, name);
+    if (!before?.configurable) return;
+    Object.defineProperty(owner, name, { value, writable: true, configurable: true, enumerable: before.enumerable ?? false });
+    undo.unshift(() => void Object.defineProperty(owner, name, before));
   };
+}
+
+/**
+ * @param {any} owner @param {string} name
+ * @returns {any[]} whoever has the property as its own, all along the prototype chain
+ */
+function holders(owner, name) {
+  const found = [];
+  for (let at = owner; at; at = Object.getPrototypeOf(at)) if (Object.hasOwn(at, name)) found.push(at);
+  return found;
 }
 
 /**
@@ -133,7 +137,10 @@ function shut(scope, files, refuse, replace) {
     throw refuse("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
   }
 
-  replace(scope, "fetch", guardedFetch);
+  const everywhere = (/** @type {any} */ owner, /** @type {string} */ name, /** @type {unknown} */ value) => {
+    for (const holder of holders(owner, name)) replace(holder, name, value);
+  };
+  everywhere(scope, "fetch", guardedFetch);
   for (const name of INTERFACES) {
     if (typeof scope[name] !== "function") continue;
     // A plain function can be called and constructed.
@@ -143,11 +150,11 @@ function shut(scope, files, refuse, replace) {
       refused.prototype = prototype; // for `instanceof`
       replace(prototype, "constructor", refused);
     }
-    replace(scope, name, refused);
+    everywhere(scope, name, refused);
   }
   for (const [owner, name] of METHODS) {
     if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
-    replace(scope[owner].prototype, name, () => { throw refuse(`${owner}.${name}`, "nothing here may use it"); });
+    everywhere(scope[owner].prototype, name, () => { throw refuse(`${owner}.${name}`, "nothing here may use it"); });
   }
 }
 

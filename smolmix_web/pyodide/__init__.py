@@ -38,8 +38,8 @@ async def open_tunnel(
 ) -> AsyncIterator[Tunnel]:
     """A tunnel that is up, closed at the end: `async with open_tunnel() as tunnel`.
 
-    `options` are those of docs/javascript.md in Python's spelling (`force_tls=False`). `leak_guard` shuts every other way
-    out of this page or worker, for everybody in it and for good. `verbose` tells the progress on the console,
+    `options` are those of docs/javascript.md in Python's spelling (`force_tls=False`). `leak_guard` shuts every other
+    way out of this page or worker, for everybody in it and for good. `verbose` tells the progress on the console,
     `on_change(snapshot)` hears of every change of state. Errors: `OptionError` before anything is sent; what kept the
     tunnel from coming up.
     """

@@ -1,6 +1,6 @@
 """Code that blocks, in Pyodide: it waits by JavaScript Promise Integration, or by `Atomics.wait` on shared memory.
 
-With JSPI (`run_sync`) the interpreter's stack is set aside while the loop goes on, so that any tunnel can be waited for.
+With JSPI (`run_sync`) the interpreter's stack is set aside while the loop goes on: any tunnel can be waited for.
 `Atomics.wait` stops the whole thread: it needs a tunnel that runs in another one (`shared_tunnel`), and the browser
 allows it in workers of pages that are cross-origin isolated. Imported under Pyodide only.
 """
@@ -71,7 +71,7 @@ class BlockingTunnel:
                 request = replace(request, body=_pieces(body))
             return BlockingResponse(wait(self.tunnel.fetch(request)))
         if not isinstance(self.tunnel, SharedTunnel):
-            raise _cannot_block("; nor is this a tunnel that the page lends (shared_tunnel), which a worker can wait for")
+            raise _cannot_block("; nor is this a tunnel of the page (shared_tunnel), for which a worker can wait")
         if (why := _no_memory()) is not None:
             raise _cannot_block(f"; and {why}")
         data = b"".join(body) if iterated else body.encode() if isinstance(body, str) else body

@@ -104,9 +104,7 @@ class Channel:
         kind = message["type"]
         if kind == "error":
             self._end(from_dict(message["error"]))
-        elif kind == "failed" and message["request"] == "write":
-            self._written.append(message)
-        elif kind in ("written", "rewind"):
+        elif (kind == "failed" and message["request"] == "write") or kind in ("written", "rewind"):
             self._written.append(message)
         elif kind not in ("timings", "progress"):
             self._messages.append(message)

@@ -34,6 +34,13 @@ async def guest() -> Any:
     return await asyncio.shield(_loading)
 
 
+def loaded() -> Any:
+    """The same for code that blocks; a tunnel that is open has loaded it."""
+    if _loading is None or not _loading.done():
+        raise StateError("no tunnel was opened in this Pyodide", code="tunnel_down")
+    return _loading.result()
+
+
 async def prepare_crypto() -> None:
     """Makes the module `smolmix_crypto` importable."""
     global _crypto

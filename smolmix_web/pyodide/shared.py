@@ -37,7 +37,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 async def shared_tunnel(
     port: Any, *, on_change: Callable[[dict[str, Any]], None] | None = None
 ) -> AsyncIterator[SharedTunnel]:
-    """The tunnel that a page lends: `port` is what its `tunnel.share()` gave. Given back at the end; a port is used once.
+    """The tunnel that a page lends: `port` is what its `tunnel.share()` gave, for one use. Given back at the end.
 
     Raises `TimeoutExpired` when nobody is at its other end.
     """
@@ -93,7 +93,13 @@ class SharedTunnel:
         return [ip_address(address) for address in found]
 
     async def lookup(
-        self, name: str, type: str = "A", *, timeout: float | None = None, server: str | None = None, fresh: bool = False
+        self,
+        name: str,
+        type: str = "A",
+        *,
+        timeout: float | None = None,
+        server: str | None = None,
+        fresh: bool = False,
     ) -> dict[str, Any]:
         """As a page has it: a dictionary of `name`, `records`, `canonicalName`, `ttl`, ... (docs/javascript.md)."""
         limit = None if timeout is None else timeout * 1000
@@ -102,9 +108,7 @@ class SharedTunnel:
         )
         return found
 
-    async def ping(
-        self, host: str, *, timeout: float = 20.0, size: int = 32, family: int | None = None
-    ) -> PingReply:
+    async def ping(self, host: str, *, timeout: float = 20.0, size: int = 32, family: int | None = None) -> PingReply:
         found = await self.lender.call("ping", host=host, family=family, timeout=timeout * 1000, size=size)
         return PingReply(ip_address(found["address"]), found["rtt"] / 1000)
 

@@ -79,7 +79,9 @@ class IndexedDbVault:
 
     async def passphrase_key(self, passphrase: str, derivation: Derivation) -> SealingKey:
         text = to_js(passphrase.encode("utf-8", "surrogatepass"))
-        key = await _ask(self._storage.passphraseKey(text, to_js(derivation.salt), derivation.memory, derivation.passes))
+        key = await _ask(
+            self._storage.passphraseKey(text, to_js(derivation.salt), derivation.memory, derivation.passes)
+        )
         return BrowserKey(key, self._storage)
 
     def close(self) -> None:

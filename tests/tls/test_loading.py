@@ -23,6 +23,7 @@ builder.build_client_connection("origin.test")
 print("loaded")
 """
 
+
 def test_the_stub_is_hidden_only_during_the_import() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "loaded"), done.stderr

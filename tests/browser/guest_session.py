@@ -1,0 +1,130 @@
+"""A page of somebody else's with a Pyodide of its own, in a real Chromium on a real local network.
+
+Python code runs in the page or in a worker; there is nothing of ours but what it installs from the index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+from browserkit.chromium import launch_arguments
+from browserkit.guest import write_site
+from browserkit.server import StaticServer
+from buildtools.chromium import ensure_chromium
+from buildtools.common import DIST
+from demo.recorder import Allowed, Recorder
+from localnet import Network, NetworkConfig
+
+ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+START = """async () => {
+  const { loadPyodide } = await import("/pyodide/pyodide.mjs");
+  window.pyodide = await loadPyodide({ indexURL: "/pyodide/" });
+}"""
+RUN = """async ([code, globals, plain]) => {
+  for (const [name, value] of Object.entries(globals)) pyodide.globals.set(name, pyodide.toPy(value));
+  const value = plain ? pyodide.runPython(code) : await pyodide.runPythonAsync(code);
+  return value?.toJs ? value.toJs({ dict_converter: Object.fromEntries }) : value;
+}"""
+START_WORKER = """() => {
+  window.worker = new Worker("/guest_worker.js", { type: "module" });
+  window.inWorker = (message, transfer = []) => new Promise((resolve, reject) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => "error" in data ? reject(new Error(data.error)) : resolve(data.value);
+    worker.postMessage({ ...message, reply: port2 }, [port2, ...transfer]);
+  });
+}"""
+INSTALL = """
+import pyodide_js
+await pyodide_js.loadPackage("micropip")
+import micropip
+micropip.set_index_urls(index)
+await micropip.install(packages)
+"""
+
+
+@dataclass
+class GuestPage:
+    """`where` is "page" or "worker"."""
+
+    page: Page
+    site: StaticServer
+    network: Network
+    recorder: Recorder
+    where: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For `open_tunnel`."""
+        return {
+            "directory_urls": [self.network.directory_url],
+            "force_tls": False,
+            "ca_certificates": self.network.ca_pem,
+            "disable_poisson_traffic": True,
+            "disable_cover_traffic": True,
+        }
+
+    async def install(self, *packages: str) -> None:
+        await self.run(INSTALL, index=f"{self.site.url}/simple/{{package_name}}/", packages=list(packages))
+
+    async def run(self, code: str, *, plain: bool = False, timeout: float = 120.0, **names: Any) -> Any:
+        """The value of the last expression; `plain`: in a way that cannot be suspended."""
+        text = textwrap.dedent(code)
+        async with asyncio.timeout(timeout):
+            if self.where == "page":
+                return await self.page.evaluate(RUN, [text, names, plain])
+            message = {"code": TO_PYTHON + text, "globals": names, "plain": plain}
+            return await self.page.evaluate("(message) => inWorker(message)", message)
+
+
+# What the page gives a worker are JavaScript's values.
+TO_PYTHON = """
+for _name, _value in list(globals().items()):
+    if hasattr(_value, "to_py") and not _name.startswith("_") and _name != "port":
+        globals()[_name] = _value.to_py()
+del _name, _value
+"""
+
+
+@dataclass
+class GuestSession:
+    network: Network
+    browser: Browser
+    folder: Path
+
+    @asynccontextmanager
+    async def open(
+        self, where: str = "page", *, isolated: bool = False, ours: bool = False
+    ) -> AsyncIterator[GuestPage]:
+        """A page in a context of its own; `ours`: with dist/ below /smolmix/."""
+        folders = {"/": self.folder, **({"/smolmix/": DIST} if ours else {})}
+        with StaticServer(folders, headers=ISOLATED if isolated else None) as site:
+            gateways = [*self.network.gateways, *(host.gateway for host in self.network.exits)]
+            allowed = Allowed(site.url, (self.network.directory_url,), tuple(gateway.url for gateway in gateways))
+            context = await self.browser.new_context()
+            recorder = Recorder(allowed)
+            recorder.attach(context)
+            page = await context.new_page()
+            try:
+                await page.goto(f"{site.url}/index.html")
+                await page.evaluate(START if where == "page" else START_WORKER)
+                yield GuestPage(page, site, self.network, recorder, where)
+            finally:
+                await context.close()
+
+
+@asynccontextmanager
+async def guest_session(folder: Path) -> AsyncIterator[GuestSession]:
+    """The index holds our wheels of dist/."""
+    write_site(folder, sorted(DIST.glob("*.whl")))
+    async with Network(NetworkConfig(seed="guest", gateways=2)) as network, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
+        yield GuestSession(network, browser, folder)
+        await browser.close()
