@@ -1,7 +1,9 @@
 """A Pyodide of somebody else's, as its users have it: npm's package as it is, micropip in its lock file, and an index.
 
-`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `simple/` (a package index, PEP 503)
-and `wheels/`. Nothing of ours is in it but the wheels in the index.
+`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `pyscript/`, `simple/` (an index,
+PEP 503), `wheels/` and `examples/`. Nothing of ours is in it but the wheels in the index, and the examples.
+
+    python -m browserkit.guest FOLDER
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from buildtools.common import NODE_MODULES, ROOT
+from buildtools.common import DIST, NODE_MODULES, ROOT
 from buildtools.libraries import fetch_guest_packages
 from buildtools.wheels import read_zip
 
@@ -40,6 +43,8 @@ def write_site(folder: Path, own_wheels: Iterable[Path]) -> None:
         links = [f'<a href="../../wheels/{file.name}#sha256={_sha256(file)}">{file.name}</a>' for file in files]
         page.write_text(f"<!doctype html><title>{name}</title>{'<br>'.join(links)}\n", encoding="utf-8")
     _write_pyodide(folder / "pyodide", listing[IN_THE_LOCK][0])
+    shutil.copytree(NODE_MODULES / "@pyscript" / "core" / "dist", folder / "pyscript")
+    shutil.copytree(ROOT / "examples" / "pyodide", folder / "examples")
 
 
 def _write_pyodide(folder: Path, micropip: Path) -> None:
@@ -64,3 +69,7 @@ def _write_pyodide(folder: Path, micropip: Path) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    write_site(Path(sys.argv[1]), sorted(DIST.glob("*.whl")))

@@ -41,6 +41,7 @@ START_WORKER = """() => {
     worker.postMessage({ ...message, reply: port2 }, [port2, ...transfer]);
   });
 }"""
+STARTS = {"page": START, "worker": START_WORKER}
 INSTALL = """
 import pyodide_js
 await pyodide_js.loadPackage("micropip")
@@ -49,10 +50,43 @@ micropip.set_index_urls(index)
 await micropip.install(packages)
 """
 
+# Hashes of one body by every way; `options` and `size` are given.
+LIBRARIES = """
+import hashlib
+import httpx
+from smolmix_web.integrations.httpx_transport import MixTransport
+from smolmix_web.pyodide import open_tunnel
+import smolmix_web, requests, urllib3, urllib.request
+
+url = f"https://origin.test/bytes/{size}"
+found = {}
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+async with open_tunnel(**options) as tunnel:
+    response = await tunnel.fetch(url)
+    found["fetch"] = sha256(await response.read())
+    async with httpx.AsyncClient(transport=MixTransport(tunnel), timeout=60) as client:
+        found["httpx"] = sha256((await client.get(url)).content)
+    with httpx.Client(transport=MixTransport(tunnel), timeout=60) as client:
+        found["httpx blocking"] = sha256(client.get(url).content)
+    patched = smolmix_web.patch(tunnel)
+    try:
+        found["requests"] = sha256(requests.get(url, timeout=60).content)
+        found["urllib3"] = sha256(urllib3.PoolManager().request("GET", url).data)
+        found["urllib"] = sha256(urllib.request.urlopen(url).read())
+        found["httpx patched"] = sha256(httpx.get(url, timeout=60).content)
+    finally:
+        smolmix_web.unpatch()
+[found, list(patched.names)]
+"""
+WAYS = ("fetch", "httpx", "httpx blocking", "requests", "urllib3", "urllib", "httpx patched")
+
 
 @dataclass
 class GuestPage:
-    """`where` is "page" or "worker"."""
+    """`where` Python runs: "page" or "worker"."""
 
     page: Page
     site: StaticServer
@@ -69,6 +103,17 @@ class GuestPage:
             "ca_certificates": self.network.ca_pem,
             "disable_poisson_traffic": True,
             "disable_cover_traffic": True,
+        }
+
+    @property
+    def page_options(self) -> dict[str, Any]:
+        """For a `MixTunnel`."""
+        return {
+            "directoryUrls": [self.network.directory_url],
+            "forceTls": False,
+            "caCertificates": self.network.ca_pem,
+            "disablePoissonTraffic": True,
+            "disableCoverTraffic": True,
         }
 
     async def install(self, *packages: str) -> None:
@@ -114,7 +159,8 @@ class GuestSession:
             page = await context.new_page()
             try:
                 await page.goto(f"{site.url}/index.html")
-                await page.evaluate(START if where == "page" else START_WORKER)
+                if where in STARTS:
+                    await page.evaluate(STARTS[where])
                 yield GuestPage(page, site, self.network, recorder, where)
             finally:
                 await context.close()
