@@ -172,7 +172,7 @@ async with shared_tunnel(port) as tunnel:
     response = await tunnel.fetch(f"https://origin.test/bytes/{size}", timeouts=Timeouts(total=60))
     found["fetch"] = hashlib.sha256(await response.read()).hexdigest()
     response = await tunnel.fetch(HttpRequest("http://http.test/upload", method="POST", body=pieces()))
-    found["upload"] = b'"length": 300000' in await response.read()
+    found["upload"] = b'"length":300000' in await response.read()
     async with httpx.AsyncClient(transport=MixTransport(tunnel), timeout=60) as client:
         found["httpx"] = (await client.get("http://http.test/redirect/1", follow_redirects=True)).text
     found["resolve"] = [str(address) for address in await tunnel.resolve("origin.test", family=4)]
