@@ -15,7 +15,7 @@ async function start() {
 self.addEventListener("message", async ({ data: { code, globals, plain, reply } }) => {
   try {
     const pyodide = await (starting ??= start());
-    for (const [name, value] of Object.entries(globals ?? {})) pyodide.globals.set(name, value);
+    for (const [name, value] of Object.entries(globals ?? {})) pyodide.globals.set(name, pyodide.toPy(value));
     // `plain`: in a way that cannot be suspended.
     const value = plain ? pyodide.runPython(code) : await pyodide.runPythonAsync(code);
     reply.postMessage({ value: value?.toJs ? value.toJs({ dict_converter: Object.fromEntries }) : value });

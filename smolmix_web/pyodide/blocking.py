@@ -96,7 +96,11 @@ class BoardResponse(ResponseHead):
         if self.finished:
             return b""
         self._board.send("pull")
-        message = self._board.next()
+        try:
+            message = self._board.next()
+        except BaseException:
+            self.abort()
+            raise
         if message["type"] == "chunk":
             return bytes(message["data"])
         self.ended(message)

@@ -14,6 +14,7 @@ import importlib
 import io
 import sys
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import ModuleType

@@ -125,17 +125,8 @@ class GuestPage:
         async with asyncio.timeout(timeout):
             if self.where == "page":
                 return await self.page.evaluate(RUN, [text, names, plain])
-            message = {"code": TO_PYTHON + text, "globals": names, "plain": plain}
+            message = {"code": text, "globals": names, "plain": plain}
             return await self.page.evaluate("(message) => inWorker(message)", message)
-
-
-# What the page gives a worker are JavaScript's values.
-TO_PYTHON = """
-for _name, _value in list(globals().items()):
-    if hasattr(_value, "to_py") and not _name.startswith("_") and _name != "port":
-        globals()[_name] = _value.to_py()
-del _name, _value
-"""
 
 
 @dataclass

@@ -158,7 +158,7 @@ LEND = """async (options) => {
 }"""
 
 BORROWED = """
-import hashlib, httpx
+import asyncio, hashlib, httpx
 from smolmix_web.integrations.httpx_transport import MixTransport
 from smolmix_web.pyodide import HttpRequest, SmolmixError, Timeouts, shared_tunnel
 
@@ -198,7 +198,11 @@ async with shared_tunnel(port) as tunnel:
     response = await tunnel.fetch(f"http://http.test/bytes/1000000")
     await response.read_chunk()
     response.abort()
-    found["operations"] = (await tunnel.statistics())["operations"]
+    for _ in range(100):
+        found["operations"] = (await tunnel.statistics())["operations"]
+        if not found["operations"]:
+            break
+        await asyncio.sleep(0.1)
 try:
     await tunnel.fetch("http://http.test/text")
 except SmolmixError as error:
