@@ -119,7 +119,7 @@ class GuestPage:
     async def install(self, *packages: str) -> None:
         await self.run(INSTALL, index=f"{self.site.url}/simple/{{package_name}}/", packages=list(packages))
 
-    async def run(self, code: str, *, plain: bool = False, timeout: float = 120.0, **names: Any) -> Any:
+    async def run(self, code: str, *, plain: bool = False, timeout: float = 300.0, **names: Any) -> Any:
         """The value of the last expression; `plain`: in a way that cannot be suspended."""
         text = textwrap.dedent(code)
         async with asyncio.timeout(timeout):

@@ -16,7 +16,7 @@ from localnet.origin import body_bytes
 from tests.browser.guest_session import GuestPage, GuestSession, guest_session
 from tests.integration.test_python_docs import examples, expected, local
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 PAGE = ROOT / "docs" / "pyodide.md"
 FOLDER = ROOT / "examples" / "pyodide"

@@ -40,7 +40,7 @@ def in_chromium(site: StaticServer, options: dict[str, Any], recorder: Recorder,
         recorder.attach(context)  # type: ignore[arg-type]
         port = int(site.url.rpartition(":")[2])
         runner = PlaywrightChromeRunner({"chrome": context}, port)
-        runner.set_script_timeout(200)
+        runner.set_script_timeout(300)
         names = {
             "index": f"{site.url}/simple/{{package_name}}/",
             "packages": PACKAGES,
@@ -55,7 +55,7 @@ def in_chromium(site: StaticServer, options: dict[str, Any], recorder: Recorder,
         return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.feature("Pyodide", "micropip.install, httpx and requests over a tunnel, in a page of others")
 async def test_installed_by_micropip(tmp_path: Path) -> None:
     """From a page with nothing of ours but the wheel in its index: 100 KB by every way, and no other request."""
