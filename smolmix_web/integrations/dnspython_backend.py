@@ -63,7 +63,8 @@ async def _limited(awaitable: Any, timeout: float | None) -> Any:
         async with asyncio.timeout(timeout):
             return await awaitable
     except (TimeoutError, TimeoutExpired):
-        raise dns.exception.Timeout(timeout=timeout) from None
+        expired: Any = dns.exception.Timeout
+        raise expired(timeout=timeout) from None
     except SmolmixError as error:
         from ..asyncio_streams import as_os_error
 
