@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, run, say
+from .guest_wheel import write_guest_wheel
 from .javascript import bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
@@ -57,10 +58,12 @@ def ensure_dist() -> None:
             shutil.copytree(DIST, staging)
         staging.mkdir(parents=True, exist_ok=True)
         if fresh_python:
-            _remove(staging, "pyodide", "*.whl*")
-            name, version, files = own_files()
-            write_wheel(staging, files, name=name, version=version, tag="py3-none-any")
+            _remove(staging, "pyodide")
             write_distribution(staging / "pyodide")
+        _remove(staging, "*.whl*")
+        name, version, files = own_files()
+        write_wheel(staging, files, name=name, version=version, tag="py3-none-any")
+        write_guest_wheel(staging)
         if fresh_scripts:
             _remove(staging, "*.js*", "*.d.ts*", "types")
             bundle_all(staging)

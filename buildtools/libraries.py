@@ -239,13 +239,22 @@ def library_files(name: str, wheel: Path) -> tuple[str, Files]:
 
 def fetch_test_packages() -> list[Path]:
     """Wheels that only the tests inside Pyodide load, as they come from the index."""
-    lock, runtime = REQUIREMENTS / "pyodide-test.lock", REQUIREMENTS / "pyodide.lock"
-    folder = BUILD / "test-wheels"
-    stamp = Stamp("test-wheels", [lock, runtime])
+    beside = set(locked_packages(REQUIREMENTS / "pyodide.lock"))
+    return _fetch_all("pyodide-test", without=beside)
+
+
+def fetch_guest_packages() -> list[Path]:
+    """Wheels that users install into a Pyodide of their own, and what our package needs there, from the index."""
+    return _fetch_all("pyodide-guest", without={"rtls"})
+
+
+def _fetch_all(group: str, *, without: set[str]) -> list[Path]:
+    lock = REQUIREMENTS / f"{group}.lock"
+    folder = BUILD / f"{group}-wheels"
+    stamp = Stamp(f"{group}-wheels", [lock, ",".join(sorted(without))])
     if not stamp.current(folder):
         stamp.clear()
         _clear(folder)
-        names = set(locked_packages(lock)) - set(locked_packages(runtime))
-        download_wheels(lock, folder, platform=PLATFORM, names=names)
+        download_wheels(lock, folder, platform=PLATFORM, names=set(locked_packages(lock)) - without)
         stamp.write()
     return sorted(folder.glob("*.whl"))

@@ -83,12 +83,14 @@ def lock_dependencies() -> None:
     run([folder / "bin" / "pip", "install", "--quiet", f"uv=={UV}"])
     common: list[str | Path] = [folder / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
               "--no-emit-index-url", "--no-header", "--no-annotate", "pyproject.toml"]  # fmt: skip
-    dev, runtime, tests = (REQUIREMENTS / f"{name}.lock" for name in ("dev", "pyodide", "pyodide-test"))
+    names = ("dev", "pyodide", "pyodide-test", "pyodide-guest")
+    dev, runtime, tests, guest = (REQUIREMENTS / f"{name}.lock" for name in names)
     run([*common, "--python-version", "3.11", "--all-extras", "--group", "dev", "-o", dev])
     # In the browser rtls needs no system roots (wassima), and nothing there is Windows (colorama).
     browser = [*common, "--python-version", "3.14", "-c", dev, "--no-emit-package", "wassima"]
     run([*browser, "-o", runtime])
     run([*browser, "--no-emit-package", "colorama", "--group", "pyodide-test", "-o", tests])
+    run([*browser, "--no-emit-package", "colorama", "--group", "pyodide-guest", "-o", guest])
     run(["npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"])
 
 

@@ -99,11 +99,12 @@ def own_files() -> tuple[str, str, Files]:
     extras = project["optional-dependencies"]
     assert isinstance(dependencies, list) and isinstance(extras, dict)
     lines += [f"Requires-Dist: {requirement}" for requirement in dependencies]
-    lines.append("Provides-Extra: cpython")
-    for requirement in extras["cpython"]:
-        bare, _, marker = requirement.partition(";")
-        condition = f"({marker.strip()}) and " if marker else ""
-        lines.append(f"Requires-Dist: {bare.strip()} ; {condition}extra == 'cpython'")
+    for extra, requirements in sorted(extras.items()):
+        lines.append(f"Provides-Extra: {extra}")
+        for requirement in requirements:
+            bare, _, marker = requirement.partition(";")
+            condition = f"({marker.strip()}) and " if marker else ""
+            lines.append(f"Requires-Dist: {bare.strip()} ; {condition}extra == '{extra}'")
     readme = ROOT / "README.md"
     lines.append("Description-Content-Type: text/markdown")
     body = readme.read_text() if readme.exists() else ""

@@ -7,6 +7,7 @@ program without the optional libraries, may import what it needs of the rest.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -18,6 +19,14 @@ _PLACES = {
     "patch": ".integrations.everywhere",
     "unpatch": ".integrations.everywhere",
 }
+
+if sys.platform == "emscripten":  # a Pyodide that somebody else has started
+    _PLACES |= {
+        "BlockingTunnel": ".pyodide.blocking",
+        "open_tunnel": ".pyodide",
+        "patch": ".pyodide.everywhere",
+        "unpatch": ".pyodide.everywhere",
+    }
 
 if TYPE_CHECKING:
     from .cpython import open_tunnel as open_tunnel

@@ -192,7 +192,9 @@ class Engine:
 
     def note_read(self, now: float, read: float) -> None:
         """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
-        self.hearing.note(now, read, self.line.waiting_since)
+        # What waited on a line that is gone tells nothing of the next one.
+        waiting_since = self.line.waiting_since if self.gateway.can_forward else None
+        self.hearing.note(now, read, waiting_since)
 
     def note_buffered(self, size: int, now: float) -> bool:
         """Bytes that the socket has taken but not sent: a second gauge of the line. Beyond a bound nothing leaves until

@@ -30,6 +30,7 @@ are listed in docs/errors.md; a `reason` says more where one code has several (`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -69,6 +70,19 @@ class SmolmixError(Exception):
             "retryable": self.retryable,
             "cause": cause.to_dict() if isinstance(cause, SmolmixError) else None,
         }
+
+
+def from_dict(detail: Mapping[str, Any]) -> SmolmixError:
+    """An error that came across as `to_dict` gives it. A class that is not known here is the root's."""
+    kind = globals().get(str(detail.get("name")))
+    error = SmolmixError.__new__(kind if isinstance(kind, type) and issubclass(kind, SmolmixError) else SmolmixError)
+    code, phase, reason = detail.get("code"), detail.get("phase"), detail.get("reason")
+    SmolmixError.__init__(error, str(detail.get("message")), code=code, phase=phase, reason=reason)
+    if isinstance(error, OptionError):
+        error.option = str(detail.get("option"))
+    if isinstance(cause := detail.get("cause"), Mapping):
+        error.__cause__ = from_dict(cause)
+    return error
 
 
 # Codes of what may pass by itself; time-outs always may.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 from .errors import MissingLibrary
@@ -38,6 +39,5 @@ def installed(module: str) -> bool:
 
 
 def _missing(module: str, extra: str) -> MissingLibrary:
-    return MissingLibrary(
-        f"the library {module} is not installed: pip install 'smolmix-web[{extra}]'", phase="setup", reason=module
-    )
+    way = f'micropip.install("{module}")' if sys.platform == "emscripten" else f"pip install 'smolmix-web[{extra}]'"
+    return MissingLibrary(f"the library {module} is not installed: {way}", phase="setup", reason=module)

@@ -37,9 +37,8 @@ _rustls: Any = None
 def load_rtls() -> Any:
     """The module `rtls._rustls`, imported once, natively or inside Pyodide.
 
-    In Pyodide the library needs two things. A module `rtls_loader`, where the wheel brings one, prepares the side
-    module (`rtls_loader.prepare()`). And `rtls` must not see Pyodide's stub of `ssl`, which has no classes to inherit
-    from: with `_ssl` unimportable rtls uses its own bases.
+    In Pyodide `rtls` must not see the stub of `ssl`, which has no classes to inherit from: with `_ssl` unimportable it
+    uses its own bases.
     """
     global _rustls
     if _rustls is not None:
@@ -47,13 +46,6 @@ def load_rtls() -> Any:
     if _PLATFORM != "emscripten":
         _rustls = importlib.import_module("rtls._rustls")
         return _rustls
-    try:
-        loader = importlib.import_module("rtls_loader")
-    except ModuleNotFoundError as error:
-        if error.name != "rtls_loader":
-            raise
-    else:
-        loader.prepare()
     missing = object()
     modules: dict[str, Any] = sys.modules
     saved = {name: modules.get(name, missing) for name in ("ssl", "_ssl")}

@@ -43,6 +43,7 @@ const EXITS = [
 const OPTIONS = {
   clientId: ["string"], preferredIpr: ["string"], preferredGateway: ["string"], forceTls: ["boolean"],
   disablePoissonTraffic: ["boolean"], disableCoverTraffic: ["boolean"], trafficPreset: ["string"],
+  trafficRate: ["string"],
   openReplySurbs: ["number"], dataReplySurbs: ["number"], primaryDns: ["string"], fallbackDns: ["string"],
   storagePassphrase: ["string"], connectTimeoutMs: ["number"], dnsTimeoutMs: ["number"], tcpKeepaliveMs: ["number"],
   tcpBufferSize: ["number"], tcpSegments: ["string"], maxRedirects: ["number"], debug: ["boolean"],

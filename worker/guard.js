@@ -20,7 +20,7 @@ const INTERFACES = [
 /** Methods that do, by their class. @type {[string, string][]} */
 const METHODS = [
   ["Cache", "add"], ["Cache", "addAll"], ["BackgroundFetchManager", "fetch"], ["ServiceWorkerContainer", "register"],
-  ["WorkerNavigator", "sendBeacon"],
+  ["Navigator", "sendBeacon"], ["WorkerNavigator", "sendBeacon"],
 ];
 
 /** Code in the worker asked for something that it may not ask for. */
@@ -33,84 +33,26 @@ export class BlockedRequest extends Error {
   }
 }
 
-/**
- * Puts a value in the place of a property wherever the prototype chain of `owner` has it, for good.
- * @param {any} owner @param {string} name @param {unknown} value
- */
-function replace(owner, name, value) {
-  for (let at = owner; at; at = Object.getPrototypeOf(at)) {
-    if (Object.hasOwn(at, name)) Object.defineProperty(at, name, { value, writable: false, configurable: false });
-  }
-}
+/** @typedef {(api: string, what: string) => Error} Refusal makes the error of a request that is stopped */
 
 /**
- * Replaces the interfaces of `scope` and returns the two ways out.
+ * The two ways out, by the functions that `scope` has now.
  *
- * @param {any} scope the worker's global
- * @param {readonly string[]} files addresses of the worker's own files, and of folders with them, which end in "/"
+ * @param {any} scope the global object
+ * @param {Refusal} [refuse]
  */
-export function createGuard(scope, files) {
+export function createDoors(scope, refuse = (api, what) => new BlockedRequest(api, what)) {
   const nativeFetch = scope.fetch.bind(scope);
   const NativeWebSocket = scope.WebSocket;
   /** @type {readonly string[] | null} */
   let directories = null;
-  let stopped = 0;
-
-  /** @param {string} api @param {string} what @returns {BlockedRequest} */
-  function blocked(api, what) {
-    stopped += 1;
-    const error = new BlockedRequest(api, what);
-    scope.console.error(`smolmix: ${error.message}`);
-    return error;
-  }
-
-  /** @param {string} url @returns {boolean} */
-  const own = (url) => files.some((file) => (file.endsWith("/") ? url.startsWith(file) : url === file));
-
-  /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
-  async function guardedFetch(input, init) {
-    const request = new scope.Request(input, init);
-    // blob: and data: never leave the worker.
-    if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
-    if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
-    throw blocked("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
-  }
-
-  replace(scope, "fetch", guardedFetch);
-  for (const name of INTERFACES) {
-    if (typeof scope[name] !== "function") continue;
-    // A plain function can be called and constructed.
-    const refuse = function () { throw blocked(name, "nothing in this worker may use it"); };
-    const { prototype } = scope[name];
-    if (prototype) {
-      refuse.prototype = prototype; // for `instanceof`
-      Object.defineProperty(prototype, "constructor", { value: refuse, writable: false, configurable: false });
-    }
-    replace(scope, name, refuse);
-  }
-  for (const [owner, name] of METHODS) {
-    if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
-    replace(scope[owner].prototype, name, () => { throw blocked(`${owner}.${name}`, "nothing in this worker may use it"); });
-  }
-
-  // Some bundlers make a classic worker, which loads scripts with it. In a module worker it throws by itself.
-  try {
-    scope.importScripts();
-    replace(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
-      // Pyodide asks in this way which kind of worker it is in.
-      if (urls.every((url) => `${url}`.startsWith("data:"))) throw new TypeError("no scripts are loaded in this worker");
-      throw blocked("importScripts", "nothing in this worker may use it");
-    });
-  } catch {
-    // a module worker
-  }
 
   return {
-    /** Where the directory is: base addresses ending in "/". For each worker they are the same ones. @param {string[]} urls */
+    /** Where the directory is: base addresses ending in "/". They stay the same ones. @param {string[]} urls */
     setDirectories(urls) {
       const given = [...urls].map((url) => new URL(url).href);
       directories ??= Object.freeze(given);
-      if (directories.join(" ") !== given.join(" ")) throw new Error("the directories of this worker are set already");
+      if (directories.join(" ") !== given.join(" ")) throw new Error("the directories are set already");
     },
 
     /**
@@ -121,7 +63,7 @@ export function createGuard(scope, files) {
     async fetchDirectory(url, signal) {
       const { href } = new URL(url);
       if (!directories?.some((base) => href.startsWith(base))) {
-        throw blocked("fetchDirectory", `${new URL(href).origin} is no directory of this tunnel`);
+        throw refuse("fetchDirectory", `${new URL(href).origin} is no directory of this tunnel`);
       }
       return nativeFetch(href, {
         signal, credentials: "omit", referrerPolicy: "no-referrer", redirect: "error", cache: "no-store",
@@ -136,14 +78,136 @@ export function createGuard(scope, files) {
     openGateway(url) {
       const { protocol, host, href } = new URL(url);
       if (!/^wss?:$/.test(protocol) || href !== `${protocol}//${host}/`) {
-        throw blocked("openGateway", "a gateway's address is a host and a port");
+        throw refuse("openGateway", "a gateway's address is a host and a port");
       }
       return new NativeWebSocket(href);
     },
+  };
+}
+
+/** @typedef {(owner: any, name: string, value: unknown) => void} Replace puts a value in the place of a property of its own */
+
+/** @type {Replace} */
+function replaceForGood(owner, name, value) {
+  Object.defineProperty(owner, name, { value, writable: false, configurable: false });
+}
+
+/**
+ * @param {(() => void)[]} undo what puts it back, the last first
+ * @returns {Replace}
+ */
+function replaceUntil(undo) {
+  return (owner, name, value) => {
+    const before = Object.getOwnPropertyDescriptor(owner, name);
+    if (!before?.configurable) return;
+    Object.defineProperty(owner, name, { value, writable: true, configurable: true, enumerable: before.enumerable ?? false });
+    undo.unshift(() => void Object.defineProperty(owner, name, before));
+  };
+}
+
+/**
+ * @param {any} owner @param {string} name
+ * @returns {any[]} whoever has the property as its own, all along the prototype chain
+ */
+function holders(owner, name) {
+  const found = [];
+  for (let at = owner; at; at = Object.getPrototypeOf(at)) if (Object.hasOwn(at, name)) found.push(at);
+  return found;
+}
+
+/**
+ * Replaces every interface of `scope` that can reach a network.
+ *
+ * @param {any} scope the global object
+ * @param {readonly string[]} files addresses that `fetch` may still ask, and of folders with such, which end in "/"
+ * @param {Refusal} refuse
+ * @param {Replace} replace
+ */
+function shut(scope, files, refuse, replace) {
+  const nativeFetch = scope.fetch.bind(scope);
+
+  /** @param {string} url @returns {boolean} */
+  const own = (url) => files.some((file) => (file.endsWith("/") ? url.startsWith(file) : url === file));
+
+  /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
+  async function guardedFetch(input, init) {
+    const request = new scope.Request(input, init);
+    // blob: and data: never leave the machine.
+    if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
+    if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
+    throw refuse("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
+  }
+
+  const everywhere = (/** @type {any} */ owner, /** @type {string} */ name, /** @type {unknown} */ value) => {
+    for (const holder of holders(owner, name)) replace(holder, name, value);
+  };
+  everywhere(scope, "fetch", guardedFetch);
+  for (const name of INTERFACES) {
+    if (typeof scope[name] !== "function") continue;
+    // A plain function can be called and constructed.
+    const refused = function () { throw refuse(name, "nothing here may use it"); };
+    const { prototype } = scope[name];
+    if (prototype) {
+      refused.prototype = prototype; // for `instanceof`
+      replace(prototype, "constructor", refused);
+    }
+    everywhere(scope, name, refused);
+  }
+  for (const [owner, name] of METHODS) {
+    if (typeof scope[owner]?.prototype?.[name] !== "function") continue;
+    everywhere(scope[owner].prototype, name, () => { throw refuse(`${owner}.${name}`, "nothing here may use it"); });
+  }
+
+  // A classic worker, as some bundlers make it, loads scripts with it. In a module worker it throws by itself.
+  try {
+    scope.importScripts();
+    everywhere(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
+      // Pyodide asks in this way which kind of worker it is in.
+      if (urls.every((url) => `${url}`.startsWith("data:"))) throw new TypeError("no scripts are loaded in this worker");
+      throw refuse("importScripts", "nothing here may use it");
+    });
+  } catch {
+    // no classic worker
+  }
+}
+
+/**
+ * Shuts everything else for good and returns the two ways out.
+ *
+ * @param {any} scope the global object
+ * @param {readonly string[]} files addresses of the worker's own files, and of folders with them, which end in "/"
+ */
+export function createGuard(scope, files) {
+  let stopped = 0;
+
+  /** @type {Refusal} */
+  function blocked(api, what) {
+    stopped += 1;
+    const error = new BlockedRequest(api, what);
+    scope.console.error(`smolmix: ${error.message}`);
+    return error;
+  }
+
+  const doors = createDoors(scope, blocked);
+  shut(scope, files, blocked, replaceForGood);
+  return {
+    ...doors,
 
     /** How many requests were stopped. @returns {number} */
     stopped() {
       return stopped;
     },
   };
+}
+
+/**
+ * Shuts everything until the function that is returned is called.
+ * @param {any} scope the global object
+ * @returns {() => void}
+ */
+export function shutForAWhile(scope) {
+  /** @type {(() => void)[]} */
+  const undo = [];
+  shut(scope, [], (api, what) => new BlockedRequest(api, what), replaceUntil(undo));
+  return () => { for (const back of undo.splice(0)) back(); };
 }

@@ -22,6 +22,8 @@
  * `accept` becomes the next incoming stream. Streams are as TCP connections; `peer` comes whenever it turns out who is
  * at the other end, and an `abort` may carry a code and a text to it.
  *
+ * A borrower of the tunnel speaks the same messages to the page (share.js).
+ *
  * @module
  */
 

@@ -12,6 +12,7 @@ import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
+import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
@@ -474,6 +475,15 @@ export class MixTunnel extends Target {
    */
   openStream(address, options = {}) {
     return new MixPeerStream(this.connected(), address, options);
+  }
+
+  /**
+   * Lend the tunnel to other code of this site: a port for `shared_tunnel` in a Pyodide (docs/pyodide.md), in this page or
+   * transferred to a worker.
+   * @returns {MessagePort}
+   */
+  share() {
+    return share(this);
   }
 
   /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */

@@ -1,7 +1,7 @@
-"""The host inside a browser worker, on Pyodide's loop.
+"""The host inside a browser, on Pyodide's loop.
 
-Imported under Pyodide only. Whatever leaves the worker does so through two functions of its leak guard
-(worker/guard.js, the module `smolmix_guard`): GET below the directory's addresses, and the gateway's WebSocket.
+Imported under Pyodide only. Whatever leaves does so through two functions (`createDoors` in worker/guard.js): GET below
+the directory's addresses, and the gateway's WebSocket.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import js
-import smolmix_answer as answers  # type: ignore[import-not-found, unused-ignore]
-import smolmix_guard as guard  # type: ignore[import-not-found, unused-ignore]
-import smolmix_host as browser  # type: ignore[import-not-found, unused-ignore]
 from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
@@ -26,16 +24,29 @@ from .base import Alarm, HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHand
 _OPEN_TIMEOUT = 15.0
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the host needs of JavaScript."""
+
+    doors: Any  # worker/guard.js
+    storage: Any  # worker/storage.js
+    ask: Any  # the directory, through these doors: worker/directory.js
+    events: Any  # worker/host.js
+
+
 class BrowserHost:
     """Host on Pyodide's event loop and on worker/host.js.
 
-    `directories`: base URLs; nothing else can be asked from this worker, also not by a later host.
+    `directories`: base URLs; nothing else can be asked through these doors, also not by a later host.
     """
 
     name = "browser"
 
-    def __init__(self, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None) -> None:
-        guard.setDirectories(to_js(list(directories)))
+    def __init__(
+        self, parts: Parts, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None
+    ) -> None:
+        parts.doors.setDirectories(to_js(list(directories)))
+        self._parts = parts
         self.rng: RandomSource = rng or SystemRandom()
         self._loop = asyncio.get_running_loop()
         self._verbose = verbose
@@ -50,7 +61,7 @@ class BrowserHost:
         return self._loop.call_later(delay, callback)
 
     def alarm(self, callback: Callable[[], None]) -> Alarm:
-        return _Alarm(self._loop, callback)
+        return _Alarm(self._loop, self._parts.events, callback)
 
     def log(self, text: str) -> None:
         if self._verbose:
@@ -62,7 +73,7 @@ class BrowserHost:
     async def open_vault(self, client_id: str) -> Vault:
         from ..storage.indexeddb import IndexedDbVault
 
-        return await IndexedDbVault.open(client_id)
+        return await IndexedDbVault.open(client_id, self._parts.storage)
 
     async def http_get(self, url: str, *, timeout: float, max_bytes: int, fields: Any = True) -> HttpAnswer:
         abort = js.AbortController.new()
@@ -70,7 +81,7 @@ class BrowserHost:
             async with asyncio.timeout(timeout):
                 # As the worker writes it that asks ahead of us (worker/directory.js).
                 wanted = json.dumps(fields, separators=(",", ":"))
-                answer = await answers.ask(url, max_bytes, wanted, abort.signal)
+                answer = await self._parts.ask(url, max_bytes, wanted, abort.signal)
         except TimeoutError:
             abort.abort()
             raise TimeoutExpired(f"directory {url}: no answer in {timeout:g} s", phase="directory") from None
@@ -82,16 +93,16 @@ class BrowserHost:
         return HttpAnswer(int(answer.status), media_type, answer.body.to_bytes())
 
     def open_websocket(self, url: str, events: WebSocketEvents) -> WebSocketHandle:
-        return _WebSocket(self._loop, url, events)
+        return _WebSocket(self._loop, self._parts, url, events)
 
 
 class _Alarm:
     """See worker/host.js."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, events: Any, callback: Callable[[], None]) -> None:
         self._loop = loop
         self._proxy = create_proxy(callback)
-        alarm = browser.createAlarm(self._proxy)
+        alarm = events.createAlarm(self._proxy)
         self._set, self._close = alarm.set, alarm.close
 
     def set(self, delay: float) -> None:
@@ -106,7 +117,7 @@ class _Alarm:
 class _WebSocket:
     """The browser's WebSocket with its events as callbacks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, events: WebSocketEvents) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, parts: Parts, url: str, events: WebSocketEvents) -> None:
         self._loop = loop
         self._events = events
         self._closed = False
@@ -115,13 +126,13 @@ class _WebSocket:
         self._ignore: Any = None
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
         try:
-            self._socket = guard.openGateway(url)
+            self._socket = parts.doors.openGateway(url)
         except JsException as error:
             loop.call_soon(self._finish, f"cannot connect: {error}")
             return
         handlers = {"opened": self._opened, "message": self._message, "closed": self._close_event}
         self._proxies = {name: create_proxy(handler) for name, handler in handlers.items()}
-        self._ignore = browser.listen(self._socket, to_js(self._proxies, dict_converter=js.Object.fromEntries))
+        self._ignore = parts.events.listen(self._socket, to_js(self._proxies, dict_converter=js.Object.fromEntries))
 
     def _opened(self) -> None:
         if not self._closed:

@@ -14,27 +14,19 @@ import inspect
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from .. import extras
 from ..errors import StateError
 from .blocking import BlockingTunnel, on_own_thread
-
-
-@dataclass(frozen=True)
-class Patched:
-    """What `patch` did: the `names` of what now goes through `tunnel`."""
-
-    names: tuple[str, ...]
-    tunnel: BlockingTunnel
-
+from .replacing import Patched, Replacements
 
 # What `socket.create_connection` takes for "none given".
 _DEFAULT: Any = inspect.signature(socket.create_connection).parameters["timeout"].default
 _lock = threading.Lock()
-_undo: list[Callable[[], None]] = []
+_replaced = Replacements()
+_put = _replaced.put
 
 
 def patch(tunnel: BlockingTunnel | None = None, **options: Any) -> Patched:
@@ -44,7 +36,7 @@ def patch(tunnel: BlockingTunnel | None = None, **options: Any) -> Patched:
     from coming up; then nothing is patched.
     """
     with _lock:
-        if _undo:
+        if _replaced:
             raise StateError("already patched", code="patched")
         own = tunnel is None
         if tunnel is None:
@@ -53,37 +45,19 @@ def patch(tunnel: BlockingTunnel | None = None, **options: Any) -> Patched:
         try:
             names = [name for name, apply in _PATCHES.items() if apply(tunnel)]
         except BaseException:
-            _revert()
+            _replaced.revert()
             if own:
                 tunnel.close()
             raise
         if own:
-            _undo.insert(0, tunnel.close)
+            _replaced.afterwards(tunnel.close)
         return Patched(tuple(names), tunnel)
 
 
 def unpatch() -> None:
     """Everything as it was; the tunnel that `patch` opened is closed. Idempotent."""
     with _lock:
-        _revert()
-
-
-def _revert() -> None:
-    while _undo:
-        _undo.pop()()
-
-
-def _put(owner: Any, name: str, value: Any) -> None:
-    had, old = name in vars(owner), getattr(owner, name)
-
-    def back() -> None:
-        if had:
-            setattr(owner, name, old)
-        else:
-            delattr(owner, name)  # it was inherited
-
-    setattr(owner, name, value)
-    _undo.append(back)
+        _replaced.revert()
 
 
 # -- what is let pass ----------------------------------------------------------------------------------

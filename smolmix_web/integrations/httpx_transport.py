@@ -1,4 +1,4 @@
-"""httpx over a tunnel: `httpx.AsyncClient(transport=MixTransport(tunnel))`, and `httpx.Client` with a `BlockingTunnel`.
+"""httpx over a tunnel: `httpx.AsyncClient(transport=MixTransport(tunnel))`, and `httpx.Client` with one that blocks.
 
 Requests are made by the tunnel's own client: its connections, its TLS and roots, HTTP/2 where the server has it. httpx
 keeps what is above: redirects, cookies, authentication, decoding.
@@ -7,6 +7,8 @@ keeps what is above: redirects, cookies, authentication, decoding.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -16,11 +18,11 @@ from ..errors import DnsError, HttpError, NetworkError, SmolmixError, TimeoutExp
 from ..http import HttpRequest, HttpResponse, Timeouts
 from ..http.headers import forbidden
 from ..tunnel import Tunnel
-from .blocking import BlockingTunnel
 
 httpx: Any = extras.load("httpx", "httpx")
 
 T = TypeVar("T")
+_PLATFORM: str = sys.platform
 
 # The client's own, or a connection's: the tunnel's client sets them itself.
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "keep-alive"})
@@ -28,12 +30,14 @@ _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", 
 
 class MixTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):  # type: ignore[misc]
     """Of a `Tunnel` for `httpx.AsyncClient` on the tunnel's own loop; of a `BlockingTunnel` for both kinds of client.
+    In Pyodide any tunnel is for both, where something can wait.
 
     The tunnel stays open when the client is closed.
     """
 
-    def __init__(self, tunnel: Tunnel | BlockingTunnel) -> None:
+    def __init__(self, tunnel: Any) -> None:
         self._tunnel = tunnel
+        self._blocks = not inspect.iscoroutinefunction(tunnel.fetch)
 
     async def handle_async_request(self, request: Any) -> Any:
         body = request.stream if hasattr(request.stream, "__aiter__") else None
@@ -44,14 +48,23 @@ class MixTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):  # type: igno
         return _response(response, _AsyncBody(self, response, with_errors))
 
     async def _await(self, work: Callable[[Tunnel], Coroutine[Any, Any, T]]) -> T:
-        if isinstance(self._tunnel, BlockingTunnel):
-            return await asyncio.wrap_future(self._tunnel.submit(work))
-        return await work(self._tunnel)
+        if not self._blocks:
+            return await work(self._tunnel)
+        if _PLATFORM == "emscripten":
+            return await work(self._tunnel.tunnel)
+        return await asyncio.wrap_future(self._tunnel.submit(work))
+
+    def _blocking(self) -> Any:
+        if self._blocks:
+            return self._tunnel
+        if _PLATFORM == "emscripten":
+            from ..pyodide.blocking import BlockingTunnel
+
+            return BlockingTunnel(self._tunnel)
+        raise UsageError("httpx.Client needs a BlockingTunnel: a Tunnel cannot be waited for", code="bad_tunnel")
 
     def handle_request(self, request: Any) -> Any:
-        tunnel = self._tunnel
-        if not isinstance(tunnel, BlockingTunnel):
-            raise UsageError("httpx.Client needs a BlockingTunnel: a Tunnel cannot be waited for", code="bad_tunnel")
+        tunnel = self._blocking()
         with_errors = _Errors(request)
         with with_errors:
             response = tunnel.fetch(_request(request, _body(request)))

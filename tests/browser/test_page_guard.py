@@ -64,7 +64,10 @@ PYTHON = {
     "the guard's fetch": "import smolmix_guard; await smolmix_guard.fetchDirectory(url, None)",
     "the guard's WebSocket": "import smolmix_guard; smolmix_guard.openGateway(url.replace('http', 'ws') + 'path')",
     "setting directories anew": "import smolmix_guard; smolmix_guard.setDirectories([url])",
-    "another host": "from smolmix_web.host.browser import BrowserHost; BrowserHost([url])",
+    "another host": """
+import smolmix_guard
+from smolmix_web.host.browser import BrowserHost, Parts
+BrowserHost(Parts(smolmix_guard, None, None, None), [url])""".strip(),
     "urllib": "import socket; socket.create_connection(('127.0.0.1', 80), 1)",
 }
 

@@ -22,6 +22,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / "tests" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
+    # As in pyproject.toml.
+    plugins = "-p no:pytest_pyodide -p no:pytest_pyodide_hook"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = {plugins}\n")
     return tmp_path
 
 

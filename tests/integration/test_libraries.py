@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import dns.asyncquery
+import dns.asyncresolver
+import dns.exception
+import dns.message
+import dns.resolver
 import httpx
 import pytest
 import requests
@@ -25,6 +30,7 @@ from localnet.origin import body_bytes
 from smolmix_web.asyncio_streams import as_os_error
 from smolmix_web.integrations.aiohttp_connector import MixConnector
 from smolmix_web.integrations.blocking import BlockingTunnel
+from smolmix_web.integrations.dnspython_backend import MixBackend
 from smolmix_web.integrations.httpx_transport import MixTransport
 from smolmix_web.integrations.urllib3_pools import MixPoolManager, mix_session
 from smolmix_web.integrations.urllib_opener import mix_opener
@@ -204,6 +210,29 @@ async def test_asyncio_streams(localnet: Network) -> None:
             await tunnel.open_connection("closed.test", 80)
         with pytest.raises(socket.gaierror):
             await tunnel.create_connection(asyncio.Protocol, "nowhere.test", 80)
+
+
+@pytest.mark.feature("Python", "dnspython over a tunnel: UDP, TCP, TLS")
+async def test_dnspython(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        backend = MixBackend(tunnel)
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers = ["1.1.1.1"]
+        resolver.lifetime = 30
+        answer = await resolver.resolve("zone.test", "MX", backend=backend)
+        assert sorted(map(str, answer)) == ["10 mail.zone.test.", "20 backup.zone.test."]
+        answer = await resolver.resolve("origin.test", "A", tcp=True, backend=backend)
+        assert [str(record) for record in answer] == ["203.0.114.10"]
+        with pytest.raises(dns.resolver.NXDOMAIN):
+            await resolver.resolve("nowhere.test", "A", backend=backend)
+        query = dns.message.make_query("origin.test", "A")
+        context = ssl.create_default_context()
+        reply = await dns.asyncquery.tls(
+            query, "1.1.1.1", timeout=30, ssl_context=context, server_hostname="1.1.1.1", backend=backend
+        )
+        assert str(reply.answer[0][0]) == "203.0.114.10"
+        with pytest.raises(dns.exception.Timeout):
+            await dns.asyncquery.udp(query, "203.0.114.99", timeout=1, backend=backend)
 
 
 @pytest.mark.feature("Python", "patch(): every library through the tunnel, nothing to the clear net")

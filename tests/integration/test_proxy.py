@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ import dns.rcode
 import pytest
 import requests
 
-from localnet import Network
+from localnet import Network, names
+from localnet.http_server import HttpServer, Request, Response
 from localnet.origin import body_bytes
 from smolmix_web.netstack import State
 from smolmix_web.proxy.server import Place, Proxy, ProxyOptions
@@ -247,7 +249,88 @@ async def test_the_command(localnet: Network, tmp_path: Path) -> None:
             process.kill()
 
 
+async def git(*arguments: str, **environment: str) -> str:
+    pipe = asyncio.subprocess.PIPE
+    base = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    process = await asyncio.create_subprocess_exec(
+        "git", *arguments, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env={**base, **environment}
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 100)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.feature("Proxy", "git clone over https, by SOCKS5 and by HTTP")
+async def test_git_clone(localnet: Network, tmp_path: Path) -> None:
+    source, bare = tmp_path / "source", tmp_path / "bare.git"
+    await git("init", "--quiet", str(source))
+    (source / "data.bin").write_bytes(body_bytes(200_000))
+    me = ("-c", "user.name=a", "-c", "user.email=a@b.test")
+    await git("-C", str(source), "add", "data.bin")
+    await git("-C", str(source), *me, "commit", "--quiet", "-m", "data")
+    await git("clone", "--quiet", "--bare", str(source), str(bare))
+    await git("-C", str(bare), "update-server-info")  # files are enough to serve it
+
+    async def serve(request: Request) -> Response:
+        file = (tmp_path / request.path.lstrip("/")).resolve()
+        found = file.is_file() and file.is_relative_to(bare)
+        return Response(200, [], file.read_bytes()) if found else Response(404)
+
+    server = HttpServer(serve, tls=localnet.authority.context([names.CLOSED.name]))
+    await server.start("127.0.0.1")
+    localnet.world.dial_map.add_name(names.CLOSED, "tcp", 443, ("127.0.0.1", server.port))
+    try:
+        async with proxied(localnet) as (_, proxy):
+            for scheme, name in (("socks5h", "socks"), ("http", "http")):
+                target = tmp_path / name
+                way = f"http.proxy={scheme}://{proxy.places[name]}"
+                url = f"https://{names.CLOSED.name}/bare.git"
+                await git("-c", way, "clone", "--quiet", url, str(target), GIT_SSL_CAINFO=str(localnet.ca_path))
+                assert (target / "data.bin").read_bytes() == body_bytes(200_000)
+    finally:
+        await server.close()
+    assert localnet.violations() == {}
+
+
 @pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_thousand_short_connections_leave_nothing(localnet: Network) -> None:
+    """Tasks, flows, descriptors: after twice as many as many are there as after the first few."""
+    async with proxied(localnet) as (tunnel, proxy):
+
+        async def one(number: int) -> None:
+            code, reader, writer = await socks(proxy, "echo.test", 50_007)
+            assert code == 0
+            writer.write(b"short")
+            writer.write_eof()
+            assert await reader.read() == b"short"
+            writer.close()
+            await writer.wait_closed()
+
+        async def settled() -> tuple[int, int, int]:
+            async with asyncio.timeout(60):
+                while proxy.statistics.open or not no_connections(tunnel):
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
+            gc.collect()
+            relevant = [task for task in asyncio.all_tasks() if "proxy" in repr(task.get_coro())]
+            return len(relevant), len(os.listdir("/proc/self/fd")), proxy.statistics.open
+
+        for number in range(20):
+            await one(number)
+        few = await settled()
+        for begin in range(0, 1_000, 25):
+            await asyncio.gather(*(one(begin + number) for number in range(25)))
+        many = await settled()
+        assert proxy.statistics.connections == 1_020 and many[0] <= few[0] and many[2] == 0
+        assert many[1] <= few[1] + 2, (few, many)  # descriptors of pooled parts of the network itself may differ
+        print(few, many)
+    assert localnet.violations() == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
 async def test_throughput_beside_fetch(localnet: Network) -> None:
     """Of 10 MB through the proxy and by `fetch`, by turns; the machine's noise is in both."""
     async with proxied(localnet) as (tunnel, proxy):
@@ -255,12 +338,12 @@ async def test_throughput_beside_fetch(localnet: Network) -> None:
         times: dict[str, list[float]] = {"proxy": [], "fetch": []}
         for _ in range(3):
             begun = loop.time()
-            response = await tunnel.fetch("http://http.test/bytes/3000000")
+            response = await tunnel.fetch("http://http.test/bytes/10000000")
             assert len(await response.read()) == 10_000_000
             times["fetch"].append(loop.time() - begun)
             begun = loop.time()
             _, reader, writer = await socks(proxy, "http.test", 80)
-            writer.write(b"GET /bytes/3000000 HTTP/1.0\r\nHost: http.test\r\n\r\n")
+            writer.write(b"GET /bytes/10000000 HTTP/1.0\r\nHost: http.test\r\n\r\n")
             assert len(await reader.read()) > 10_000_000
             times["proxy"].append(loop.time() - begun)
             writer.close()

@@ -1,0 +1,132 @@
+"""The examples of docs/pyodide.md and examples/pyodide run in a Pyodide of somebody else's, and print what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+
+from buildtools.common import ROOT
+from localnet.origin import body_bytes
+from tests.browser.guest_session import GuestPage, GuestSession, guest_session
+from tests.integration.test_python_docs import examples, expected, local
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+
+PAGE = ROOT / "docs" / "pyodide.md"
+FOLDER = ROOT / "examples" / "pyodide"
+URL = "https://origin.test/bytes/5000"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guests(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GuestSession]:
+    async with guest_session(tmp_path_factory.mktemp("guest") / "site") as session:
+        yield session
+
+
+# The index, the environment, and for the documentation's `open_tunnel()` the options of the local network.
+PREPARE = """
+import functools, json, os, sys
+import pyodide_js
+await pyodide_js.loadPackage("micropip")
+import micropip
+micropip.set_index_urls(index)
+os.environ["SMOLMIX_OPTIONS"], os.environ["SMOLMIX_URL"] = json.dumps(options), url
+given = options
+install = micropip.install
+
+async def install_and_lead(*args, **rest):
+    await install(*args, **rest)
+    place = __import__("smolmix_web.pyodide").pyodide
+    if documented and not isinstance(place.open_tunnel, functools.partial):
+        place.open_tunnel = functools.partial(place.open_tunnel, **given)
+
+micropip.install = install_and_lead
+names = {"__name__": "__main__"}
+"""
+
+RUN = """
+from pyodide.code import eval_code_async
+
+printed = []
+names["print"] = lambda *values, **_: printed.append(" ".join(map(str, values)))
+if "port" in globals():
+    names["port"] = port
+await eval_code_async(code, names)
+printed
+"""
+
+
+async def prepare(guest: GuestPage, *, documented: bool = False) -> None:
+    index = f"{guest.site.url}/simple/{{package_name}}/"
+    await guest.run(PREPARE, index=index, options=guest.options, url=URL, documented=documented)
+
+
+@pytest.mark.feature("Pyodide", "every example of docs/pyodide.md")
+async def test_every_example(guests: GuestSession) -> None:
+    parts = [local(part) for part in examples(PAGE)]
+    [lending] = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lending = re.sub(r"import \{ (\w+) \} from (.*);", r"const { \1 } = await import(\2);", lending)
+    async with guests.open("page", ours=True) as guest:
+        await prepare(guest, documented=True)
+        for part in parts:
+            if "port" in part:
+                await guest.page.evaluate(f"async (options) => {{ {lending} }}", guest.page_options)
+            assert await guest.run(RUN, code=part) == expected(part), part
+        assert guest.recorder.others() == []
+
+
+def cells() -> str:
+    notebook: dict[str, Any] = json.loads((FOLDER / "notebook.ipynb").read_text())
+    return "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+
+
+PROGRAMS = {
+    "httpx_client.py": [r"HTTP/\S+ 200, 5000 bytes, \d+ ms"] * 3,
+    "requests_patched.py": [r"through the tunnel: .*requests.*guard", *["200, 5000 bytes"] * 2],
+    "notebook.ipynb": [
+        "the tunnel is ready",
+        r"200 5000 bytes, HTTP \S+ TLSv1.3",
+        "200 5000 bytes",
+        "203.0.114.10 2a0e:6a80:114::a|2a0e:6a80:114::a 203.0.114.10",
+        "the tunnel is shutdown",
+    ],
+}
+
+
+def test_none_is_left_out() -> None:
+    assert {*PROGRAMS, "pyscript.html", "README.md"} == {path.name for path in FOLDER.iterdir()}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.feature("Pyodide", "the examples: httpx, requests, a notebook, a PyScript page")
+async def test_program(guests: GuestSession, name: str) -> None:
+    """In a worker, as in JupyterLite."""
+    code = cells() if name.endswith(".ipynb") else (FOLDER / name).read_text()
+    async with guests.open("worker") as guest:
+        await prepare(guest)
+        printed = await guest.run(RUN, code=code)
+        assert len(printed) == len(PROGRAMS[name]), printed
+        for line, pattern in zip(printed, PROGRAMS[name], strict=True):
+            assert re.fullmatch(pattern, line), line
+        assert guest.recorder.others() == []
+
+
+async def test_pyscript_page(guests: GuestSession) -> None:
+    """By PyScript itself."""
+    async with guests.open("nowhere") as guest:
+        page = guest.page
+        options = urlencode({"options": json.dumps(guest.options)})
+        await page.goto(f"{guest.site.url}/examples/pyscript.html?{options}")
+        await page.wait_for_selector("button:not([disabled])", timeout=180_000)
+        await page.fill("#url", URL)
+        await page.click("button")
+        await page.wait_for_function("document.querySelector('#output').textContent !== ''", timeout=60_000)
+        text = await page.inner_text("#output")
+        assert text.startswith(f"200, {len(body_bytes(5000))} bytes"), text
+        assert guest.recorder.others() == []
