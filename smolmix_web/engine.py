@@ -193,7 +193,7 @@ class Engine:
     def note_read(self, now: float, read: float) -> None:
         """All that arrived before `read` has been given to `receive`; deadlines of others are judged by that."""
         # What waited on a line that is gone tells nothing of the next one.
-        waiting_since = self.line.waiting_since if self.gateway.can_forward else None
+        waiting_since = self.line.waiting_since if self._gateway_up else None
         self.hearing.note(now, read, waiting_since)
 
     def note_buffered(self, size: int, now: float) -> bool:
