@@ -1,4 +1,4 @@
-"""The web part of apps (examples/webview) on a phone's screen, served as their shells do, with their ways to pause."""
+"""The web part of apps (examples/webview) on a phone's screen, served as the shells do it, with their ways to pause."""
 
 from __future__ import annotations
 

@@ -28,13 +28,15 @@ export async function life(): Promise<void> {
   const tunnel = new MixTunnel({ caCertificates: "PEM" });
   exactly<Promise<void>>()(tunnel.setup());
   exactly<Promise<void>>()(tunnel.disconnect());
+  exactly<Promise<void>>()(tunnel.suspend());
+  exactly<Promise<void>>()(tunnel.resume());
   exactly<boolean>()(tunnel.active);
   exactly<TunnelSnapshot>()(tunnel.state);
   exactly<Promise<string[]>>()(tunnel.resolve("name", { family: 4, signal: null }));
   exactly<Promise<Record<string, unknown>>>()(tunnel.statistics());
   const { state, step, error, warnings, gateway, exit, addresses, traffic } = tunnel.state;
   exactly<"1" | "1/2" | "1/4" | "1/8" | "1/16" | undefined>()(traffic?.rate);
-  exactly<"connecting" | "ready" | "reconnecting" | "shutting_down" | "shutdown" | "failed">()(state);
+  exactly<"connecting" | "ready" | "reconnecting" | "suspended" | "shutting_down" | "shutdown" | "failed">()(state);
   exactly<string | null>()(step);
   exactly<string | undefined>()(error?.code);
   exactly<string[]>()(warnings.map(({ code }) => code));
