@@ -57,7 +57,7 @@ printed = []
 names["print"] = lambda *values, **_: printed.append(" ".join(map(str, values)))
 if "port" in globals():
     names["port"] = port
-await eval_code_async(code, names)
+await eval_code_async(example, names)
 printed
 """
 
@@ -77,7 +77,7 @@ async def test_every_example(guests: GuestSession) -> None:
         for part in parts:
             if "port" in part:
                 await guest.page.evaluate(f"async (options) => {{ {lending} }}", guest.page_options)
-            assert await guest.run(RUN, code=part) == expected(part), part
+            assert await guest.run(RUN, example=part) == expected(part), part
         assert guest.recorder.others() == []
 
 
@@ -110,7 +110,7 @@ async def test_program(guests: GuestSession, name: str) -> None:
     code = cells() if name.endswith(".ipynb") else (FOLDER / name).read_text()
     async with guests.open("worker") as guest:
         await prepare(guest)
-        printed = await guest.run(RUN, code=code)
+        printed = await guest.run(RUN, example=code)
         assert len(printed) == len(PROGRAMS[name]), printed
         for line, pattern in zip(printed, PROGRAMS[name], strict=True):
             assert re.fullmatch(pattern, line), line
