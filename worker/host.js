@@ -69,10 +69,12 @@ export function createAlarm(wake) {
 /**
  * What a WebSocket brings goes to Python as a string or bytes.
  * @param {WebSocket} socket
- * @param {{opened: () => void, message: (data: string | Uint8Array) => void, closed: (code: number) => void}} on
+ * @param {() => void} opened
+ * @param {(data: string | Uint8Array) => void} message
+ * @param {(code: number) => void} closed
  * @returns {() => void} stops it
  */
-export function listen(socket, { opened, message, closed }) {
+export function listen(socket, opened, message, closed) {
   const stop = new AbortController();
   const { signal } = stop;
   socket.binaryType = "arraybuffer";

@@ -121,7 +121,7 @@ class _WebSocket:
         self._loop = loop
         self._events = events
         self._closed = False
-        self._proxies: dict[str, Any] = {}
+        self._proxies: list[Any] = []
         self._socket: Any = None
         self._ignore: Any = None
         self._deadline = loop.call_later(_OPEN_TIMEOUT, self._expire)
@@ -130,9 +130,8 @@ class _WebSocket:
         except JsException as error:
             loop.call_soon(self._finish, f"cannot connect: {error}")
             return
-        handlers = {"opened": self._opened, "message": self._message, "closed": self._close_event}
-        self._proxies = {name: create_proxy(handler) for name, handler in handlers.items()}
-        self._ignore = parts.events.listen(self._socket, to_js(self._proxies, dict_converter=js.Object.fromEntries))
+        self._proxies = [create_proxy(handler) for handler in (self._opened, self._message, self._close_event)]
+        self._ignore = parts.events.listen(self._socket, *self._proxies)
 
     def _opened(self) -> None:
         if not self._closed:
@@ -162,7 +161,7 @@ class _WebSocket:
         self._events.socket_closed(reason)
 
     def _destroy(self) -> None:
-        for proxy in self._proxies.values():
+        for proxy in self._proxies:
             proxy.destroy()
         self._proxies.clear()
 
