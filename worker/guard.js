@@ -135,7 +135,8 @@ function shut(scope, files, refuse, replace) {
     // blob: and data: never leave the machine.
     if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
     if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
-    throw refuse("fetch", `${new URL(request.url).origin} is not a place of the worker's own files`);
+    const { origin } = new URL(request.url);
+    throw refuse("fetch", files === null ? "nothing here may use it" : `${origin} is not a place of the worker's own files`);
   }
 
   const everywhere = (/** @type {any} */ owner, /** @type {string} */ name, /** @type {unknown} */ value) => {

@@ -145,13 +145,16 @@ def _pyodide_http(tunnel: BlockingTunnel) -> bool:
         made: Exception = kind(f"{error.code}: {error.message}")
         return made
 
-    def send(request: Any, stream: bool = False) -> Any:
-        try:
-            response, headers = _ask(tunnel, request, "manual")
-            body = io.BufferedReader(_Raw(response, failed)) if stream else response.read()
-        except SmolmixError as error:
-            raise failed(error) from error
-        return _core.Response(status_code=response.status, headers=headers, body=body)
+    def sender(failed: Callable[[SmolmixError], Exception]) -> Any:
+        def send(request: Any, stream: bool = False) -> Any:
+            try:
+                response, headers = _ask(tunnel, request, "manual")
+                body = io.BufferedReader(_Raw(response, failed)) if stream else response.read()
+            except SmolmixError as error:
+                raise failed(error) from error
+            return _core.Response(status_code=response.status, headers=headers, body=body)
+
+        return send
 
     def open_url(request: Any) -> Any:
         """urllib has no redirects of its own here: pyodide-http leaves them to who sends."""
@@ -162,8 +165,8 @@ def _pyodide_http(tunnel: BlockingTunnel) -> bool:
             raise urllib.error.URLError(as_os_error(error)) from error
         return _core.Response(status_code=response.status, headers=headers, body=body)
 
-    _replaced.put(_core, "send", send)
-    _replaced.put(_core, "send_streaming_request", send)
+    _replaced.put(_core, "send", sender(failed))
+    _replaced.put(_core, "send_streaming_request", sender(failed))
     _replaced.put(_streaming, "_fetcher", None)
     _replaced.put(_urllib, "send", open_url)
     for name in ("urlopen", "OpenerDirector.open"):
@@ -173,9 +176,18 @@ def _pyodide_http(tunnel: BlockingTunnel) -> bool:
     pyodide_http.patch_urllib()
     if extras.installed("requests"):
         from pyodide_http import _requests
+        from requests import exceptions
         from requests.sessions import Session
 
-        _replaced.put(_requests, "send", send)
+        def as_requests(error: SmolmixError) -> Exception:
+            """pyodide-http would leave out what happened."""
+            opening = error.phase in ("dns", "connect", "tls", "tunnel")
+            late = exceptions.ConnectTimeout if opening else exceptions.ReadTimeout
+            kind = late if isinstance(error, TimeoutExpired) else exceptions.ConnectionError
+            made: Exception = kind(f"{error.code}: {error.message}")
+            return made
+
+        _replaced.put(_requests, "send", sender(as_requests))
         if not _requests._IS_PATCHED:
             _keep(Session, "__init__")
             _replaced.put(_requests, "_IS_PATCHED", False)
