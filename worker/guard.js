@@ -96,11 +96,7 @@ export function createGuard(scope, files) {
   // Some bundlers make a classic worker, which loads scripts with it. In a module worker it throws by itself.
   try {
     scope.importScripts();
-    replace(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
-      // Pyodide asks in this way which kind of worker it is in.
-      if (urls.every((url) => `${url}`.startsWith("data:"))) throw new TypeError("no scripts are loaded in this worker");
-      throw blocked("importScripts", "nothing in this worker may use it");
-    });
+    replace(scope, "importScripts", () => { throw blocked("importScripts", "nothing in this worker may use it"); });
   } catch {
     // a module worker
   }
