@@ -6,6 +6,8 @@ import { readFileSync } from "node:fs";
 import { parse } from "acorn";
 
 const NOWHERE = "smolmixNowhere";
+// Some bundlers make a classic worker of ours, in which Pyodide refuses to load its scripts. They are inside already.
+const NOT_CLASSIC = '(() => { throw new TypeError("no scripts are loaded"); })';
 const PRELUDE = `const ${NOWHERE} = () => Promise.reject(new Error("this package is for browsers"));\n`;
 
 /** Every node of a syntax tree. */
@@ -21,6 +23,8 @@ function forBrowsers(text) {
   const changes = [];
   for (const node of nodesOf(parse(text, { ecmaVersion: "latest", sourceType: "module" }))) {
     if (node.type === "ImportExpression") changes.push([node.start, node.start + "import".length, NOWHERE]);
+    const called = node.type === "CallExpression" && node.callee.type === "MemberExpression" ? node.callee : null;
+    if (called?.property.name === "importScripts") changes.push([called.start, called.end, NOT_CLASSIC]);
     if (node.type === "MetaProperty") changes.push([node.start, node.end, '({url:"https://invalid/"})']);
   }
   changes.sort((a, b) => b[0] - a[0]);

@@ -162,11 +162,7 @@ function shut(scope, files, refuse, replace) {
   // A classic worker, as some bundlers make it, loads scripts with it. In a module worker it throws by itself.
   try {
     scope.importScripts();
-    everywhere(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
-      // Pyodide asks in this way which kind of worker it is in.
-      if (urls.every((url) => `${url}`.startsWith("data:"))) throw new TypeError("no scripts are loaded in this worker");
-      throw refuse("importScripts", "nothing here may use it");
-    });
+    everywhere(scope, "importScripts", () => { throw refuse("importScripts", "nothing here may use it"); });
   } catch {
     // no classic worker
   }
