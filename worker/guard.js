@@ -136,7 +136,7 @@ function shut(scope, files, refuse, replace) {
     if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
     if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
     const { origin } = new URL(request.url);
-    throw refuse("fetch", files === null ? "nothing here may use it" : `${origin} is not a place of the worker's own files`);
+    throw refuse("fetch", files.length === 0 ? "nothing here may use it" : `${origin} is not a place of the worker's own files`);
   }
 
   const everywhere = (/** @type {any} */ owner, /** @type {string} */ name, /** @type {unknown} */ value) => {
