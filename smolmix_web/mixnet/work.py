@@ -10,11 +10,13 @@ told by what leaves alone, of which there is as much in any case. So the figure 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 PACKET, SURB, SENDING = 2.5, 1.0, 0.25  # units: a packet is its header, its ack's header and the payload
 MEMORY, MOST = 2.0, 100  # s, and measurements, that the mean of what leaves remembers,
 LONG_MEMORY, LONG_MOST = 60.0, 300  # and those of what comes in
-FIRST = 5  # measurements that are judged by their median: what runs for the first time takes longer
+FIRST = 5  # measurements that are judged by their median: what runs for the first time takes longer,
+RISE = 1.5  # and as many are believed at once when they are as much above the mean
 
 GUESS = 0.45  # of what leaves: what comes in for it
 
@@ -23,12 +25,12 @@ COVER_CAME, ACK_CAME, ANSWER_CAME = "cover", "ack", "answer"
 
 
 class MeanCost:
-    """Seconds per unit: the median at first, then a mean that forgets."""
+    """Seconds per unit: the median at first, then a mean that forgets, and at once where a machine became slower."""
 
     def __init__(self, memory: float = MEMORY, most: float = MOST) -> None:
         self._memory = memory
         self._most = most
-        self._first: list[float] = []
+        self._newest: deque[float] = deque(maxlen=FIRST)
         self._seconds = 0.0
         self._units = 0.0
         self._count = 0.0
@@ -38,19 +40,23 @@ class MeanCost:
     def value(self) -> float | None:
         if self._units:
             return self._seconds / self._units
-        return sorted(self._first)[len(self._first) // 2] if self._first else None
+        return self._median if self._newest else None
+
+    @property
+    def _median(self) -> float:
+        return sorted(self._newest)[len(self._newest) // 2]
 
     def note(self, seconds: float, units: float, now: float) -> None:
-        if not self._units:
-            self._first.append(seconds / units)
-            if len(self._first) == FIRST:
-                self._count, self._units = FIRST, FIRST * units
-                self._seconds = self._units * sorted(self._first)[FIRST // 2]
-        else:
+        self._newest.append(seconds / units)
+        if self._units:
             kept = min(math.exp(-max(0.0, now - self._noted) / self._memory), self._most / self._count)
             self._count = self._count * kept + 1
             self._seconds = self._seconds * kept + seconds
             self._units = self._units * kept + units
+        mean = self.value
+        if len(self._newest) == FIRST and (not self._units or (mean is not None and self._median > RISE * mean)):
+            self._count, self._units = FIRST, FIRST * units
+            self._seconds = self._units * self._median
         self._noted = now
 
 

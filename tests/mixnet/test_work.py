@@ -40,6 +40,20 @@ def test_later_the_mean_counts_and_forgets() -> None:
     assert cost.value == pytest.approx(0.02, rel=0.01)
 
 
+def test_a_machine_that_became_slower_is_believed_at_once() -> None:
+    cost = MeanCost()
+    for step in range(100):
+        cost.note(0.01, 1.0, 0.02 * step)
+    for _ in range(FIRST // 2):
+        cost.note(0.06, 1.0, 2.0)
+    assert cost.value is not None and cost.value < 0.02, "a pause or two are no other machine"
+    cost.note(0.06, 1.0, 2.0)
+    assert cost.value == pytest.approx(0.06)
+    for _ in range(FIRST):
+        cost.note(0.01, 1.0, 2.1)
+    assert cost.value > 0.03, "that it became faster shows in time"
+
+
 def test_a_packet_is_all_that_it_leads_to() -> None:
     meter = WorkMeter()
     assert meter.packet is None and meter.making == 0.0
