@@ -34,8 +34,10 @@ const parts = {
 const LOCK = `export * as loader from "./pyodide.mjs";
 export * as script from "./pyodide.asm.mjs";
 export const lock = ${JSON.stringify(lock)};`;
+// A classic script: browsers load no module worker from a blob: address of a page without an origin (file:, sandboxed frames).
 const inside = await build({
   ...WORKER,
+  format: "iife",
   entryPoints: [join(worker, "worker.js")],
   plugins: [pyodideInside(join(worker, "single", "own-files.js")), made(/^\.\/lock\.js$/, LOCK)],
   write: false,

@@ -21,7 +21,7 @@ export function startWorker() {
   if (typeof Worker !== "function") throw bootError(NOWHERE, "unsupported");
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   try {
-    const worker = new Worker(scriptUrl(url), { type: "module", name: "smolmix" });
+    const worker = new Worker(scriptUrl(url), { name: "smolmix" });
     worker.postMessage({ type: "parts", parts });
     return { worker, script: () => url };
   } catch (error) {
