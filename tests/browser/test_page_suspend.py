@@ -60,13 +60,13 @@ async def test_suspend_and_resume(session: Session, fresh: ApiPage) -> None:
 
 @FEATURE
 async def test_the_browser_freezes_the_page(session: Session, fresh: ApiPage) -> None:
+    """Its events; a page under Playwright is never hidden, and Chromium freezes no other."""
     gateway = session.net.gateways[1]
     await fresh.set_up(preferredGateway=gateway.identity_text)
     await fresh.run(WATCH)
-    protocol = await fresh.page.context.new_cdp_session(fresh.page)
-    await protocol.send("Page.setWebLifecycleState", {"state": "frozen"})
+    await fresh.run("""document.dispatchEvent(new Event("freeze"));""")
     await connections_become(session, 0)
-    await protocol.send("Page.setWebLifecycleState", {"state": "active"})
+    await fresh.run("""document.dispatchEvent(new Event("resume"));""")
     await states_become(fresh, ["suspended", "reconnecting", "ready"], 8.0)
     load = """return sha256(await (await api.mixFetch("http://origin.test/bytes/5000")).arrayBuffer())"""
     assert await fresh.run(load) == body_sha256(5_000)

@@ -63,8 +63,9 @@ async def serve(context: BrowserContext, address: str, www: Path) -> str:
 
 
 def said(size: int) -> str:
-    """Of a body that is no text: each byte that is none becomes a character all the same, or three one."""
-    return f"200: {len(body_bytes(size).decode('utf-8', 'replace'))} characters"
+    """Of a body that is no text, in JavaScript's characters: units of UTF-16."""
+    text = body_bytes(size).decode("utf-8", "replace")
+    return f"200: {len(text.encode('utf-16-le')) // 2} characters"
 
 
 async def shown(page: Page, selector: str, text: str, seconds: float = 30.0) -> None:
