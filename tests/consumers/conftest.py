@@ -76,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     rows = []
     for outcome, word in (("passed", "works"), ("failed", "FAILS"), ("skipped", "skipped"), ("error", "FAILS")):
         for report in terminalreporter.stats.get(outcome, []):
-            named = dict(report.user_properties)
+            named = dict(getattr(report, "user_properties", ()))  # reports of collecting have none
             if "consumer" in named:
                 rows.append((named["consumer"], word, named.get("needs", "")))
     if not rows:
