@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "conformance.md"
 DEVIATIONS = ROOT / "tests" / "conformance"
 AREAS = (
     "Fetch", "HTTP", "WebSocket", "DNS", "Sockets", "Worker", "Whole pages", "Messages", "Streams", "Python",
-    "Proxy", "Packaging",
+    "Proxy", "Pyodide", "Packaging",
 )  # fmt: skip
 GATHER = "SMOLMIX_GATHER_FEATURES"  # path of the file that tests/conftest.py writes
 
