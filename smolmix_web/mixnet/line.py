@@ -51,6 +51,7 @@ class LineGauge:
         self._stuffed_since: float | None = None
         self._draining = 0.0  # until then, or until an idle line is left
         # Until the line is known, what an idle line holds at this rate: the mean and three deviations of it.
+        self._paced = rate > 0
         usual = rate * (USUAL_TRIP if trip is None else trip)
         self._allowed = max(ALLOWED, 4.0 + usual + 3 * math.sqrt(usual))
 
@@ -77,12 +78,14 @@ class LineGauge:
     def answered(self, count: int, now: float, came: float | None = None) -> None:
         """The gateway answered its next `count` packets. `came`: when the answer may have arrived, if it waited."""
         came = now if came is None else came
+        # Without a rate of our own, what was never used was never shown not to be too much.
+        grows = self._paced or 2 * len(self._out) > self._allowed
         for _ in range(min(count, len(self._out))):
             left = self._out.popleft()
             self.base = now - left if self.base is None else min(self.base, now - left)
             self.trip = trip = max(0.0, came - left)
             if trip - self.base <= LATE + LATE_TRIPS * self.base:
-                self._allowed += 1
+                self._allowed += grows
                 self._late.clear()
             else:
                 self._late.append(now)

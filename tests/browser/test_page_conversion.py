@@ -16,7 +16,7 @@ for name in ("smolmix_answer", "smolmix_guard", "smolmix_host", "smolmix_storage
 TO_PYTHON = (
     MODULES
     + """
-from smolmix_web.bridge.worker import to_python
+from smolmix_web.bridge.conversion import to_python
 made = js.eval('''({
   text: "ü", whole: 5, half: 1.5, big: 2 ** 53, yes: true, nothing: null, missing: undefined,
   bytes: new Uint8Array([1, 2, 3]), part: new Uint8Array([1, 2, 3, 4]).subarray(1, 3), empty: new Uint8Array(0),
