@@ -1,6 +1,6 @@
 """A Pyodide of somebody else's, as its users have it: npm's package as it is, micropip in its lock file, and an index.
 
-`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `pyscript/`, `simple/` (an index,
+`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `simple/` (an index,
 PEP 503), `wheels/` and `examples/`. Nothing of ours is in it but the wheels in the index, and the examples.
 
     python -m browserkit.guest FOLDER
@@ -43,7 +43,6 @@ def write_site(folder: Path, own_wheels: Iterable[Path]) -> None:
         links = [f'<a href="../../wheels/{file.name}#sha256={_sha256(file)}">{file.name}</a>' for file in files]
         page.write_text(f"<!doctype html><title>{name}</title>{'<br>'.join(links)}\n", encoding="utf-8")
     _write_pyodide(folder / "pyodide", listing[IN_THE_LOCK][0])
-    shutil.copytree(NODE_MODULES / "@pyscript" / "core" / "dist", folder / "pyscript")
     shutil.copytree(ROOT / "examples" / "pyodide", folder / "examples")
 
 

@@ -1,4 +1,4 @@
-"""What a Python program imports in a Pyodide that somebody else has started: a notebook, a PyScript page, an app.
+"""What a Python program imports in a Pyodide that somebody else has started: a notebook, an app.
 
 The same API as `smolmix_web.cpython`, on Pyodide's own loop. See docs/pyodide.md. Imported under Pyodide only.
 """

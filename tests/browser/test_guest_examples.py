@@ -6,13 +6,11 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
 
 from buildtools.common import ROOT
-from localnet.origin import body_bytes
 from tests.browser.guest_session import GuestPage, GuestSession, guest_session
 from tests.integration.test_python_docs import examples, expected, local
 
@@ -100,11 +98,11 @@ PROGRAMS = {
 
 
 def test_none_is_left_out() -> None:
-    assert {*PROGRAMS, "pyscript.html", "README.md"} == {path.name for path in FOLDER.iterdir()}
+    assert {*PROGRAMS, "README.md"} == {path.name for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.feature("Pyodide", "the examples: httpx, requests, a notebook, a PyScript page")
+@pytest.mark.feature("Pyodide", "the examples: httpx, requests, a notebook")
 async def test_program(guests: GuestSession, name: str) -> None:
     """In a worker, as in JupyterLite."""
     code = cells() if name.endswith(".ipynb") else (FOLDER / name).read_text()
@@ -114,19 +112,4 @@ async def test_program(guests: GuestSession, name: str) -> None:
         assert len(printed) == len(PROGRAMS[name]), printed
         for line, pattern in zip(printed, PROGRAMS[name], strict=True):
             assert re.fullmatch(pattern, line), line
-        assert guest.recorder.others() == []
-
-
-async def test_pyscript_page(guests: GuestSession) -> None:
-    """By PyScript itself."""
-    async with guests.open("nowhere") as guest:
-        page = guest.page
-        options = urlencode({"options": json.dumps(guest.options)})
-        await page.goto(f"{guest.site.url}/examples/pyscript.html?{options}")
-        await page.wait_for_selector("button:not([disabled])", timeout=180_000)
-        await page.fill("#url", URL)
-        await page.click("button")
-        await page.wait_for_function("document.querySelector('#output').textContent !== ''", timeout=60_000)
-        text = await page.inner_text("#output")
-        assert text.startswith(f"200, {len(body_bytes(5000))} bytes"), text
         assert guest.recorder.others() == []
