@@ -55,7 +55,8 @@ class MixBackend(Backend):
             return _Datagrams(af, self._tunnel.bind_udp(family=family))
         tls = TlsOptions(server_name=server_hostname) if ssl_context is not None else False
         host, port = destination[:2]
-        return _Stream(af, await _limited(self._tunnel.connect_tcp(host, port, tls=tls, family=family), timeout))
+        connected = await _limited(self._tunnel.connect_tcp(host, port, tls=tls, family=family), timeout)
+        return _Stream(af, connected, (host, port))
 
 
 async def _limited(awaitable: Any, timeout: float | None) -> Any:
@@ -93,9 +94,13 @@ class _Datagrams(DatagramSocket):
 
 
 class _Stream(StreamSocket):
-    def __init__(self, family: int, connected: Connected) -> None:
+    def __init__(self, family: int, connected: Connected, peer: tuple[str, int]) -> None:
         super().__init__(family, socket.SOCK_STREAM)
         self._stream = connected.stream
+        self._peer = peer
+
+    async def getpeername(self) -> tuple[str, int]:
+        return self._peer
 
     async def sendall(self, what: bytes, timeout: float | None) -> None:
         await _limited(self._stream.write(bytes(what)), timeout)
