@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from .dial import Connected
@@ -28,6 +28,7 @@ PIECE = 65_536
 HIGH_WATER, LOW_WATER = 65_536, 16_384  # bytes that wait to be written, as asyncio has them
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+T = TypeVar("T")
 
 
 def as_os_error(error: SmolmixError) -> OSError:
@@ -199,6 +200,14 @@ class StreamTransport(asyncio.Transport):
     def get_protocol(self) -> asyncio.BaseProtocol:
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
+
+
+async def for_asyncio(connecting: Awaitable[Connected], make: Callable[[Connected], T]) -> T:
+    """What `make` makes of the connection; errors of connecting are `OSError`, as asyncio has them."""
+    try:
+        return make(await connecting)
+    except SmolmixError as error:
+        raise as_os_error(error) from error
 
 
 def attach(connected: Connected, factory: Callable[[], P]) -> tuple[StreamTransport, P]:

@@ -235,16 +235,10 @@ class Engine:
         to be made even before what has come is read."""
         return self.ladder.fits and self.mixnet.lacks_packet
 
-    @property
-    def _rate(self) -> float:
-        """Packets per second that leave whatever is done; 0 without the main stream."""
-        streams = self.mixnet.streams
-        return streams.full_rate / self.ladder.slower if streams.main is not None else 0.0
-
     def _look(self, now: float) -> None:
         """Does the line take more, and does the rate fit?"""
         ladder, streams = self.ladder, self.mixnet.streams
-        rate = self._rate
+        rate = self.ladder.packets
         heard = now - self.hearing.own  # what we have not read yet is not the line's fault
         full = self.line.full(rate, heard)
         if self._line_full and not full:
@@ -264,7 +258,7 @@ class Engine:
         ):
             self._poll_at = float("-inf")
             streams.set_slower(ladder.slower, now)
-            self.line.follow(self._rate, heard)
+            self.line.follow(self.ladder.packets, heard)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -474,7 +468,7 @@ class Engine:
             if self.exit.started:
                 moved = NetworkError("the tunnel moved to another gateway", code="tunnel_moved", phase="gateway")
                 self.exit.renew(moved, now)
-        self.line.restart(self._rate, self.gateway.trip)
+        self.line.restart(self.ladder.packets, self.gateway.trip)
         self._line_full = False
         self.mixnet.resume(now)
         self.peers.resume(now, moved=moves)

@@ -619,23 +619,19 @@ class Tunnel(PeerAccess):
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError`."""
-        from .asyncio_streams import as_os_error, streams
+        from .asyncio_streams import for_asyncio, streams
 
-        try:
-            return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
-        except SmolmixError as error:
-            raise as_os_error(error) from error
+        connecting = self.connect_tcp(host, port, tls=tls, **options)
+        return await for_asyncio(connecting, lambda connected: streams(connected, limit))
 
     async def create_connection(
         self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
     ) -> tuple[asyncio.Transport, P]:
         """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
-        from .asyncio_streams import as_os_error, attach
+        from .asyncio_streams import attach, for_asyncio
 
-        try:
-            return attach(await self.connect_tcp(host, port, tls=tls, **options), factory)
-        except SmolmixError as error:
-            raise as_os_error(error) from error
+        connecting = self.connect_tcp(host, port, tls=tls, **options)
+        return await for_asyncio(connecting, lambda connected: attach(connected, factory))
 
     @property
     def _dialer(self) -> Dialer:

@@ -74,6 +74,11 @@ class Ladder:
         return SLOWER[self.rung]
 
     @property
+    def packets(self) -> float:
+        """Packets per second on this rung; 0 where nothing is paced."""
+        return self._full_rate / self.slower
+
+    @property
     def fits(self) -> bool:
         """Our own traffic is known to leave the machine time for all else."""
         return self.load is not None and 0 < self.load <= SHARE_MAX * self.slower

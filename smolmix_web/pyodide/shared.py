@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any
 
 from ..dial import Connected, TlsInfo
 from ..errors import Cancelled, HttpError, SmolmixError, TimeoutExpired, UsageError
@@ -29,8 +29,6 @@ from .lender import Channel, Lender
 WRITE_PIECE = 64 * 1024
 MAX_READ = 256 * 1024 * 1024
 ANSWER = 5.0  # s in which the page must say how its tunnel is
-
-P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @asynccontextmanager
@@ -160,12 +158,10 @@ class SharedTunnel:
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `asyncio.open_connection`. Errors are `OSError`."""
-        from ..asyncio_streams import as_os_error, streams
+        from ..asyncio_streams import for_asyncio, streams
 
-        try:
-            return streams(await self.connect_tcp(host, port, tls=tls, **options), limit)
-        except SmolmixError as error:
-            raise as_os_error(error) from error
+        connecting = self.connect_tcp(host, port, tls=tls, **options)
+        return await for_asyncio(connecting, lambda connected: streams(connected, limit))
 
     async def connect_websocket(
         self,
