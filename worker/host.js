@@ -23,12 +23,14 @@ export function createAlarm(wake) {
   let sent = 0;
   let due = 0;
 
+  /** Never early: browsers take whole milliseconds, and Node.js counts them from when its turn began. */
   function fire() {
-    timer = undefined;
-    wake();
+    const left = due - performance.now();
+    if (left > 0) wait(left);
+    else wake();
   }
 
-  /** Never early: a browser takes whole milliseconds. @param {number} milliseconds */
+  /** @param {number} milliseconds */
   function wait(milliseconds) {
     timer = setTimeout(fire, Math.ceil(milliseconds));
   }
@@ -36,9 +38,7 @@ export function createAlarm(wake) {
   port1.onmessage = ({ data }) => {
     if (data !== awaited) return;
     awaited = 0;
-    const left = due - performance.now();
-    if (left > 0) wait(left);
-    else wake();
+    fire();
   };
 
   function cancel() {
@@ -51,11 +51,11 @@ export function createAlarm(wake) {
     /** In so many milliseconds, instead of what was set before; 0: once all that waits now has been served. @param {number} milliseconds */
     set(milliseconds) {
       cancel();
+      due = milliseconds > 0 ? performance.now() + milliseconds : 0;
       if (milliseconds >= CLAMPED_MS) {
         wait(milliseconds);
         return;
       }
-      due = milliseconds > 0 ? performance.now() + milliseconds : 0;
       awaited = sent += 1;
       port2.postMessage(awaited);
     },

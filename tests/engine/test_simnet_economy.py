@@ -25,7 +25,7 @@ QUIET = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
 UP_PER_DOWN = 0.40
 
 
-SEEDS = 5
+SEEDS = 11
 
 
 def download(mtu: int, seed: int, **options: object) -> tuple[float, float]:
