@@ -1,7 +1,8 @@
 """Nodes that the directory lists and that do not exist: a list as long as the main network's, for measurements.
 
-None is ever on a route: the mix nodes are in no layer, and the gateways perform too badly for any client. Their lines
-are made once, as JSON text, so that serving them costs the machine next to nothing.
+None is ever on a route: the mix nodes are in no layer, and the gateways' performance is 0: clients take entries from 0.5
+on, and the official one draws an exit by its performance, however bad. Their lines are made once, as JSON text, so that
+serving them costs the machine next to nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAIN_NETWORK = 700
 GATEWAYS, MIXES = 400 / 690, 234 / 690
 """Shares of them: entry gateways (every second an exit), nodes of the active mix set; the others stand by."""
 FIRST_ID = 1001
-GATEWAY_PERFORMANCE = "0.49"  # clients take from 0.5 on
+GATEWAY_PERFORMANCE = "0.00"
 
 
 class AnnouncedNodes:
