@@ -30,7 +30,7 @@ from .mixnet.ladder import Ladder
 from .mixnet.lanes import Lane
 from .mixnet.line import LineGauge
 from .mixnet.topology import Topology
-from .mixnet.work import ANSWER_CAME, OUT, SENDING, WorkMeter
+from .mixnet.work import ANSWER_CAME, OUT, SENT, WorkMeter
 from .netstack import Endpoint, Stack, StackConfig
 from .netstack.observer import Observer
 from .rand import RandomSource
@@ -89,7 +89,7 @@ class Engine:
         self.line = LineGauge()
         self._line_full = False
         self._work = WorkMeter()
-        self._worked: tuple[str, float] | None = None  # what the newest call did, and how much of it
+        self._worked: tuple[str, float, int] | None = None  # what the newest call did, how much of it, and packets sent
         self._looked = float("-inf")
         mixnet.streams.set_slower(self.ladder.slower, 0.0)
         self._unix_offset: float | None = None
@@ -171,10 +171,10 @@ class Engine:
         matters = False
         if self.gateway.answers > answers:
             self.line.answered(self.gateway.answers - answers, now, now - self.hearing.own)
-            self._worked = ANSWER_CAME, 1
+            self._worked = ANSWER_CAME, 1, 0
         for body in self.gateway.take_bodies():
             matters |= self.mixnet.receive(body, now)
-            self._worked = None if self.mixnet.work_received is None else (self.mixnet.work_received, 1)
+            self._worked = None if self.mixnet.work_received is None else (self.mixnet.work_received, 1, 0)
         self.line.received(len(frame), now, own=self._worked is not None)
         if self._worked is not None and not matters and self._can_send:
             return False
@@ -221,8 +221,8 @@ class Engine:
         """How long the call before took, of `receive`, `send_due` (with the sending of what it gave) or `prepare`."""
         worked, self._worked = self._worked, None
         if worked is not None:
-            kind, units = worked
-            self._work.note(kind, units, seconds, now)
+            kind, units, sent = worked
+            self._work.note(kind, units, seconds, now, sent)
 
     @property
     def keeps_up(self) -> bool:
@@ -252,6 +252,7 @@ class Engine:
         if ladder.step(
             now,
             packet_cost=self._work.packet,
+            warm=self._work.warm,
             ticks=streams.ticks,
             late_ticks=streams.late_ticks,
             capacity=self.line.capacity(rate, heard),
@@ -308,7 +309,8 @@ class Engine:
             self.line.sent(now)
         if self.mixnet.queue_length != waited:
             self._poll_at = float("-inf")  # there is room for more
-        self._worked = OUT, self.mixnet.take_made() + SENDING * len(frames)
+        made = self.mixnet.take_made()
+        self._worked = (OUT, made, len(frames)) if made else (SENT, len(frames), 0)
         return frames
 
     @property
@@ -321,7 +323,7 @@ class Engine:
         True when there is more to make, and the loop has nothing better to do."""
         self.mixnet.take_made()
         more = self._can_send and self.mixnet.prepare(now)
-        self._worked = OUT, self.mixnet.take_made()
+        self._worked = OUT, self.mixnet.take_made(), 0
         return more
 
     def _pump(self, now: float) -> None:

@@ -97,23 +97,32 @@ class Ladder:
         return {"changes": self.changes, "load": None if self.load is None else round(self.load, 3)}
 
     def step(
-        self, now: float, *, packet_cost: float | None, ticks: int, late_ticks: int, capacity: float | None
+        self,
+        now: float,
+        *,
+        packet_cost: float | None,
+        warm: bool = True,
+        ticks: int,
+        late_ticks: int,
+        capacity: float | None,
     ) -> bool:
         """Look at what is measured; True when the rung is another one. `packet_cost`: seconds, None while unknown;
-        `ticks`, of them `late_ticks`: since the start; `capacity`: packets per second that the line takes, None while
-        it keeps up."""
+        `warm`: not of code just loaded, whose ticks say nothing yet; `ticks`, of them `late_ticks`: since the start;
+        `capacity`: packets per second that the line takes, None while it keeps up."""
         before = self.rung
         if self._full_rate:
-            self._follow_machine(now, packet_cost, ticks, late_ticks)
+            self._follow_machine(now, packet_cost, warm, ticks, late_ticks)
             self._follow_line(now, capacity)
         self.changes += self.rung != before
         return self.rung != before
 
-    def _follow_machine(self, now: float, cost: float | None, ticks: int, late_ticks: int) -> None:
+    def _follow_machine(self, now: float, cost: float | None, warm: bool, ticks: int, late_ticks: int) -> None:
         steps = self._machine
         behind = False
         seen_ticks, seen_late = ticks - self._seen[0], late_ticks - self._seen[1]
-        if seen_ticks >= WINDOW:
+        if not warm:
+            self._seen = (ticks, late_ticks)
+        elif seen_ticks >= WINDOW:
             behind = seen_late >= max(LATE_TICKS, LATE_SHARE * seen_ticks)
             self._seen = (ticks, late_ticks)
         self.load = load = None if cost is None else cost * self._full_rate

@@ -66,9 +66,9 @@ def lived_through(tunnel: SimTunnel) -> bool:
     ("load", "rate", "ready", "down", "up"),
     [
         (0.5, "1", 1.0, 2.0, 6.0),
-        (1.0, "1/2", 1.2, 3.0, 11.0),
+        (1.0, "1/2", 1.3, 3.0, 11.0),
         (2.0, "1/4", 2.0, 6.0, 24.0),
-        (5.0, "1/16", 4.0, 26.0, 90.0),
+        (5.0, "1/16", 5.0, 26.0, 90.0),
     ],
 )
 def test_a_slow_machine_is_ready_and_useful(load: float, rate: str, ready: float, down: float, up: float) -> None:

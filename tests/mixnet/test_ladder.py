@@ -57,6 +57,16 @@ def test_the_first_look_chooses_what_takes_half_of_the_machine(load: float, rate
     assert run.run(600.0, load) == rate and len(run.history) == (rate != "1")
 
 
+def test_the_ticks_of_code_just_loaded_say_nothing() -> None:
+    run = Run()
+    for cold in range(20):
+        run.ladder.step(100 + cold, packet_cost=0.001, warm=False, ticks=20 * cold, late_ticks=20 * cold, capacity=None)
+    run.ticks = run.late = 380
+    run.now = 120.0
+    assert run.run(5.0, 0.1) == "1"
+    assert run.run(5.0, 0.1, late=1.0) != "1"
+
+
 def test_without_a_measurement_nothing_moves() -> None:
     assert Run().run(100.0) == "1"
 

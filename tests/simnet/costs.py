@@ -24,8 +24,8 @@ LARGE = 1000  # bytes: a packet, not an ack
 
 # Shares of what one cover packet costs in all: made, sealed, sent; it (known unopened), its ack and the gateway's
 # answer come.
-HEADER = 0.20  # of a packet, an ack or a SURB
-PAYLOAD = 0.10
+HEADER = 0.15  # of a packet, an ack or a SURB
+PAYLOAD = 0.225
 SEAL = 0.05
 EVENT = 0.03  # a frame handed over by the host, whatever is in it
 OPEN, OPEN_ACK = 0.10, 0.08
