@@ -56,6 +56,7 @@ WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that 
 
 READY, READY_COVER = 3, 4  # packets of messages and of cover that are made ahead of their tick,
 READY_SURBS = 12  # and SURBs for the messages to come
+FIRST_READY, FIRST_WAIT = 8, 2.0  # packets of messages made before the first of all ticks, and s that it waits for them
 MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
@@ -101,6 +102,7 @@ class MixnetClient:
         self._ready: deque[OutgoingPacket] = deque()
         self._ready_cover: deque[PreparedPacket] = deque()
         self._prepares = False
+        self._begins = False  # the streams wait for the first messages
         self._passed_over = False  # at the last tick, for which nothing lay ready
         self._check_wanted = False
         self._checks: dict[FragmentIdentifier, float] = {}  # when they left
@@ -189,7 +191,7 @@ class MixnetClient:
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
-            self.streams.restart(now)
+            self._start_streams(now)
         if topology is None:
             return
         if rotated:
@@ -231,13 +233,24 @@ class MixnetClient:
             self._outbox.acks.interrupt()
 
     def resume(self, now: float) -> None:
-        """Go on where `pause` stopped, without a burst."""
+        """Go on where `pause` stopped, without a burst. The first time the streams begin once the messages that wait by
+        then have been made."""
         self._now = now
         if self._paused_since is not None:
             self._outbox.acks.postpone(now - self._paused_since + WAKING)
             self._paused_since = None
             self._awake_since = now
-            self.streams.restart(now)
+            if self.streams.full_rate and not self.statistics.packets_sent:
+                # Every start has the same messages, and code that runs for the first time would make cover for each
+                # tick and nothing else.
+                self._begins = True
+                self.streams.hold(now + FIRST_WAIT)
+            else:
+                self._start_streams(now)
+
+    def _start_streams(self, now: float) -> None:
+        self._begins = False
+        self.streams.restart(now)
 
     def take_made(self) -> float:
         """Units of work (work.py) in packets and SURBs made since the last call."""
@@ -246,7 +259,7 @@ class MixnetClient:
     def go_on(self, now: float) -> None:
         """Packets may leave again after a time in which the line took none; the ticks of that time are void."""
         self._now = self._awake_since = now
-        self.streams.restart(now)
+        self._start_streams(now)
 
     def _outdate_surbs(self) -> None:
         self._reply_keys.outdate()
@@ -480,7 +493,7 @@ class MixnetClient:
         self._fill_turn()
         if self._may_prepare(now):
             outgoing = None
-            if self._ready_cover and self._wants_real():
+            if (self._ready_cover or self._begins) and self._wants_real():
                 if self._outbox.lacks_surbs():
                     self._outbox.make_spare_surb(topology)
                     return True
@@ -491,6 +504,8 @@ class MixnetClient:
                 self._ready_cover.append(self._factory.cover(topology))
             elif self._outbox.lacks_spare_surb(READY_SURBS):
                 self._outbox.make_spare_surb(topology)
+        if self._begins and self._ready_cover:
+            self._start_streams(now)
         return self._may_prepare(now)
 
     @property
@@ -513,7 +528,8 @@ class MixnetClient:
         return not self._ready_cover or (not self._ready and self._wants_real())
 
     def _wants_real(self) -> bool:
-        return self.config.main_stream and len(self._ready) < READY and self._outbox.has_packets
+        most = FIRST_READY if self._begins else READY
+        return self.config.main_stream and len(self._ready) < most and self._outbox.has_packets
 
     def _unprepare(self, *, outdated: bool) -> None:
         """Another topology or address: what lies ready has the old routes, and SURBs that may be `outdated`."""
@@ -555,7 +571,7 @@ class MixnetClient:
             self.statistics.late_ticks += 1
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
-            self.streams.restart(now)
+            self._start_streams(now)
 
     # -- bodies in --------------------------------------------------------------------------------------------
 

@@ -81,6 +81,12 @@ class Streams:
                 stream.mean = mean * slower
         self.restart(now)
 
+    def hold(self, until: float) -> None:
+        """Nothing leaves before, unless `restart` comes first."""
+        for stream in self._all:
+            stream.deadline = until
+        self._follow()
+
     def restart(self, now: float) -> None:
         """After a time in which nothing could leave."""
         for stream in self._all:

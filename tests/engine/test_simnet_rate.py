@@ -5,6 +5,7 @@ traffic and behind lines that are too thin for it.
 from __future__ import annotations
 
 import itertools
+import statistics
 from typing import Any
 
 import pytest
@@ -66,18 +67,24 @@ def lived_through(tunnel: SimTunnel) -> bool:
     ("load", "rate", "ready", "down", "up"),
     [
         (0.5, "1", 1.0, 2.0, 6.0),
-        (1.0, "1/2", 1.3, 3.0, 11.0),
+        (1.0, "1/2", 1.2, 3.0, 11.0),
         (2.0, "1/4", 2.0, 6.0, 24.0),
-        (5.0, "1/16", 5.0, 26.0, 90.0),
+        (5.0, "1/16", 4.0, 26.0, 90.0),
     ],
 )
 def test_a_slow_machine_is_ready_and_useful(load: float, rate: str, ready: float, down: float, up: float) -> None:
-    """Without the ladder a tunnel on a machine of load 2 is never ready."""
-    tunnel = SimTunnel(SimNetwork(f"slow {load}"))
-    tunnel.host.load = load
-    assert started(tunnel) < ready
-    assert get(tunnel, 100_000) < down
-    assert put(tunnel, 200_000) < up
+    """Without the ladder a tunnel on a machine of load 2 is never ready. Of three the middle one counts: paths are
+    random, and where a packet is lost a download takes half as long again."""
+    runs = [useful(load, rate, seed) for seed in range(3)]
+    for times, most in zip(zip(*runs, strict=True), (ready, down, up), strict=True):
+        assert statistics.median(times) < most, runs
+
+
+def useful(load: float, rate: str, seed: int) -> tuple[float, float, float]:
+    """Seconds until ready, of a download and of an upload."""
+    tunnel = SimTunnel(SimNetwork(f"slow {load} {seed}"))
+    tunnel.host.load, tunnel.host.cold = load, True
+    times = started(tunnel), get(tunnel, 100_000), put(tunnel, 200_000)
     assert echo(tunnel) < 1.0 + load
     worked, begun = tunnel.host.worked, tunnel.queue.now
     tunnel.run(20)
@@ -88,6 +95,7 @@ def test_a_slow_machine_is_ready_and_useful(load: float, rate: str, ready: float
     assert traffic["load"] == pytest.approx(0.91 * load, rel=0.05)  # the host's own share of the work is not seen
     assert lived_through(tunnel)
     tunnel.stop()
+    return times
 
 
 def test_when_the_load_ends_the_rate_comes_back() -> None:
@@ -139,12 +147,12 @@ def test_a_thin_line_is_ready_and_useful(
     assert get(tunnel, 1_000) < small
     assert echo(tunnel) < small
     assert put(tunnel, 100_000, 200) < up
-    tunnel.run(5)  # the rung above may be on trial
-    traffic = tunnel.engine.statistics()["traffic"]
     if rate <= 100:
-        assert traffic["reason"] == "line" and 55 * FRAME / SLOWER[NAMES.index(traffic["rate"])] < 1000 * rate
+        # The rung above may be on trial, for a few seconds.
+        assert tunnel.run(10, lambda: 55 * FRAME / SLOWER[NAMES.index(tunnel.engine.ladder.rate)] < 1000 * rate)
+        assert tunnel.engine.ladder.reason == "line"
     else:
-        assert traffic["rate"] == "1"
+        assert tunnel.engine.ladder.rate == "1"
     assert lived_through(tunnel)
     tunnel.stop()
 

@@ -98,7 +98,7 @@ class Observation:
     """A minute of a ready tunnel under a load, as its gateway and the nodes saw it."""
 
     def __init__(self, load: Load) -> None:
-        self.network = network = SimNetwork(f"shape {load.__name__}")
+        self.network = network = SimNetwork(f"the shape of {load.__name__}")
         self.tunnel = tunnel = SimTunnel(network)
         tunnel.start()
         for node in network.nodes.values():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.mixnet.client import READY, READY_COVER, READY_SURBS, MixnetClient, TrafficConfig
+from smolmix_web.mixnet.client import FIRST_WAIT, READY, READY_COVER, READY_SURBS, MixnetClient, TrafficConfig
 from smolmix_web.rand import SeededRandom
 
 
@@ -73,6 +73,38 @@ def test_nothing_is_made_right_before_a_tick(network: Any) -> None:
     assert client.prepare(tick - 0.001) is False and len(client._ready_cover) == 1, "but when nothing is there"
     client.send(client.address, b"urgent", now=network.now - 1.0)
     assert not client.prepare(tick - 0.001) and not client._ready, "this tick is the cover's"
+
+
+def test_the_first_tick_of_all_waits_for_the_first_messages(network: Any) -> None:
+    """What connects to the exit is long in making, and cover for each tick meanwhile would make it longer."""
+    client = network.station("a").client
+    now = network.now
+    client.pause(now)
+    client.resume(now)
+    client.send(client.address, bytes(5000), surbs=3, now=now)
+    assert client.next_tick() == now + FIRST_WAIT
+    steps = 0
+    while client.next_tick() == now + FIRST_WAIT:
+        assert not client.take(now + 0.5, 32) and steps < 50
+        client.prepare(now + 0.5)
+        steps += 1
+    assert len(client._ready) == client.queue_length > READY and client._ready_cover
+    while client.queue_length:
+        client.poll(client.next_tick())
+    assert client.statistics.main_cover_sent == 0 < client.statistics.real_sent
+    # Once only: whoever reconnects goes on at once, with cover if need be.
+    client.pause(now + 5.0)
+    client.send(client.address, bytes(5000), surbs=3, now=now + 5.0)
+    client.resume(now + 5.0)
+    assert client.next_tick() < now + 5.0 + FIRST_WAIT / 4
+
+
+def test_the_first_tick_of_all_waits_no_longer_than_that(network: Any) -> None:
+    client = network.station("a").client
+    client.pause(network.now)
+    client.resume(network.now)
+    client.send(client.address, bytes(50_000), surbs=3, now=network.now)
+    assert client.take(network.now + FIRST_WAIT, 1), "also where nobody prepares anything"
 
 
 def test_unpaced_clients_make_nothing_ahead(network: Any, quiet: TrafficConfig) -> None:

@@ -73,9 +73,19 @@ class CostlyCrypto:
         return self._crypto.aes128_ctr(key, iv, data)
 
 
+# A browser compiles code while it runs for the first time: so much slower it is at first, until it has done the work of
+# so many cover packets.
+COLDNESS, COLD_WORK = 3.0, 20.0
+
+
 def seconds(share: float, load: float) -> float:
     """How long this share of a packet's work takes on such a machine."""
     return share / WHOLE * load / DEFAULT_RATE
+
+
+def coldness(done: float) -> float:
+    """How many times slower a machine is that has `done` shares of a packet's work since it began."""
+    return 1 + (COLDNESS - 1) * max(0.0, 1 - done / WHOLE / COLD_WORK)
 
 
 def thin_line(network: SimNetwork, rate: float, *, buffer: int = 64 << 10, delay: float = 0.030) -> None:

@@ -15,7 +15,7 @@ from smolmix_web.host.base import HttpAnswer, WebSocketEvents
 from smolmix_web.rand import SeededRandom
 from tests.storage.memory_vault import MemoryVault, Place
 
-from .costs import EVENT, CostlyCrypto, seconds
+from .costs import EVENT, CostlyCrypto, coldness, seconds
 from .directory import http_get
 from .events import Event
 from .network import SimNetwork
@@ -110,6 +110,8 @@ class SimHost:
         self.sockets: list[SimSocket] = []
         self.gets: list[str] = []
         self.places: dict[str, Place] = {}
+        self.cold = False  # its first work takes longer
+        self._done = 0.0  # shares of a packet's work
         self.load = 0.0  # share of the machine that default traffic takes; may be changed at any time
         self.worked = 0.0  # s
         self._working = False
@@ -198,7 +200,8 @@ class SimHost:
     def spend(self, share: float) -> None:
         """Work for as long as this share of a packet takes; the rest of the world goes on."""
         if self.load and self._working:
-            took = seconds(share, self.load)
+            took = seconds(share, self.load) * (coldness(self._done) if self.cold else 1.0)
+            self._done += share
             self.worked += took
             self.network.queue.run(took)
 
