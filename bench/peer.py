@@ -4,7 +4,7 @@
                          [--cpu 1,0.5,0.25] [--line 100,50] [--line-delay-ms 30] [--loss 0.01] [--memory 512,256]
                          [--minutes N] [--patience S]
 
-Figures are medians of the rounds, and ratios ours / official. Every run has a fresh context, with an empty cache;
+Figures are medians of the rounds, and ratios ours / official. Every run has a fresh profile, with an empty cache;
 "ready again" is a second visit in the same one. `--cpu` gives the renderer, page and worker together, that share of one
 core; `--line` puts a relay of so many kB/s each way in front of the gateways; `--memory` ends a renderer that takes
 more, and gives WebAssembly half of it. With several values each is measured.
@@ -21,24 +21,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import BrowserContext, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from bench import peer_report
 from bench.peer_long import run_long
 from bench.peer_plan import CLIENTS, Condition, Plan, add_arguments, plan_from
 from bench.peer_results import Results
-from bench.peer_runs import Bench, Run
+from bench.peer_runs import CLOSING, Bench, Run
 from bench.physical_limits import Facts, measure_facts
 from bench.relay import Relay
 from bench.renderer import children
 from browserkit.chromium import launch_arguments
+from browserkit.official import directory_door
 from browserkit.server import StaticServer
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST, NODE_MODULES, ROOT
@@ -79,18 +82,27 @@ async def line_to(network: Network, condition: Condition) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def chromium(playwright: Playwright, condition: Condition) -> AsyncIterator[tuple[Browser, int]]:
-    """A new browser and the id of its main process. Where memory is short, WebAssembly gets no more than its share."""
+async def chromium(
+    playwright: Playwright, condition: Condition, switches: Sequence[str]
+) -> AsyncIterator[tuple[BrowserContext, int]]:
+    """A new browser with an empty profile on disk, where visits leave what they do at a user's, and the id of its main
+    process. Where memory is short, WebAssembly gets no more than its share."""
     known = set(children(os.getpid()))
-    extra = []
+    extra = list(switches)
     if condition.memory is not None:
         extra.append(f"--js-flags=--wasm-max-mem-pages={round(condition.memory * 1e6 * WASM_SHARE / WASM_PAGE)}")
-    browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments(extra))
-    try:
-        (pid,) = [new for new in set(children(os.getpid())) - known if _is_browser(new)]
-        yield browser, pid
-    finally:
-        await browser.close()
+    with tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True) as profile:
+        context = await playwright.chromium.launch_persistent_context(
+            profile, executable_path=ensure_chromium(), args=launch_arguments(extra), ignore_https_errors=True
+        )
+        try:
+            (pid,) = [new for new in set(children(os.getpid())) - known if _is_browser(new)]
+            yield context, pid
+        finally:
+            # A browser that has lost a renderer, or is very slow, may take its time.
+            with suppress(PlaywrightError, TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    await context.close()
 
 
 def _is_browser(pid: int) -> bool:
@@ -157,19 +169,23 @@ def _named(condition: Condition, mode: str) -> dict[str, Any]:
 async def measure(measured: Measured, log: Log) -> None:
     """All rounds, into `measured`. Cancelled, it leaves what it has."""
     plan = measured.plan
-    async with Network(network_config(plan)) as network, async_playwright() as playwright:
+    async with (
+        Network(network_config(plan)) as network,
+        directory_door(network) as switches,
+        async_playwright() as playwright,
+    ):
         with StaticServer(FOLDERS, headers=CACHING) as site:
             for number in range(1 if plan.minutes is not None else plan.rounds):
                 for condition in plan.conditions:
-                    # One that has crashed is of no use to the others.
-                    async with chromium(playwright, condition) as (browser, pid), line_to(network, condition):
-                        measured.chromium = browser.version
-                        bench = Bench(network, browser, pid, site.url, plan, condition, log, measured.failures)
+                    async with line_to(network, condition):
+                        launch = partial(chromium, playwright, condition, switches)
+                        bench = Bench(network, launch, site.url, plan, condition, log, measured.failures)
                         bench.ways = measured.ways
                         for mode in plan.modes:
                             for client in CLIENTS if number % 2 == 0 else reversed(CLIENTS):
                                 where = f"round {number + 1}; {condition.name}; {mode}; {client}"
                                 await _one(measured, bench, client, mode, where)
+                        measured.chromium = bench.version
 
 
 async def _one(measured: Measured, bench: Bench, client: str, mode: str, where: str) -> None:

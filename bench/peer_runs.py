@@ -1,23 +1,22 @@
-"""One client in a fresh context of the browser, from the opening of its page to its second visit: one run."""
+"""One client in a fresh browser, from the opening of its page to its second visit: one run."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from bench.limits import MemoryLimit, less_memory, limited
 from bench.peer_plan import FIGURES, MODES, Condition, Plan
 from bench.peer_results import LATE, Figures
 from bench.renderer import cpu_seconds, memory_bytes, renderers
-from browserkit.official import answer_directory
 from localnet import Network
 
 SMALL = "http://origin.test/text"
@@ -37,17 +36,18 @@ class StepLate(Exception):
 
 @dataclass
 class Bench:
-    """What all runs of one browser share."""
+    """What all runs share. `launch`: a browser with a fresh profile, and the id of its main process."""
 
     network: Network
-    browser: Browser
-    browser_pid: int
+    launch: Callable[[], AbstractAsyncContextManager[tuple[BrowserContext, int]]]
     site: str
     plan: Plan = PLAIN
     condition: Condition = NO_LIMIT
     log: Callable[[str], None] = print
     failures: list[str] = field(default_factory=list)
     ways: set[str] = field(default_factory=set)  # by which limits were kept
+    browser_pid: int = 0
+    version: str = ""  # of Chromium
 
     def address(self, client: str, options: dict[str, Any]) -> str:
         """Of the page that sets a client up with these options, and those of the network."""
@@ -59,22 +59,14 @@ class Bench:
         gateway = self.network.gateways[0].identity_text
         return self.address(client, {**MODES[mode], "preferredGateway": gateway})
 
-    async def context(self) -> BrowserContext:
-        context = await self.browser.new_context()
-        await answer_directory(context, self.network.directory_url)
-        return context
-
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[BrowserContext]:
-        """A context, closed at the end."""
-        context = await self.context()
-        try:
+        """A browser that has seen nothing yet; the next run gets another."""
+        async with self.launch() as (context, self.browser_pid):
+            if context.pages and not self.version:
+                session = await context.new_cdp_session(context.pages[0])
+                self.version = (await session.send("Browser.getVersion"))["product"].partition("/")[2]
             yield context
-        finally:
-            # A browser that has lost a renderer, or is very slow, may take its time.
-            with suppress(PlaywrightError, TimeoutError):
-                async with asyncio.timeout(CLOSING):
-                    await context.close()
 
     @asynccontextmanager
     async def visit(self, context: BrowserContext) -> AsyncIterator[Visit]:

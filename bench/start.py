@@ -2,7 +2,7 @@
 
     python -m bench.start [--json] [--rounds N] [--cpu SHARE]
 
-A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh contexts of one Chromium, on a local
+A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh profiles of Chromium, on a local
 network whose directory is as long as the main network's. The steps are the marks of the worker (worker/marks.js);
 several run at the same time, so each figure is when it was done, in seconds since the page's navigation began. Medians
 of the rounds. Nothing else should run meanwhile.
@@ -15,6 +15,7 @@ import asyncio
 import json
 import statistics
 import sys
+from functools import partial
 from typing import Any
 
 from playwright.async_api import BrowserContext, Page, async_playwright
@@ -96,16 +97,15 @@ async def measure(rounds: int, mode: str, nodes: int, condition: Condition, log:
     async with (
         Network(config) as network,
         async_playwright() as playwright,
-        chromium(playwright, condition) as (browser, pid),
     ):
         with StaticServer(FOLDERS, headers=CACHING) as site:
-            bench = Bench(network, browser, pid, site.url, condition=condition, log=log)
+            launch = partial(chromium, playwright, condition, ())
+            bench = Bench(network, launch, site.url, condition=condition, log=log)
             for number in range(rounds):
                 found.append(await both_visits(bench, mode))
                 log(f"round {number + 1}: " + ", ".join(f"{times['settled']:.2f} s" for times in found[-1]))
-        version = browser.version
     visits = {name: medians([pair[at] for pair in found]) for at, name in enumerate(VISITS)}
-    facts = {"chromium": version, "rounds": rounds, "mode": mode, "nodes": nodes, "condition": condition.name}
+    facts = {"chromium": bench.version, "rounds": rounds, "mode": mode, "nodes": nodes, "condition": condition.name}
     return {**facts, "ways": sorted(bench.ways), "failures": bench.failures, "visits": visits}
 
 
