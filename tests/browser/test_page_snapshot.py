@@ -31,7 +31,7 @@ KEPT = """const entries = async () => {
   const spoil = async (url, bytes, headers) =>
     (await caches.open("smolmix-web")).put(url, new Response(bytes, { headers: { ...headers, "x-spoilt": "yes" } }));
   const until = async (wanted) => {
-    for (const end = performance.now() + 15000; ; await sleep(200)) {
+    for (const end = performance.now() + 40000; ; await sleep(200)) {
       const found = await entries();
       const replaced = found.every(({ headers }) => !("x-spoilt" in headers));
       if ((found.length === wanted && replaced) || performance.now() > end) return found;
