@@ -36,16 +36,16 @@ WEIGHED = """## What was weighed for the start
 
 * **A snapshot among the files**, for first visits too. Python's memory with everything imported takes 3.9 MB in
   Zstandard's best form (3.4 as xz, 2.5 for the interpreter alone), the pack that it would replace 1.9, so a first load
-  would be half as large again as it may be. There is next to nothing freed in it (0.1 MB): it holds 12 MB of objects, and
-  pointers are a third of all words; with pointers relative to their places it compresses worse (4.6 MB). So the
+  would be half as large again as it may be. There is next to nothing freed in it (0.1 MB): it holds 12 MB of objects,
+  and pointers are a third of all words; with pointers relative to their places it compresses worse (4.6 MB). So the
   visitor's own browser makes it.
-* **A pack that browsers unpack themselves**: none here has Zstandard or Brotli for scripts. As gzip (2.4 MB with zopfli)
-  it would be there in 25 ms instead of 100 to 160, and the first load 0.15 MB over its budget in brotli.
+* **A pack that browsers unpack themselves**: Chromium has neither Zstandard nor Brotli for scripts. As gzip (2.4 MB
+  with zopfli) it would be there in 25 ms instead of 100 to 160, and the first load 0.15 MB over its budget in brotli.
 * **Less compilation**: of about 4 s of CPU until a first visit is ready the browser's optimizing compiler takes more
   than 2, in threads beside ours. Of a second visit, with a profile on disk, it takes 0.6: the browser keeps what it has
   compiled. No switch of a page's influences that.
-* **Several cover packets in a row**, made when few are left, instead of one after each tick: no difference (idle CPU 0.34
-  and 0.33 of a core).
+* **Several cover packets in a row**, made when few are left, instead of one after each tick: no difference (idle CPU
+  0.34 and 0.33 of a core).
 """
 
 Report = dict[str, Any]

@@ -1,8 +1,8 @@
 """Nodes that the directory lists and that do not exist: a list as long as the main network's, for measurements.
 
-None is ever on a route: the mix nodes are in no layer, and the gateways' performance is 0: clients take entries from 0.5
-on, and the official one draws an exit by its performance, however bad. Their lines are made once, as JSON text, so that
-serving them costs the machine next to nothing.
+None is ever on a route: the mix nodes are in no layer, and the gateways' performance is 0. Clients take entries from
+0.5 on, and the official one draws an exit by its performance, however bad. Their lines are made once, as JSON text, so
+that serving them costs the machine next to nothing.
 """
 
 from __future__ import annotations

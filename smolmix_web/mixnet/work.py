@@ -3,9 +3,9 @@
 The core has no clock. Who runs it tells how long each call took, and the client what the call did, counted in units of
 about the same work, so that a packet with data and one of cover cost the same here. Of what comes in, only what our own
 shape brings is counted: cover that returns, acks, the gateway's answers. Cover returns less often while real packets
-take its turns, so that and the sending are known as multiples of what is made, over a long time: how fast the machine is
-now is told by the making alone, of which there is as much in any case. So the figure is one of the machine, not of its
-use.
+take its turns, so that and the sending are known as multiples of what is made, over a long time: how fast the machine
+is now is told by the making alone, of which there is as much in any case. So the figure is one of the machine, not of
+its use.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class WorkMeter:
         self._rest = {kind: MeanCost(LONG_MEMORY, LONG_MOST) for kind in kinds}
 
     def note(self, kind: str, units: float, seconds: float, now: float, sent: int = 0) -> None:
-        """`units` of this kind took `seconds` of the machine's time, and the sending of `sent` packets is part of it."""
+        """`units` of this kind took `seconds` of the machine's time; the sending of `sent` packets is part of it."""
         if units <= 0 or seconds < 0:
             return
         if kind == OUT:
