@@ -69,9 +69,9 @@ class MeanCost:
             self._count = self._count * kept + 1
             self._seconds = self._seconds * kept + seconds
             self._units = self._units * kept + units
-        mean = self.value if self._units else 0.0
+        mean = self._seconds / self._units if self._units else 0.0
         enough = self._seen >= self._first and now >= self._began + self._wait
-        if enough and mean is not None and self._median > RISE * mean:
+        if enough and self._median > RISE * mean:
             self._count, self._units = NEWEST, NEWEST * units
             self._seconds = self._units * self._median
         self._noted = now
