@@ -14,17 +14,26 @@ import marshal
 import os
 import struct
 import sys
-from typing import Any
+from typing import Any, TypeGuard
 
 UNCHECKED_HASH = 0b01
 # Here functions must keep a docstring, however short: at start the interpreter copies them into its own C types.
 DOCUMENTED = "_pyodide/_core_docs.py"
-# Class docstrings become this: `dataclass` would compose a signature (slow) for a class that has none.
+# The docstring of classes: `dataclass` would compose a signature (slow) for one that has none.
 SHORT_DOCSTRING = "-"
 
 
+def is_dataclass(node: ast.AST) -> TypeGuard[ast.ClassDef]:
+    """Whether `@dataclass`, `@dataclasses.dataclass` or one of them with arguments stands over it."""
+    return isinstance(node, ast.ClassDef) and any(
+        ast.unparse(found.func if isinstance(found, ast.Call) else found).endswith("dataclass")
+        for found in node.decorator_list
+    )
+
+
 def strip_docstrings(tree: ast.Module, *, shorten: bool = False) -> None:
-    """Remove docstrings of modules and functions (or `shorten` them), shorten those of classes."""
+    """Remove docstrings of modules and functions (or `shorten` them), shorten those of classes, and
+    give one to each dataclass."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -32,6 +41,9 @@ def strip_docstrings(tree: ast.Module, *, shorten: bool = False) -> None:
         if not (
             isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
         ):
+            if is_dataclass(node):
+                short = ast.Expr(ast.Constant(SHORT_DOCSTRING))
+                node.body.insert(0, ast.fix_missing_locations(ast.copy_location(short, node.body[0])))
             continue
         if shorten or isinstance(node, ast.ClassDef):
             first.value.value = SHORT_DOCSTRING

@@ -24,11 +24,12 @@ START = [
 # Imported by name, by C code, or inside functions of the standard library that we call (time.strptime, str
 # codecs, asyncio.to_thread, importlib.resources of certifi, formatting of exceptions ...).
 LAZY = [
-    "_strptime", "calendar", "concurrent.futures.thread", "copy", "datetime", "encodings.ascii",
+    "_strptime", "asyncio.base_events", "asyncio.graph", "asyncio.streams", "asyncio.subprocess", "asyncio.unix_events",
+    "calendar", "concurrent.futures.thread", "copy", "datetime", "encodings.ascii",
     "encodings.cp437", "encodings.latin_1", "encodings.raw_unicode_escape", "encodings.unicode_escape",
     "encodings.utf_16_be", "encodings.utf_16_le", "encodings.utf_32_be", "hashlib", "importlib.readers",
     "importlib.resources._adapters", "importlib.resources.abc", "importlib.resources.readers",
-    "importlib.resources.simple", "importlib.simple", "queue", "random", "ssl", "textwrap", "traceback",
+    "importlib.resources.simple", "importlib.simple", "pyodide._package_loader_whole", "queue", "random", "ssl", "textwrap", "traceback",
 ]  # fmt: skip
 
 # Imported under a condition that does not hold here (another platform, no C implementation), or for formats unused.

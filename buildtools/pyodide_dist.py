@@ -25,6 +25,7 @@ SITE_PACKAGES = "/lib/python3.14/site-packages"
 PRELOAD, CLASSES = "smolmix_web.bridge.preload", "smolmix_web/bridge/classes.bin"
 COMPILER = [ROOT / "buildtools" / name for name in ("bytecode.py", "bytecode.mjs")]
 EDITS = ROOT / "buildtools" / "stdlib_edits.py"
+IMPORTER = ROOT / "buildtools" / "pack_importer.py"
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,11 @@ def compiled_packages() -> tuple[list[Package], dict[str, Imports]]:
 def write_pack(path: Path, stdlib: Files, packages: Sequence[Package]) -> None:
     """What a first page load fetches of Python, as one file: a zip of everything, not compressed inside, under zstd.
 
-    Compressed as a whole it is a third smaller than wheels with each file compressed for itself.
+    Compressed as a whole it is a third smaller than wheels with each file compressed for itself. What imports from it
+    is in it.
     """
-    files = dict(stdlib)
+    (importer,), _, _ = compile_files([({"sitecustomize.py": IMPORTER.read_bytes()}, STDLIB_LOCATION)])
+    files = {**stdlib, **importer}
     for package in packages:
         if package.name in LIBRARIES and LIBRARIES[package.name].on_demand:
             continue

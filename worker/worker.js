@@ -63,7 +63,7 @@ function post(message, /** @type {Transferable[]} */ transfer = []) {
 }
 
 /**
- * Python with our code imported: from the memory of an earlier visit, or anew, and then its memory is kept.
+ * Python with our code imported: from the memory of an earlier visit, or anew, and then its memory is kept if wanted.
  * @returns {Promise<{pyodide: import("./runtime.js").Pyodide, restored: boolean}>}
  */
 async function python() {
@@ -81,9 +81,10 @@ async function python() {
     await dropSnapshots();
     return start(false);
   });
-  if (!restored && (await wanted)) {
-    pyodide.pyimport("smolmix_web.bridge.preload").destroy();
-    mark("imports");
+  if (restored) return { pyodide, restored };
+  pyodide.pyimport("smolmix_web.bridge.preload").destroy();
+  mark("imports");
+  if (await wanted) {
     try {
       const snapshot = mark("snapshot", pyodide.makeMemorySnapshot());
       whenReady = () => void keepSnapshot(base, name, snapshot, library);
