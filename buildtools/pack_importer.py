@@ -27,20 +27,14 @@ PYC_HEADER = 16  # bytes (PEP 552)
 class PackLoader(zipimport.zipimporter):
     """Of the modules in one folder of the pack."""
 
-    def __init__(self, archive: str, prefix: str) -> None:
-        # This is all that zipimporter's finds out, by looking at each folder of a path that is in no file system.
-        self.archive = archive
-        self.prefix = prefix
+    def __init__(self, whole: zipimport.zipimporter, prefix: str) -> None:
+        # zipimporter's own looks at each folder of the path, which is in no file system, to find out the same.
+        vars(self).update(vars(whole), prefix=prefix)
 
     def exec_module(self, module: ModuleType) -> None:
         spec: Any = module.__spec__
-        offset, size = spec.loader_state
-        archive = os.open(self.archive, os.O_RDONLY)
-        try:
-            code = os.pread(archive, size, offset)
-        finally:
-            os.close(archive)
-        exec(marshal.loads(code), module.__dict__)
+        finder, offset, size = spec.loader_state
+        exec(marshal.loads(finder.read(offset, size)), module.__dict__)
 
 
 class PackFinder:
@@ -48,8 +42,25 @@ class PackFinder:
 
     def __init__(self, archive: str) -> None:
         self.archive = archive
+        self.whole = zipimport.zipimporter(archive)
         self.files: dict[str, Any] = zipimport._zip_directory_cache[archive]  # type: ignore[attr-defined]
         self.loaders: dict[str, PackLoader] = {}
+        self.opened: int | None = os.open(archive, os.O_RDONLY)
+
+    def rest(self) -> None:
+        """Most has been imported: open the archive anew for what is left. A memory that is kept has no open files."""
+        if self.opened is not None:
+            os.close(self.opened)
+            self.opened = None
+
+    def read(self, offset: int, size: int) -> bytes:
+        if self.opened is not None:
+            return os.pread(self.opened, size, offset)
+        file = os.open(self.archive, os.O_RDONLY)
+        try:
+            return os.pread(file, size, offset)
+        finally:
+            os.close(file)
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         if path is not None and not (path and path[0].startswith(self.archive)):
@@ -65,9 +76,9 @@ class PackFinder:
         prefix = name[: name.rfind("/") + 1]
         loader = self.loaders.get(prefix)
         if loader is None:
-            loader = self.loaders[prefix] = PackLoader(self.archive, prefix)
+            loader = self.loaders[prefix] = PackLoader(self.whole, prefix)
         start = offset + LOCAL_HEADER + len(file) - len(self.archive) - 1 + PYC_HEADER
-        state = start, size - PYC_HEADER
+        state = self, start, size - PYC_HEADER
         spec = ModuleSpec(fullname, loader, origin=file, loader_state=state, is_package=package)
         spec.has_location = True
         if package:

@@ -5,6 +5,7 @@ Nothing here may touch JavaScript, the compiled TLS library, or randomness (work
 """
 
 import gc
+import sys
 
 from .classes import compiled_classes
 
@@ -16,5 +17,8 @@ with compiled_classes():
     from . import bridge
 gc.freeze()
 gc.enable()
+for finder in sys.meta_path:
+    if hasattr(finder, "rest"):
+        finder.rest()  # the pack's (buildtools/pack_importer.py)
 
 __all__ = ["bridge", "browser", "tunnel"]

@@ -84,6 +84,17 @@ def test_class_docstring_is_short_but_there(bytecode: ModuleType) -> None:
     assert namespace["C"].x == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("decorator", ["dataclass", "dataclass(frozen=True)", "dataclasses.dataclass", "other", ""])
+def test_a_dataclass_without_a_docstring_gets_one(bytecode: ModuleType, decorator: str) -> None:
+    head = f"import dataclasses\nfrom dataclasses import dataclass\nother = lambda c: c\n{decorator and '@'}{decorator}\n"
+    tree = ast.parse(head + "class C:\n    x: int = 1\n")
+    bytecode.strip_docstrings(tree)
+    namespace: dict[str, type] = {}
+    exec(compile(tree, "x", "exec"), namespace)
+    assert namespace["C"].__doc__ == (bytecode.SHORT_DOCSTRING if "dataclass" in decorator else None)
+    assert namespace["C"]().x == 1  # type: ignore[attr-defined]
+
+
 def test_where_functions_must_be_documented_they_stay_so(bytecode: ModuleType) -> None:
     source = b'def f():\n    """Long text."""\n'
     data = bytecode.compile_source(ast.parse(source), source, bytecode.DOCUMENTED, "/lib")

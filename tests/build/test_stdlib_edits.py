@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import copy
+import os
 import re
+import shutil
+import site
+import subprocess
+import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from buildtools.common import TaskError
 from buildtools.pyodide_dist import CORE
-from buildtools.stdlib_edits import NO_COLOURS, WITHOUT_SSL, adapt_stdlib
+from buildtools.stdlib_edits import ASYNCIO, IN_PLACE, NO_COLOURS, UNPACKING, WHOLE, WITHOUT_SSL, adapt_stdlib
 from buildtools.wheels import Files, read_zip
 
 
@@ -60,8 +67,10 @@ def test_nothing_has_a_colour() -> None:
 
 def test_edits_change_what_they_name_and_nothing_else(sources: Files) -> None:
     changed = adapt_stdlib(sources)
-    assert {name for name in sources if changed[name] != sources[name]} == {"_colorize.py", *WITHOUT_SSL}
-    assert changed.keys() == sources.keys()
+    edited = {"_colorize.py", ASYNCIO, UNPACKING, *WITHOUT_SSL}
+    assert {name for name in sources if changed[name] != sources[name]} == edited
+    assert changed.keys() == {*sources, WHOLE}
+    assert changed[WHOLE] == sources[UNPACKING]
     for name in WITHOUT_SSL:
         scope: dict[str, object] = {}
         tree = ast.parse(changed[name])
@@ -70,7 +79,62 @@ def test_edits_change_what_they_name_and_nothing_else(sources: Files) -> None:
         assert scope["ssl"] is None
 
 
-@pytest.mark.parametrize("name", ["_colorize.py", *WITHOUT_SSL])
+def test_what_asyncio_has_not_at_once_comes_when_asked_for(sources: Files, tmp_path: Path) -> None:
+    """Run with this Python's asyncio, all of whose modules of before are there."""
+    shutil.copytree(Path(asyncio.__file__).parent, tmp_path / "asyncio")
+    (tmp_path / ASYNCIO).write_bytes(adapt_stdlib(sources)[ASYNCIO])
+    # Not in this Python yet.
+    (tmp_path / "asyncio" / "graph.py").write_text("__all__ = ('future_add_to_awaited_by',)\nfuture_add_to_awaited_by = 1\n")
+    with (tmp_path / "asyncio" / "events.py").open("a") as events:
+        events.write("\n_AbstractEventLoopPolicy = AbstractEventLoopPolicy\n")
+        events.write("_BaseDefaultEventLoopPolicy = BaseDefaultEventLoopPolicy\n")
+    program = """
+import sys, asyncio
+late = {"asyncio." + name for name in ("base_events", "graph", "streams", "subprocess", "unix_events", "selector_events")}
+print(sorted(late & set(sys.modules)))
+assert asyncio.Future and asyncio.DefaultEventLoopPolicy and asyncio.AbstractEventLoopPolicy
+try:
+    asyncio._private
+except AttributeError as error:
+    print(error)
+print(sorted(late & set(sys.modules)))
+assert asyncio.StreamReader is asyncio.streams.StreamReader and asyncio.BaseEventLoop
+assert "asyncio.subprocess" not in sys.modules
+from asyncio import *
+assert open_connection and create_subprocess_exec and Task
+async def main():
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    server.close()
+loop = asyncio.SelectorEventLoop()
+loop.run_until_complete(main())
+loop.close()
+try:
+    asyncio.absent
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[]", "module 'asyncio' has no attribute '_private'", "[]", "module 'asyncio' has no attribute 'absent'",
+    ]  # fmt: skip
+
+
+def test_what_unpacks_wheels_says_where_they_go_without_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyodide_js", types.SimpleNamespace(loadedPackages={}))  # type: ignore[arg-type]
+    module = types.ModuleType("pyodide._package_loader")
+    exec(IN_PLACE, module.__dict__)
+    place = Path(site.getsitepackages()[0])
+    assert str(module.SITE_PACKAGES) == str(place)
+    assert os.fspath(module.SITE_PACKAGES) == str(place)
+    assert module.SITE_PACKAGES / "name" == place / "name"
+    assert module.SITE_PACKAGES.parents[1] == place.parents[1]
+    assert str(module.DSO_DIR) == "/usr/lib"
+
+
+@pytest.mark.parametrize("name", ["_colorize.py", ASYNCIO, UNPACKING, *WITHOUT_SSL])
 def test_another_library_is_refused(sources: Files, name: str) -> None:
     with pytest.raises(TaskError, match=r"update buildtools/stdlib_edits\.py"):
         adapt_stdlib({other: source for other, source in sources.items() if other != name})
