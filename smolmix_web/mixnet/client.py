@@ -26,6 +26,7 @@ from .fragments import COVER_IDENTIFIER, FragmentIdentifier, plan_fragments
 from .jobs import OutgoingMessage
 from .keys import ClientKeys
 from .lanes import Lane
+from .made_ahead import MadeAhead
 from .messages import (
     PLAIN_OVERHEAD,
     REPLIABLE_OVERHEAD,
@@ -39,7 +40,7 @@ from .messages import (
     surb_length,
 )
 from .mix_packet import MixPacket
-from .outbox import Outbox, OutgoingPacket, unknown_gateway
+from .outbox import Outbox, unknown_gateway
 from .preparer import PreparedPacket
 from .reassembly import Reassembler
 from .replies import ReplySender
@@ -54,11 +55,7 @@ from .work import ACK_CAME, COVER_CAME
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
 
-READY, READY_COVER = 3, 4  # packets of messages and of cover that are made ahead of their tick,
-READY_SURBS = 12  # and SURBs for the messages to come
-FIRST_READY, FIRST_WAIT = 8, 2.0  # packets of messages made before the first of all ticks, and s that it waits for them
 MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
-QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
 
 __all__ = ["Delivery", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
 
@@ -99,11 +96,9 @@ class MixnetClient:
         self.streams = Streams(rng, config, statistics, now)
         self.making = 0.0  # s that it takes to make a packet, as far as the owner knows
         self.work_received: str | None = None  # what the newest body was of our own shape (work.py); None: else
-        self._ready: deque[OutgoingPacket] = deque()
-        self._ready_cover: deque[PreparedPacket] = deque()
-        self._prepares = False
-        self._begins = False  # the streams wait for the first messages
-        self._passed_over = False  # at the last tick, for which nothing lay ready
+        self._ahead = MadeAhead(
+            self._factory, self._outbox, self.streams, self._fill_turn, main_stream=config.main_stream
+        )
         self._check_wanted = False
         self._checks: dict[FragmentIdentifier, float] = {}  # when they left
         self._check_back = float("-inf")
@@ -134,12 +129,12 @@ class MixnetClient:
     @property
     def queue_length(self) -> int:
         """Real packets that wait for their turn."""
-        return len(self._outbox) + len(self._ready)
+        return len(self._outbox) + len(self._ahead)
 
     @property
     def in_flight(self) -> int:
         """Fragments sent and not acknowledged yet."""
-        return len(self._outbox.acks) - len(self._ready)
+        return len(self._outbox.acks) - len(self._ahead)
 
     @property
     def ack_excess(self) -> float | None:
@@ -168,7 +163,7 @@ class MixnetClient:
 
     def queues(self) -> dict[str, int]:
         """Packets that wait: by lane, `ready` for their tick, and `in_flight` for their ack."""
-        return {**self._outbox.lengths(), "ready": len(self._ready), "in_flight": self.in_flight}
+        return {**self._outbox.lengths(), "ready": len(self._ahead), "in_flight": self.in_flight}
 
     def last_route(self) -> list[bytes]:
         """Identities of the nodes that the newest packet with data goes through, as far as they are still listed."""
@@ -187,11 +182,11 @@ class MixnetClient:
         previous, was_usable = self._topology, self._usable
         self._now = now
         rotated = previous is not None and topology is not None and previous.rotation_id != topology.rotation_id
-        self._unprepare(outdated=rotated)
+        self._ahead.drop(outdated=rotated)
         self._topology = topology
         self._usable = topology is not None and topology.knows(self.address.gateway)
         if self._usable and not was_usable:
-            self._start_streams(now)
+            self._ahead.restart(now)
         if topology is None:
             return
         if rotated:
@@ -211,7 +206,7 @@ class MixnetClient:
             return
         self._factory.address = self.address._replace(gateway=gateway_identity)
         self._factory.older = None
-        self._unprepare(outdated=True)
+        self._ahead.drop(outdated=True)
         self._outdate_surbs()
         if new_tags:
             self._accounts.renew_tags()
@@ -241,16 +236,9 @@ class MixnetClient:
             self._paused_since = None
             self._awake_since = now
             if self.streams.full_rate and not self.statistics.packets_sent:
-                # Every start has the same messages, and code that runs for the first time would make cover for each
-                # tick and nothing else.
-                self._begins = True
-                self.streams.hold(now + FIRST_WAIT)
+                self._ahead.begin(now)
             else:
-                self._start_streams(now)
-
-    def _start_streams(self, now: float) -> None:
-        self._begins = False
-        self.streams.restart(now)
+                self._ahead.restart(now)
 
     def take_made(self) -> float:
         """Units of work (work.py) in packets and SURBs made since the last call."""
@@ -259,7 +247,7 @@ class MixnetClient:
     def go_on(self, now: float) -> None:
         """Packets may leave again after a time in which the line took none; the ticks of that time are void."""
         self._now = self._awake_since = now
-        self._start_streams(now)
+        self._ahead.restart(now)
 
     def _outdate_surbs(self) -> None:
         self._reply_keys.outdate()
@@ -426,48 +414,31 @@ class MixnetClient:
             return False
         if self.streams.due(now):
             return True
-        return self.streams.main is None and (self._check_wanted or bool(self._ready) or self._outbox.has_packets)
+        return self.streams.main is None and (self._check_wanted or bool(self._ahead) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
         stream = self.streams.take(now)
         if stream is not None and stream is self.streams.cover:
             self.statistics.loop_cover_sent += 1
-            return self._next_cover(topology)
+            return self._ahead.take_cover(topology)
         if self.streams.main is not None and stream is None:
             return None
         if self._check_wanted:
             self.statistics.main_cover_sent += 1
             return self._next_check(topology, now)
-        outgoing = self._next_real(topology, now)
+        outgoing = self._ahead.take_message(topology, now)
         if outgoing is not None:
             self._outbox.left(outgoing, now)
             return outgoing.prepared
         if not self.config.main_stream:
             return None
         self.statistics.main_cover_sent += 1
-        return self._next_cover(topology)
-
-    def _next_real(self, topology: Topology, now: float) -> OutgoingPacket | None:
-        if self._ready:
-            return self._ready.popleft()
-        # A tick does not wait for a packet that may carry SURBs and be long in making: cover takes it, and the next one
-        # if cover lies ready then.
-        if self._prepares and self.config.main_stream and (self._ready_cover or not self._passed_over):
-            self._passed_over = not self._ready_cover
-            return None
-        self._passed_over = False
-        self._fill_turn()
-        return self._outbox.next_packet(topology, now)
+        return self._ahead.take_cover(topology)
 
     def _fill_turn(self) -> None:
-        """Nobody can tell SURBs from the dummy that would leave otherwise, and a full pile is a fast start."""
-        if self.config.main_stream and not self._ready and not self._outbox.has_packets:
-            for account in self._accounts:
-                if self._giver.fill_turn(account):
-                    break
-
-    def _next_cover(self, topology: Topology) -> PreparedPacket:
-        return self._ready_cover.popleft() if self._ready_cover else self._factory.cover(topology)
+        for account in self._accounts:
+            if self._giver.fill_turn(account):
+                break
 
     def _next_check(self, topology: Topology, now: float) -> PreparedPacket:
         """A cover packet like any other; only its ack has a name."""
@@ -489,54 +460,17 @@ class MixnetClient:
         topology = self._topology
         if topology is None or not self._usable or self._paused_since is not None:
             return False
-        self._prepares = True
-        self._fill_turn()
-        if self._may_prepare(now):
-            outgoing = None
-            if (self._ready_cover or self._begins) and self._wants_real():
-                if self._outbox.lacks_surbs():
-                    self._outbox.make_spare_surb(topology)
-                    return True
-                outgoing = self._outbox.next_packet(topology, now)
-            if outgoing is not None:
-                self._ready.append(outgoing)
-            elif len(self._ready_cover) < READY_COVER:
-                self._ready_cover.append(self._factory.cover(topology))
-            elif self._outbox.lacks_spare_surb(READY_SURBS):
-                self._outbox.make_spare_surb(topology)
-        if self._begins and self._ready_cover:
-            self._start_streams(now)
-        return self._may_prepare(now)
+        return self._ahead.prepare(topology, now, self.making)
 
     @property
     def unprepared(self) -> bool:
         """There is something to make, be it now or after the next tick."""
-        if not self.streams.full_rate or not self._usable or self._paused_since is not None:
-            return False
-        lacks_cover = len(self._ready_cover) < READY_COVER
-        return self._wants_real() or lacks_cover or self._outbox.lacks_spare_surb(READY_SURBS)
-
-    def _may_prepare(self, now: float) -> bool:
-        if not self.unprepared:
-            return False
-        # Right before a tick nothing is made that would delay it, unless nothing at all is ready for it.
-        return not self._ready_cover or self.streams.deadline - now >= max(QUIET, self.making)
+        return self._usable and self._paused_since is None and self._ahead.lacks_anything
 
     @property
     def lacks_packet(self) -> bool:
         """Nothing lies ready for the next tick, or cover alone while a message waits."""
-        return not self._ready_cover or (not self._ready and self._wants_real())
-
-    def _wants_real(self) -> bool:
-        most = FIRST_READY if self._begins else READY
-        return self.config.main_stream and len(self._ready) < most and self._outbox.has_packets
-
-    def _unprepare(self, *, outdated: bool) -> None:
-        """Another topology or address: what lies ready has the old routes, and SURBs that may be `outdated`."""
-        self._ready_cover.clear()
-        self._outbox.drop_spare_surbs()
-        ready = [outgoing for outgoing in reversed(self._ready) if not self._outbox.remake(outgoing, outdated=outdated)]
-        self._ready = deque(reversed(ready))
+        return self._ahead.lacks_packet
 
     def next_deadline(self) -> float | None:
         """When to poll although nothing happened; not later than the last call while packets could leave at once."""
@@ -571,7 +505,7 @@ class MixnetClient:
             self.statistics.late_ticks += 1
             self._awake_since = now
             self._outbox.acks.postpone(lateness + WAKING)
-            self._start_streams(now)
+            self._ahead.restart(now)
 
     # -- bodies in --------------------------------------------------------------------------------------------
 

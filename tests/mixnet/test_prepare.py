@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.mixnet.client import FIRST_WAIT, READY, READY_COVER, READY_SURBS, MixnetClient, TrafficConfig
+from smolmix_web.mixnet.client import MixnetClient, TrafficConfig
+from smolmix_web.mixnet.made_ahead import FIRST_WAIT, READY, READY_COVER, READY_SURBS
 from smolmix_web.rand import SeededRandom
 
 
@@ -38,12 +39,12 @@ def test_a_bounded_stock_waits(network: Any) -> None:
     client = network.station("a").client
     now = network.now - 1.0  # far from any tick
     assert prepared(client, now) <= READY_COVER + 1
-    assert len(client._ready_cover) == READY_COVER and not client._ready
+    assert client._ahead.cover == READY_COVER and not client._ahead
     client.send(client.address, bytes(5000), surbs=3, now=now)
     queued = client.queue_length
     assert queued > READY
     prepared(client, now)
-    assert len(client._ready) == READY and client.queue_length == queued and client.in_flight == 0
+    assert len(client._ahead) == READY and client.queue_length == queued and client.in_flight == 0
     assert not client._outbox.lacks_spare_surb(READY_SURBS)
     assert not client.prepare(now)
 
@@ -57,7 +58,7 @@ def test_a_tick_sends_what_lies_ready_and_cover_rather_than_wait(network: Any) -
     client.poll(tick)
     # It was not made yet: this tick is cover's, and no packet was made for it.
     assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 0)
-    assert len(client._ready_cover) == READY_COVER - 1
+    assert client._ahead.cover == READY_COVER - 1
     client.prepare(tick)
     client.poll(client.next_deadline())
     assert (client.statistics.main_cover_sent, client.statistics.real_sent) == (1, 1)
@@ -67,12 +68,12 @@ def test_nothing_is_made_right_before_a_tick(network: Any) -> None:
     client = network.station("a").client
     prepared(client, network.now - 1.0)
     tick = client.streams.deadline
-    client._ready_cover.pop()
-    assert not client.prepare(tick - 0.001) and len(client._ready_cover) == READY_COVER - 1
-    client._ready_cover.clear()
-    assert client.prepare(tick - 0.001) is False and len(client._ready_cover) == 1, "but when nothing is there"
+    client._ahead._cover.pop()
+    assert not client.prepare(tick - 0.001) and client._ahead.cover == READY_COVER - 1
+    client._ahead._cover.clear()
+    assert client.prepare(tick - 0.001) is False and client._ahead.cover == 1, "but when nothing is there"
     client.send(client.address, b"urgent", now=network.now - 1.0)
-    assert not client.prepare(tick - 0.001) and not client._ready, "this tick is the cover's"
+    assert not client.prepare(tick - 0.001) and not client._ahead, "this tick is the cover's"
 
 
 def test_the_first_tick_of_all_waits_for_the_first_messages(network: Any) -> None:
@@ -88,7 +89,7 @@ def test_the_first_tick_of_all_waits_for_the_first_messages(network: Any) -> Non
         assert not client.take(now + 0.5, 32) and steps < 50
         client.prepare(now + 0.5)
         steps += 1
-    assert len(client._ready) == client.queue_length > READY and client._ready_cover
+    assert len(client._ahead) == client.queue_length > READY and client._ahead._cover
     while client.queue_length:
         client.poll(client.next_tick())
     assert client.statistics.main_cover_sent == 0 < client.statistics.real_sent
@@ -110,7 +111,7 @@ def test_the_first_tick_of_all_waits_no_longer_than_that(network: Any) -> None:
 def test_unpaced_clients_make_nothing_ahead(network: Any, quiet: TrafficConfig) -> None:
     client = network.station("a", quiet).client
     client.send(client.address, bytes(5000), now=network.now)
-    assert not client.prepare(network.now) and not client._ready and not client._ready_cover
+    assert not client.prepare(network.now) and not client._ahead and not client._ahead._cover
 
 
 @pytest.mark.parametrize("size", [10, 1500, 20_000])
@@ -132,11 +133,11 @@ def test_a_rotation_and_a_pause_lose_nothing(made: Any) -> None:
     data = SeededRandom("rotation").bytes(30_000)
     a.client.send(b.client.address, data, now=network.now)
     network.run(0.1)
-    assert a.client._ready
+    assert a.client._ahead
     network.rotate(forget_old=True)
     a.client.set_topology(network.topology(), network.now)
     b.client.set_topology(network.topology(), network.now)
-    assert not a.client._ready and not a.client._ready_cover
+    assert not a.client._ahead and not a.client._ahead._cover
     network.run(0.1)
     a.client.pause(network.now)
     assert not a.client.prepare(network.now)
@@ -151,7 +152,7 @@ def test_what_is_given_up_while_it_lies_ready_is_not_waited_for(network: Any) ->
     now = network.now - 1.0
     client.send(client.address, b"gone", now=now)
     prepared(client, now)
-    (outgoing,) = client._ready
+    (outgoing,) = client._ahead._messages
     client._outbox.abandon([outgoing.pending], "not_acknowledged")
     client.poll(client.next_deadline())
     assert client.in_flight == 0 and client._outbox.acks.next_deadline() is None
@@ -182,7 +183,7 @@ def test_a_rotation_tears_no_message(network: Any, stage: str, monkeypatch: pyte
     client.send(b.client.address, b"message" * 900, surbs=3, now=now)
     packets = client.queue_length
     prepared(client, now)
-    assert len(client._ready) == READY < packets and len(made) == 1
+    assert len(client._ahead) == READY < packets and len(made) == 1
     old = client.topology.rotation
     if stage == "begun":
         client.poll(client.next_deadline())
