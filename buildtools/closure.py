@@ -29,7 +29,8 @@ LAZY = [
     "encodings.cp437", "encodings.latin_1", "encodings.raw_unicode_escape", "encodings.unicode_escape",
     "encodings.utf_16_be", "encodings.utf_16_le", "encodings.utf_32_be", "hashlib", "importlib.readers",
     "importlib.resources._adapters", "importlib.resources.abc", "importlib.resources.readers",
-    "importlib.resources.simple", "importlib.simple", "pyodide._package_loader_whole", "queue", "random", "ssl", "textwrap", "traceback",
+    "importlib.resources.simple", "importlib.simple", "pyodide._package_loader_whole", "queue",
+    "random", "ssl", "textwrap", "traceback",
 ]  # fmt: skip
 
 # Imported under a condition that does not hold here (another platform, no C implementation), or for formats unused.

@@ -18,7 +18,8 @@ from .wheels import own_files, write_wheel
 # What makes the Python half; the other tasks change nothing of it.
 MAKERS = (
     "bytecode.mjs", "bytecode.py", "closure.py", "dist.py", "libraries.py", "loader_script.mjs", "pack_importer.py",
-    "pyodide_dist.py", "stdlib_edits.py", "trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", "wheels.py",
+    "pyodide_dist.py", "stdlib_edits.py", "trim.py", "wasm.py", "wasm_code.py", "wasm_image.py",
+    "wasm_reach.py", "wheels.py",
 )  # fmt: skip
 PYTHON_INPUTS = (
     ROOT / "smolmix_web",

@@ -1,12 +1,12 @@
 """`sitecustomize` of the pack: modules of ours are imported from it without what zipimport does for any zip.
 
 zipimport looks a module up under each name it might have, opens the archive and reads a header per look, and loads the
-code once to tell where it is from and once more to run it. The build writes the pack (pyodide_dist.py): nothing in it is
-compressed, no entry has extra fields, all code is this interpreter's. What is asked of a loader beyond importing is
+code once to tell where it is from and once more to run it. The build writes the pack (pyodide_dist.py): nothing in it
+is compressed, no entry has extra fields, all code is this interpreter's. What is asked of a loader beyond importing is
 zipimport's own.
 
-Python runs this at the end of its own start (the `site` module). Everything imported from then on comes this way, a third
-faster in a page that has just been opened, where no code is warm.
+Python runs this at the end of its own start (the `site` module). Everything imported from then on comes this way, a
+third faster in a page that has just been opened, where no code is warm.
 """
 
 from __future__ import annotations

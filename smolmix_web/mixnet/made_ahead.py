@@ -1,5 +1,5 @@
-"""Packets made ahead of their ticks, so that a tick only has to send and when a packet leaves does not depend on what it
-carries (docs/traffic.md).
+"""Packets made ahead of their ticks, so that a tick only has to send, and when a packet leaves does not depend on what
+it carries (docs/traffic.md).
 
 A packet of a message may carry SURBs and take ten times as long as cover. So some cover lies ready first, then packets
 of messages, then single SURBs for the messages to come; each turn makes one of them.
@@ -26,7 +26,13 @@ class MadeAhead:
     """`fill_turn`: gives SURBs where a turn would be cover's, if any are wanted; called while no message waits."""
 
     def __init__(
-        self, factory: PacketFactory, outbox: Outbox, streams: Streams, fill_turn: Callable[[], None], *, main_stream: bool
+        self,
+        factory: PacketFactory,
+        outbox: Outbox,
+        streams: Streams,
+        fill_turn: Callable[[], None],
+        *,
+        main_stream: bool,
     ) -> None:
         self._factory = factory
         self._outbox = outbox

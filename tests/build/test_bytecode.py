@@ -86,7 +86,9 @@ def test_class_docstring_is_short_but_there(bytecode: ModuleType) -> None:
 
 @pytest.mark.parametrize("decorator", ["dataclass", "dataclass(frozen=True)", "dataclasses.dataclass", "other", ""])
 def test_a_dataclass_without_a_docstring_gets_one(bytecode: ModuleType, decorator: str) -> None:
-    head = f"import dataclasses\nfrom dataclasses import dataclass\nother = lambda c: c\n{decorator and '@'}{decorator}\n"
+    head = (
+        f"import dataclasses\nfrom dataclasses import dataclass\nother = lambda c: c\n{decorator and '@'}{decorator}\n"
+    )
     tree = ast.parse(head + "class C:\n    x: int = 1\n")
     bytecode.strip_docstrings(tree)
     namespace: dict[str, type] = {}

@@ -60,8 +60,8 @@ print(json.dumps(found))
 COMPILE = """
 import importlib._bootstrap_external as external, json, sys
 sources = json.loads(sys.argv[1])
-compiled = {name: external._code_to_hash_pyc(compile(text, name, "exec"), bytes(8), False) for name, text in sources.items()}
-print(json.dumps({name + "c": data.hex() for name, data in compiled.items()}))
+codes = {name: compile(text, name, "exec") for name, text in sources.items()}
+print(json.dumps({n + "c": external._code_to_hash_pyc(code, bytes(8), False).hex() for n, code in codes.items()}))
 """
 
 
@@ -88,6 +88,8 @@ def test_modules_are_as_zipimport_makes_them(archive: Path) -> None:
     assert {name: facts[:-1] if isinstance(facts, list) else facts for name, facts in ours.items()} == {
         name: facts[:-1] if isinstance(facts, list) else facts for name, facts in theirs.items()
     }
-    assert [ours[name][-1] for name in ("single", "package", "package.inner", "package.deep.last")] == ["PackLoader"] * 4
+    assert [ours[name][-1] for name in ("single", "package", "package.inner", "package.deep.last")] == [
+        "PackLoader"
+    ] * 4
     assert ours["broken"] is False
     assert set(ours) >= {"absent", "package.absent", "single.absent"}

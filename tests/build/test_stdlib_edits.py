@@ -84,13 +84,16 @@ def test_what_asyncio_has_not_at_once_comes_when_asked_for(sources: Files, tmp_p
     shutil.copytree(Path(asyncio.__file__).parent, tmp_path / "asyncio")
     (tmp_path / ASYNCIO).write_bytes(adapt_stdlib(sources)[ASYNCIO])
     # Not in this Python yet.
-    (tmp_path / "asyncio" / "graph.py").write_text("__all__ = ('future_add_to_awaited_by',)\nfuture_add_to_awaited_by = 1\n")
+    (tmp_path / "asyncio" / "graph.py").write_text(
+        "__all__ = ('future_add_to_awaited_by',)\nfuture_add_to_awaited_by = 1\n"
+    )
     with (tmp_path / "asyncio" / "events.py").open("a") as events:
         events.write("\n_AbstractEventLoopPolicy = AbstractEventLoopPolicy\n")
         events.write("_BaseDefaultEventLoopPolicy = BaseDefaultEventLoopPolicy\n")
     program = """
 import sys, asyncio
-late = {"asyncio." + name for name in ("base_events", "graph", "streams", "subprocess", "unix_events", "selector_events")}
+names = "base_events", "graph", "selector_events", "streams", "subprocess", "unix_events"
+late = {"asyncio." + name for name in names}
 print(sorted(late & set(sys.modules)))
 assert asyncio.Future and asyncio.DefaultEventLoopPolicy and asyncio.AbstractEventLoopPolicy
 try:
@@ -129,7 +132,8 @@ def test_what_unpacks_wheels_says_where_they_go_without_being_loaded(monkeypatch
     place = Path(site.getsitepackages()[0])
     assert str(module.SITE_PACKAGES) == str(place)
     assert os.fspath(module.SITE_PACKAGES) == str(place)
-    assert module.SITE_PACKAGES / "name" == place / "name"
+    inside = module.SITE_PACKAGES / "name"
+    assert inside == place / "name"
     assert module.SITE_PACKAGES.parents[1] == place.parents[1]
     assert str(module.DSO_DIR) == "/usr/lib"
 
