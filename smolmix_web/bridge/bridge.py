@@ -1,8 +1,8 @@
 """The worker's side of the page's messages: one task for each id, on top of `Tunnel`.
 
-The messages are those of `worker/messages.js`. This file knows nothing of JavaScript: `worker.py` turns JavaScript
-objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in `operations.py` and
-`sockets.py`.
+The messages are those of `javascript/shared/messages.js`. This file knows nothing of JavaScript: `worker.py` turns
+JavaScript objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in
+`operations.py` and `sockets.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 def node(script: str, *given: Any) -> Any:
     """What the body of an async function returns; it has `planOf`, `createDirectory` and `given`."""
     assert NODE is not None
-    source = f"""import {{ createDirectory, planOf }} from "./worker/directory.js";
+    source = f"""import {{ createDirectory, planOf }} from "./javascript/worker/directory.js";
     const given = JSON.parse(process.argv[1]);
     const run = async () => {{ {script} }};
     process.stdout.write(JSON.stringify(await run()));"""

@@ -13,8 +13,8 @@
 import { mixError } from "./errors.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
-/** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 
 /** Messages for a channel that is not open yet. */
 const MAX_EARLY = 1024;
@@ -25,7 +25,7 @@ const OPENING = ["resolve", "lookup", "fetch", "websocket", "ping", "tcp", "udp"
 const FOLLOWING = ["pull", "write", "finish", "rewound", "discard", "close"];
 const LAST = ["result", "end", "closed", "error"];
 
-/** @param {unknown} error @returns {import("./messages.js").ErrorDetail} */
+/** @param {unknown} error @returns {import("../shared/messages.js").ErrorDetail} */
 function detailOf(error) {
   const { name, kind, code, phase, message, reason, retryable, cause } = /** @type {any} */ (error) ?? {};
   return {

@@ -11,7 +11,7 @@
 import { decompress } from "fzstd";
 import { PACK } from "./distribution.js";
 import { mark } from "./marks.js";
-import { PartError, checkWebAssembly, textOf } from "./parts.js";
+import { PartError, checkWebAssembly, textOf } from "../shared/parts.js";
 
 /**
  * The part of Pyodide's API that the worker uses.

@@ -68,7 +68,7 @@ export class MixPeerStream extends ByteSocket {
       ?? { type: "stream", address: checkAddress(address), surbs: checkInteger(surbs, 1, 100, "surbs") };
     /** @type {{reliable: boolean | null, farewell: {code?: number, text?: string}}} */
     const facts = { reliable: null, farewell: {} };
-    /** @param {import("./messages.js").WorkerMessage} message */
+    /** @param {import("../shared/messages.js").WorkerMessage} message */
     const notice = (message) => { if (message.type === "peer") facts.reliable = message.reliable; };
     super(
       async (signal) => new Channel(await unlessAborted(connected, signal), opening, { signal, notice, farewell: () => facts.farewell }),

@@ -16,7 +16,7 @@ import { FetchRecord } from "./timing.js";
 
 /** @typedef {import("./body.js").Source} Source */
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").ResponseHead} ResponseHead */
+/** @typedef {import("../shared/messages.js").ResponseHead} ResponseHead */
 /** @typedef {import("./request.js").Described} Described */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 

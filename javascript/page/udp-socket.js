@@ -12,8 +12,8 @@ import { unlessAborted } from "./signals.js";
 import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, checkSize } from "./socket-options.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").UdpRequest} UdpRequest */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").UdpRequest} UdpRequest */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
 
 /**

@@ -20,13 +20,13 @@ export { MixErrorEvent, MixWebSocket } from "./websocket.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
-/** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
-/** @typedef {import("./messages.js").MixCookie} MixCookie */
+/** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 /** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./fetch.js").MixProgress} MixProgress */
 /** @typedef {import("./fetch.js").MixTimeouts} MixTimeouts */
-/** @typedef {import("./messages.js").FetchTimings} FetchTimings */
+/** @typedef {import("../shared/messages.js").FetchTimings} FetchTimings */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
 /** @typedef {import("./dns.js").MixRecordType} MixRecordType */
 /** @typedef {import("./dns.js").MixRecord} MixRecord */

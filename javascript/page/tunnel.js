@@ -19,7 +19,7 @@ import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
 import { folderOf, startWorker } from "./worker-script.js";
 
-/** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */

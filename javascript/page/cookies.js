@@ -5,7 +5,7 @@
  */
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").MixCookie} MixCookie */
+/** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 
 /** Of a tunnel that is set up; the jar goes with it. */
 export class MixCookies {

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @typedef {import("./messages.js").ErrorDetail} ErrorDetail */
+/** @typedef {import("../shared/messages.js").ErrorDetail} ErrorDetail */
 
 /** Of the codes that this side makes. */
 const RETRYABLE = new Set(["boot_timeout", "close_timeout", "worker_crashed"]);

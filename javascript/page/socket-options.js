@@ -7,7 +7,7 @@
 
 import { isArrayBuffer, isSignal } from "./brands.js";
 
-/** @typedef {import("./messages.js").TlsRequest} TlsRequest */
+/** @typedef {import("../shared/messages.js").TlsRequest} TlsRequest */
 
 /** @typedef {"ipv4" | "ipv6"} SocketDnsQueryType */
 

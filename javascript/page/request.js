@@ -16,8 +16,8 @@ import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
 /** @typedef {import("./body.js").RequestBody} RequestBody */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./fetch.js").MixProgress} MixProgress */
-/** @typedef {import("./messages.js").FetchRequest} FetchRequest */
-/** @typedef {import("./messages.js").HeaderPair} HeaderPair */
+/** @typedef {import("../shared/messages.js").FetchRequest} FetchRequest */
+/** @typedef {import("../shared/messages.js").HeaderPair} HeaderPair */
 
 /** Engines that cannot send a stream make text of it. */
 const SENDS_STREAMS = !new Request("data:,", /** @type {RequestInit} */ ({ method: "POST", body: new ReadableStream(), duplex: "half" }))

@@ -8,12 +8,12 @@
  */
 
 import { MixError, mixError } from "./errors.js";
-import { whyMute, whyNotStarted } from "./parts.js";
+import { whyMute, whyNotStarted } from "../shared/parts.js";
 import { unlessAborted } from "./signals.js";
 
-/** @typedef {import("./messages.js").PageMessage} PageMessage */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
-/** @typedef {import("./messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").PageMessage} PageMessage */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 
 /**
  * Where messages of one id go. `failed` is the last of them.

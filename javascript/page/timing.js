@@ -7,7 +7,7 @@
 
 import { MixError } from "./errors.js";
 
-/** @typedef {import("./messages.js").FetchTimings} FetchTimings */
+/** @typedef {import("../shared/messages.js").FetchTimings} FetchTimings */
 
 /**
  * What the event "timing" of a `MixTunnel` carries in `detail`, once for each fetch that ended, however it did.

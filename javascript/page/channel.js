@@ -9,7 +9,7 @@ import { mixError } from "./errors.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("./connection.js").Opening} Opening */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 
 /** What broke something; any value can be the reason of an abort, null too. @typedef {{error: unknown}} Failure */
 

@@ -13,7 +13,7 @@ import {
 } from "./socket-options.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").TcpRequest} TcpRequest */
+/** @typedef {import("../shared/messages.js").TcpRequest} TcpRequest */
 /** @typedef {import("./socket-options.js").SocketDnsQueryType} SocketDnsQueryType */
 /** @typedef {import("./socket-options.js").SocketTimeouts} SocketTimeouts */
 /** @typedef {import("./socket-options.js").TlsOptions} TlsOptions */
@@ -89,7 +89,7 @@ export class MixTcpSocket extends ByteSocket {
     connected.catch(ignore); // bad arguments are reported before a tunnel that is down
     const request = describe(remoteAddress, remotePort, options);
     const facts = { truncated: false };
-    /** @param {import("./messages.js").WorkerMessage} message */
+    /** @param {import("../shared/messages.js").WorkerMessage} message */
     const notice = (message) => { if (message.type === "eof") facts.truncated = message.truncated; };
     super(
       async (signal) => new Channel(await unlessAborted(connected, signal), { type: "tcp", request }, { signal, notice }),

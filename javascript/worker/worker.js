@@ -11,13 +11,13 @@ import { createGuard } from "./guard.js";
 import { createAlarm, listen } from "./host.js";
 import { mark } from "./marks.js";
 import { distribution } from "./own-files.js";
-import { PartError, textOf } from "./parts.js";
+import { PartError, textOf } from "../shared/parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
 import { createStorage } from "./storage.js";
 
-/** @typedef {import("./messages.js").PageMessage} PageMessage */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").PageMessage} PageMessage */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 
 /** After set-up the first requests of the page come first: so long, or half as long as the start took. */
 const KEEP_AFTER_MS = 3_000;
@@ -38,7 +38,7 @@ let begin = () => {};
 /** The page's first message: whether snapshots are wanted. @type {Promise<boolean>} */
 const wanted = new Promise((resolve) => { begin = resolve; });
 
-self.addEventListener("message", ({ data }) => {
+addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
   else if (receive) receive(data);
   else {

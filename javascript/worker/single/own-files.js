@@ -9,25 +9,20 @@
  */
 
 import { PACK } from "../distribution.js";
-import { PartError, textOf } from "../parts.js";
+import { PartError, textOf } from "../../shared/parts.js";
 import { loader, lock, script } from "./lock.js";
 
-/**
- * @typedef {object} Parts
- * @property {string} program gzip, base64
- * @property {string} pack Zstandard, base64
- * @property {Record<string, string>} wheels base64, by the names that the lock has
- */
+/** @typedef {import("../../shared/single-parts.js").Parts} Parts */
 
 /** @type {(parts: Parts) => void} */
 let take;
 /** @type {Promise<Parts>} */
 const taken = new Promise((resolve) => { take = resolve; });
 
-self.addEventListener("message", function first(event) {
+addEventListener("message", function first(event) {
   if (event.data?.type !== "parts") return;
   event.stopImmediatePropagation();
-  self.removeEventListener("message", first);
+  removeEventListener("message", first);
   take(event.data.parts);
 });
 

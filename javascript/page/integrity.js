@@ -9,7 +9,7 @@
 
 import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
-import { bytesOf, checkHash, fetchPart } from "./parts.js";
+import { bytesOf, checkHash, fetchPart } from "../shared/parts.js";
 
 /** SHA-256 in base64 by name, relative to the folder of `worker.js`. @typedef {Record<string, string>} Hashes */
 

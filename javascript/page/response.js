@@ -9,8 +9,8 @@
  */
 
 /** @typedef {import("./channel.js").Failure} Failure */
-/** @typedef {import("./messages.js").FetchTimings} FetchTimings */
-/** @typedef {Omit<import("./messages.js").ResponseHead, "timings">} ResponseHead */
+/** @typedef {import("../shared/messages.js").FetchTimings} FetchTimings */
+/** @typedef {Omit<import("../shared/messages.js").ResponseHead, "timings">} ResponseHead */
 
 /** @param {number} status @returns {number} */
 const representable = (status) => (status >= 200 && status <= 599 ? status : 599);

@@ -14,7 +14,7 @@ import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { checkProtocols, closeArguments, optionsOf, scalarText, textsOf, urlOf } from "./websocket-arguments.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./messages.js").WorkerMessage} WorkerMessage */
+/** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("./websocket-arguments.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./websocket-arguments.js").MixWebSocketTimeouts} MixWebSocketTimeouts */
 

@@ -7,7 +7,7 @@
 import { baseUrl } from "./base-url.js";
 import { isObject, isSignal, sequenceOf } from "./brands.js";
 
-/** @typedef {import("./messages.js").HeaderPair} HeaderPair */
+/** @typedef {import("../shared/messages.js").HeaderPair} HeaderPair */
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const MAX_REASON_BYTES = 123;

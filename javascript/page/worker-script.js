@@ -13,7 +13,7 @@ import { baseUrl } from "./base-url.js";
 import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
 import { checkedScript, hashesFor } from "./integrity.js";
-import { PartError } from "./parts.js";
+import { PartError } from "../shared/parts.js";
 import { NOWHERE, scriptUrl } from "./script-url.js";
 
 /** @typedef {{type?: WorkerType, name?: string}} Manner */

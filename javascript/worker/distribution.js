@@ -8,7 +8,7 @@
  * @module
  */
 
-import { PartError, compilePart, fetchBytes, fetchJson, importPart } from "./parts.js";
+import { PartError, compilePart, fetchBytes, fetchJson, importPart } from "../shared/parts.js";
 
 /**
  * Pyodide's list of what belongs together.
