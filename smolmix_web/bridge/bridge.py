@@ -13,8 +13,8 @@ from typing import Any
 
 from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
-from ..options import TunnelOptions
 from ..tunnel import Tunnel
+from ..tunnel.options import TunnelOptions
 from . import operations, peers, sockets
 from .channel import Channel, Close, Finish, Post, Rewound, Write, field, optional
 

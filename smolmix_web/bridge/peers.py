@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..edge.peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..errors import UsageError
-from ..peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..streams.control import FIRST_OWN
 from ..tunnel import Tunnel
 from .channel import Channel, field, optional

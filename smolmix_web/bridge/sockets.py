@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..dial import Connected
+from ..edge.sockets import ByteStream, TcpOptions, UdpSocket
+from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, UsageError
 from ..http import Timeouts
-from ..sockets import ByteStream, TcpOptions, UdpSocket
-from ..tls import TlsOptions
 from ..tunnel import Tunnel
 from .channel import Channel, Write, field, optional
 

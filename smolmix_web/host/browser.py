@@ -18,8 +18,8 @@ from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
-from ..storage.vault import Vault
 from .base import Alarm, HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+from .vault import Vault
 
 _OPEN_TIMEOUT = 15.0
 

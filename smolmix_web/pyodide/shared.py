@@ -15,12 +15,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from ..dial import Connected, TlsInfo
+from ..edge.sockets import READ_SIZE, Address, TcpOptions
+from ..edge.tls import TlsOptions
 from ..errors import Cancelled, HttpError, SmolmixError, TimeoutExpired, UsageError
 from ..http import HttpRequest, Timeouts
 from ..http.timings import Timings
 from ..netstack import Endpoint
-from ..sockets import READ_SIZE, Address, TcpOptions
-from ..tls import TlsOptions
 from ..tunnel import PingReply
 from ..websocket import Close, WebSocketTimeouts
 from . import parts

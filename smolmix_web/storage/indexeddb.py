@@ -12,8 +12,7 @@ from typing import Any
 from pyodide.ffi import JsException, JsProxy, to_js
 
 from ..errors import StateError, StorageError
-from .envelope import Derivation
-from .vault import LOCK_PATIENCE, MAX_SET_ASIDE, SealingKey
+from ..host.vault import LOCK_PATIENCE, MAX_SET_ASIDE, Derivation, SealingKey
 
 
 async def _ask(promise: Awaitable[Any]) -> Any:

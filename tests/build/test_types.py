@@ -11,7 +11,7 @@ import pytest
 
 from buildtools.common import NODE_MODULES, ROOT
 from buildtools.javascript import PAGE, declare_types
-from smolmix_web.options import option_table
+from smolmix_web.tunnel.options import option_table
 
 CASES = ROOT / "tests" / "types"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from buildtools.common import ROOT
-from smolmix_web.directory_loader import MAX_ANSWER
 from smolmix_web.mixnet.directory import fields_of
 from smolmix_web.mixnet.directory_query import DirectoryQuery
-from smolmix_web.options import MAINNET_DIRECTORY, TunnelOptions, option_table
+from smolmix_web.tunnel.directory_loader import MAX_ANSWER
+from smolmix_web.tunnel.options import MAINNET_DIRECTORY, TunnelOptions, option_table
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")

@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from ..engine import Engine
+from ..errors import Cancelled, MessageTooLong, SmolmixError, StateError, StreamError, UsageError
+from ..mixnet.addresses import SENDER_TAG_LENGTH, Recipient
+from ..mixnet.client import Delivery, Lane
+from ..streams.control import FIRST_OWN
+from ..streams.stream import Peer, Stream
 from .deadline import Deadline
-from .engine import Engine
-from .errors import Cancelled, MessageTooLong, SmolmixError, StateError, StreamError, UsageError
-from .mixnet.addresses import SENDER_TAG_LENGTH, Recipient
-from .mixnet.client import Delivery, Lane
 from .sockets import READ_SIZE, Net, Signal, Waiters
-from .streams.control import FIRST_OWN
-from .streams.stream import Peer, Stream
 
 MAX_MESSAGE = 1024 * 1024  # bytes; about 13 s of the default traffic
 MESSAGE_SURBS = 13  # three more than a replier keeps for asking, so that a short answer needs no round trip first

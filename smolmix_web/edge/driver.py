@@ -10,12 +10,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
-from .engine import Engine
-from .errors import unforeseen
-from .host.base import Host, TimerHandle
-from .inbox import Inbox
-from .mixnet.gateway.link import OpenSocket
-from .netstack import Stack
+from ..engine import Engine
+from ..engine.inbox import Inbox
+from ..errors import unforeseen
+from ..host.base import Host, TimerHandle
+from ..mixnet.gateway.link import OpenSocket
+from ..netstack import Stack
 
 RESERVE = 256 * 1024  # bytes, to tell that there is no memory left
 BUFFER_RETRY = 0.02  # s between looks at a full buffer of the socket

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from ..engine import Engine
+from ..errors import DirectoryError, SmolmixError
+from ..exit.link import MAX_CANDIDATES, ExitLink
+from ..host.base import Host, TimerHandle
+from ..mixnet.directory_query import DirectoryQuery
+from ..mixnet.exits import ExitCandidate, draw_exits, pinned_exit
+from ..mixnet.refresh import RefreshPlan
+from ..mixnet.topology import Topology
 from .assembly import Pinned
 from .directory_loader import load
-from .engine import Engine
-from .errors import DirectoryError, SmolmixError
-from .exit.link import MAX_CANDIDATES, ExitLink
-from .host.base import Host, TimerHandle
-from .mixnet.directory_query import DirectoryQuery
-from .mixnet.exits import ExitCandidate, draw_exits, pinned_exit
-from .mixnet.refresh import RefreshPlan
-from .mixnet.topology import Topology
 
 
 class DirectoryKeeper:

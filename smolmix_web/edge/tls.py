@@ -20,8 +20,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from ..errors import OptionError, SmolmixError, TimeoutExpired, TlsError
 from .deadline import Clock, Deadline, LoopClock, Watchdog
-from .errors import OptionError, SmolmixError, TimeoutExpired, TlsError
 from .sockets import READ_SIZE, ByteStream, SerialWriter
 
 _VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}

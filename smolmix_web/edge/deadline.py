@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from .errors import TimeoutExpired
+from ..errors import TimeoutExpired
 
 
 class TimerHandle(Protocol):
@@ -50,7 +50,7 @@ class Deadline:
 
     `None` seconds means no limit. The body sees `CancelledError`, so its own clean-up runs first. A cancellation that
     comes from outside stays a cancellation. With `lag`, seconds in which what came may not have been read yet (see
-    hearing.py) do not count, up to as many as there are in all.
+    engine/hearing.py) do not count, up to as many as there are in all.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import extras
+from .. import extras
 
 SHELLS = ("bash", "zsh", "tcsh")
 

@@ -5,12 +5,29 @@ Every method that waits may raise `StorageError` (code `store_unavailable`) and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
-
-from .envelope import Derivation
 
 MAX_SET_ASIDE = 3  # records set aside per client; the oldest go
 LOCK_PATIENCE = 2.0  # s; a tunnel that just ended may not have let go yet
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a key comes from a passphrase. The default costs are RFC 9106's second recommendation with one lane."""
+
+    salt: bytes  # 16
+    memory: int = 65_536  # KiB
+    passes: int = 3
+
+    # What a damaged or hostile record may cost: a quarter of a gigabyte and some seconds.
+    MIN_MEMORY = 8
+    MAX_MEMORY = 262_144
+    MAX_PASSES = 16
+
+    @property
+    def acceptable(self) -> bool:
+        return self.MIN_MEMORY <= self.memory <= self.MAX_MEMORY and 1 <= self.passes <= self.MAX_PASSES
 
 
 class SealingKey(Protocol):

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
-from .dns import ServerAddress, parse_server
-from .errors import HttpError, OptionError
-from .http.client import MAX_DECODED
-from .http.timeouts import Timeouts
-from .http.url import parse_url
-from .mixnet.json_text import load_json
-from .mixnet.ladder import RATES
-from .mixnet.traffic import PRESETS
+from ..dns import ServerAddress, parse_server
+from ..errors import HttpError, OptionError
+from ..http.client import MAX_DECODED
+from ..http.timeouts import Timeouts
+from ..http.url import parse_url
+from ..mixnet.json_text import load_json
+from ..mixnet.ladder import RATES
+from ..mixnet.traffic import PRESETS
 
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 

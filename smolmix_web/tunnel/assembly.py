@@ -6,28 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .crypto.provider import Crypto
-from .engine import Engine
-from .errors import OptionError, SmolmixError
-from .exit.bundles import PREFIX_SIZE, TARGET_SIZE
-from .exit.link import ExitLink
-from .exit.none import NoExit
-from .exit.session import ExitSession
-from .mixnet.addresses import Recipient
-from .mixnet.base58 import base58_decode
-from .mixnet.client import MixnetClient
-from .mixnet.exits import ExitCandidate
-from .mixnet.gateway.link import GatewayLink, LinkConfig
-from .mixnet.gateway.session import GatewayConfig
-from .mixnet.pinned import parse_topology
-from .mixnet.topology import Topology
-from .mixnet.traffic import TrafficConfig
-from .netstack import StackConfig
-from .netstack.observer import Observer
-from .netstack.tcp.config import MIX_LATENESS, TcpConfig
+from ..crypto.provider import Crypto
+from ..engine import Engine
+from ..errors import OptionError, SmolmixError
+from ..exit.bundles import PREFIX_SIZE, TARGET_SIZE
+from ..exit.link import ExitLink
+from ..exit.none import NoExit
+from ..exit.session import ExitSession
+from ..mixnet.addresses import Recipient
+from ..mixnet.base58 import base58_decode
+from ..mixnet.client import MixnetClient
+from ..mixnet.exits import ExitCandidate
+from ..mixnet.gateway.link import GatewayLink, LinkConfig
+from ..mixnet.gateway.session import GatewayConfig
+from ..mixnet.pinned import parse_topology
+from ..mixnet.topology import Topology
+from ..mixnet.traffic import TrafficConfig
+from ..netstack import StackConfig
+from ..netstack.observer import Observer
+from ..netstack.tcp.config import MIX_LATENESS, TcpConfig
+from ..rand import RandomSource
+from ..storage.identity import StoredIdentity
 from .options import TunnelOptions
-from .rand import RandomSource
-from .storage.identity import StoredIdentity
 
 QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
 GAP_PATIENCE = 0.06  # s: servers know nothing of mixes, and take what was overtaken by more than a few for lost

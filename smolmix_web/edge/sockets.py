@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
+from ..errors import AddressError, Cancelled, MessageTooLong, SmolmixError, StateError, TimeoutExpired
+from ..netstack import Endpoint, Stack, TcpConnection
+from ..netstack import UdpSocket as StackUdpSocket
+from ..netstack.tcp.states import OPENING, State
 from .deadline import Clock, Deadline, expired
-from .errors import AddressError, Cancelled, MessageTooLong, SmolmixError, StateError, TimeoutExpired
-from .netstack import Endpoint, Stack, TcpConnection
-from .netstack import UdpSocket as StackUdpSocket
-from .netstack.tcp.states import OPENING, State
 
 Address = IPv4Address | IPv6Address
 READ_SIZE = 65536
@@ -37,7 +37,7 @@ class Net(Clock, Protocol):
 
 
 def lag_of(net: Net) -> float:
-    """Seconds by which we are behind in listening (hearing.py); 0 where there is nobody to listen to."""
+    """Seconds by which we are behind in listening (engine/hearing.py); 0 where there is nobody to listen to."""
     try:
         return net.stack.lag
     except SmolmixError:

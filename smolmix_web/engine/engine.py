@@ -18,23 +18,23 @@ from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from .errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
-from .exit.events import ExitConnected, OutgoingMessage, PolicyDenied
-from .exit.link import ExitFailed, ExitLink, ExitLost
-from .exit.none import NoExit
+from ..errors import DirectoryError, NetworkError, SmolmixError, StateError, TunnelError
+from ..exit.events import ExitConnected, OutgoingMessage, PolicyDenied
+from ..exit.link import ExitFailed, ExitLink, ExitLost
+from ..exit.none import NoExit
+from ..mixnet.base58 import base58_encode
+from ..mixnet.client import MixnetClient
+from ..mixnet.gateway.link import Command, GatewayLink, LinkState
+from ..mixnet.ladder import Ladder
+from ..mixnet.lanes import Lane
+from ..mixnet.line import LineGauge
+from ..mixnet.topology import Topology
+from ..mixnet.work import ANSWER_CAME, OUT, SENT, WorkMeter
+from ..netstack import Endpoint, Stack, StackConfig
+from ..netstack.observer import Observer
+from ..rand import RandomSource
+from ..streams.hub import StreamHub
 from .hearing import Hearing
-from .mixnet.base58 import base58_encode
-from .mixnet.client import MixnetClient
-from .mixnet.gateway.link import Command, GatewayLink, LinkState
-from .mixnet.ladder import Ladder
-from .mixnet.lanes import Lane
-from .mixnet.line import LineGauge
-from .mixnet.topology import Topology
-from .mixnet.work import ANSWER_CAME, OUT, SENT, WorkMeter
-from .netstack import Endpoint, Stack, StackConfig
-from .netstack.observer import Observer
-from .rand import RandomSource
-from .streams.hub import StreamHub
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
 QUEUE_LEAST = 4  # and at least so many where slots are rare

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .errors import SmolmixError, StateError
-from .peers import Listener, Messages, PeerNet, PeerStream, check_surbs, open_stream, parse_recipient
-from .streams.hub import OPEN_SURBS
+from ..edge.peers import Listener, Messages, PeerNet, PeerStream, check_surbs, open_stream, parse_recipient
+from ..errors import SmolmixError, StateError
+from ..streams.hub import OPEN_SURBS
 
 GATEWAY_TIMEOUT = 90.0  # s that the opening of a stream waits for a gateway that is being found anew
 

@@ -15,17 +15,19 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .assembly import Pinned, make_engine
-from .crypto import load_crypto
-from .crypto.provider import Crypto
-from .deadline import Deadline
-from .dial import Connected, Dialer
-from .directory_keeper import DirectoryKeeper
-from .dns import Answer, DnsAnswer, Resolver
-from .dns.names import parse_address
-from .driver import Driver
-from .engine import Engine
-from .errors import (
+from ..crypto import load_crypto
+from ..crypto.provider import Crypto
+from ..dial import Connected, Dialer
+from ..dns import Answer, DnsAnswer, Resolver
+from ..dns.names import parse_address
+from ..edge.deadline import Deadline
+from ..edge.driver import Driver
+from ..edge.peers import PeerNet
+from ..edge.sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
+from ..edge.tls import TlsOptions, check_roots
+from ..edge.tls import prepare as prepare_tls
+from ..engine import Engine
+from ..errors import (
     AddressError,
     SmolmixError,
     StateError,
@@ -33,26 +35,24 @@ from .errors import (
     TunnelError,
     UsageError,
 )
-from .host.base import Host, TimerHandle
-from .http import CookieJar, HttpClient, HttpRequest, HttpResponse
-from .http.connector import NetConnector
-from .http.doh import DnsOverHttps
-from .http.timeouts import Timeouts
-from .mixnet.exits import ExitCandidate
-from .mixnet.gateway.link import GatewayLink
-from .mixnet.keys import ClientKeys
-from .mixnet.topology import Topology
-from .netstack.observer import Observer
+from ..host.base import Host, TimerHandle
+from ..http import CookieJar, HttpClient, HttpRequest, HttpResponse
+from ..http.connector import NetConnector
+from ..http.doh import DnsOverHttps
+from ..http.timeouts import Timeouts
+from ..mixnet.exits import ExitCandidate
+from ..mixnet.gateway.link import GatewayLink
+from ..mixnet.keys import ClientKeys
+from ..mixnet.topology import Topology
+from ..netstack.observer import Observer
+from ..storage.identity import StoredIdentity
+from ..storage.store import IdentityStore, open_store
+from ..websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
+from ..websocket import connect as connect_websocket
+from .assembly import Pinned, make_engine
+from .directory_keeper import DirectoryKeeper
 from .options import TunnelOptions
 from .peer_access import PeerAccess
-from .peers import PeerNet
-from .sockets import PING_TIMEOUT, Address, TcpOptions, UdpSocket, ping
-from .storage.identity import StoredIdentity
-from .storage.store import IdentityStore, open_store
-from .tls import TlsOptions, check_roots
-from .tls import prepare as prepare_tls
-from .websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
-from .websocket import connect as connect_websocket
 
 SETUP_TIMEOUT = 90.0  # s for directory and gateway; the exit has its own option on top
 READY_TIMEOUT = 90.0  # s that an operation waits for a tunnel that is reconnecting, unless it has less
@@ -619,7 +619,7 @@ class Tunnel(PeerAccess):
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError`."""
-        from .asyncio_streams import for_asyncio, streams
+        from ..asyncio_streams import for_asyncio, streams
 
         connecting = self.connect_tcp(host, port, tls=tls, **options)
         return await for_asyncio(connecting, lambda connected: streams(connected, limit))
@@ -628,7 +628,7 @@ class Tunnel(PeerAccess):
         self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
     ) -> tuple[asyncio.Transport, P]:
         """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
-        from .asyncio_streams import attach, for_asyncio
+        from ..asyncio_streams import attach, for_asyncio
 
         connecting = self.connect_tcp(host, port, tls=tls, **options)
         return await for_asyncio(connecting, lambda connected: attach(connected, factory))

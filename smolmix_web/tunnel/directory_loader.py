@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from .errors import DirectoryError, SmolmixError, TimeoutExpired
-from .host.base import Host
-from .mixnet.directory import fields_of
-from .mixnet.directory_query import DirectoryQuery
+from ..errors import DirectoryError, SmolmixError, TimeoutExpired
+from ..host.base import Host
+from ..mixnet.directory import fields_of
+from ..mixnet.directory_query import DirectoryQuery
 
 REQUEST_TIMEOUT = 30.0  # s for each GET, as the official client
 MAX_ANSWER = 32 << 20  # bytes; the described list of the main network has some megabytes

@@ -10,10 +10,10 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from .errors import UsageError
-from .peers import MESSAGE_SURBS, Message, PeerStream
-from .streams.hub import OPEN_SURBS
-from .tunnel import Tunnel
+from ..edge.peers import MESSAGE_SURBS, Message, PeerStream
+from ..errors import UsageError
+from ..streams.hub import OPEN_SURBS
+from ..tunnel import Tunnel
 
 DRAIN_TIMEOUT = 120.0  # s for the rest of a stream after its end
 OPTIONS = {"exit": "none"}  # of the tunnel, for all of these commands

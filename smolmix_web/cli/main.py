@@ -1,4 +1,4 @@
-"""The command line: fetch, dns, ws, udp, tcp, ping, proxy and what speaks with other clients (cli_peer.py) through the
+"""The command line: fetch, dns, ws, udp, tcp, ping, proxy and what speaks with other clients (peer.py) through the
 mixnet. Progress on stderr, results on stdout.
 
 Importing it and `--help` need none of the optional libraries; a command says which one it lacks. See
@@ -21,16 +21,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_peer, completion, extras
-from .dns.records import TYPES
-from .errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
-from .host.cpython import CPythonHost
-from .http import HttpRequest
-from .netstack.pcap import PcapWriter
-from .options import TunnelOptions
-from .proxy import command as proxy_command
-from .tunnel import Tunnel
-from .websocket import Close
+from .. import __version__, extras
+from ..dns.records import TYPES
+from ..errors import NetworkError, OptionError, SmolmixError, TimeoutExpired, UsageError
+from ..host.cpython import CPythonHost
+from ..http import HttpRequest
+from ..netstack.pcap import PcapWriter
+from ..proxy import command as proxy_command
+from ..tunnel import Tunnel
+from ..tunnel.options import TunnelOptions
+from ..websocket import Close
+from . import completion, peer
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_CODES = (
@@ -105,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     ping.add_argument("--family", type=int, choices=(4, 6))
     proxy = commands.add_parser("proxy", parents=[common], help="SOCKS, HTTP and DNS for other programs, until Ctrl-C")
     proxy_command.add_arguments(proxy)
-    cli_peer.add_commands(commands, common)
+    peer.add_commands(commands, common)
     completion.add_parser(commands)
     return parser
 
@@ -122,7 +123,7 @@ def options_from(args: argparse.Namespace) -> TunnelOptions:
         "trafficRate": args.traffic_rate,
         "clientId": args.client_id,
         "debug": not args.quiet,
-        **(cli_peer.OPTIONS if args.command in PEER_COMMANDS else {}),
+        **(peer.OPTIONS if args.command in PEER_COMMANDS else {}),
     }
     if args.storage_passphrase_file is not None:
         given["storagePassphrase"] = read_passphrase(args.storage_passphrase_file)
@@ -325,9 +326,9 @@ COMMANDS: dict[str, Command] = {
     "proxy": proxy_command.run_proxy,
 }
 PEER_COMMANDS: dict[str, Command] = {
-    "listen": cli_peer.run_listen,
-    "send": cli_peer.run_send,
-    "stream": cli_peer.run_stream(_stdin),
+    "listen": peer.run_listen,
+    "send": peer.run_send,
+    "stream": peer.run_stream(_stdin),
 }
 COMMANDS |= PEER_COMMANDS
 
