@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
 
     commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")
-    commands.add_parser("lint", help="ruff, mypy and tsc only")
+    commands.add_parser("lint", help="ruff, mypy, import-linter and tsc only")
     commands.add_parser("setup", help="make .venv and node_modules only")
     commands.add_parser("lock", help="resolve pyproject.toml and package.json into the lock files anew")
     return top

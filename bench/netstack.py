@@ -25,8 +25,8 @@ from bench.netstack_scenarios import (
     standing_queue,
     steady_fraction,
 )
-from smolmix_web.assembly import QUEUE_TARGET
 from smolmix_web.netstack.tcp.congestion import Cubic, NewReno, PathModel
+from smolmix_web.tunnel.assembly import QUEUE_TARGET
 
 ROOT = Path(__file__).resolve().parent.parent
 LOSSES = (0, 1, 5, 10, 20, 30)  # per cent

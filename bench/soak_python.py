@@ -24,8 +24,8 @@ from localnet.origin import body_sha256
 from smolmix_web.errors import SmolmixError
 from smolmix_web.host.cpython import CPythonHost
 from smolmix_web.http import HttpRequest
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel.options import TunnelOptions
 from smolmix_web.websocket.connection import WebSocketConnection
 
 DOWNLOAD = (100_000, 300_000)  # bytes, from and to

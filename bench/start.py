@@ -3,9 +3,9 @@
     python -m bench.start [--json] [--rounds N] [--cpu SHARE]
 
 A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh profiles of Chromium, on a local
-network whose directory is as long as the main network's. The steps are the marks of the worker (worker/marks.js);
-several run at the same time, so each figure is when it was done, in seconds since the page's navigation began. Medians
-of the rounds. Nothing else should run meanwhile.
+network whose directory is as long as the main network's. The steps are the worker's marks
+(javascript/worker/marks.js); several run at the same time, so each figure is when it was done, in seconds since the
+page's navigation began. Medians of the rounds. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`PyodidePage`: Python in a module worker of a real Chromium, driven from CPython.
 
-The worker starts exactly what ships (dist/pyodide and the crypto module of worker/). Values cross as JSON.
+The worker starts exactly what ships (dist/pyodide and the crypto module of javascript/worker/). Values cross as JSON.
 
     with PyodidePage() as page:
         page.run("import sys; sys.version")                      # the last expression's value

@@ -3,9 +3,9 @@
 // Messages in: {id, code, arguments}; out: {id, ok, value} or {id, ok: false, error}. `code` is Python: the body of a
 // module that may await; the value of its last expression, or what it puts into `result`, comes back as JSON.
 
-import { createCrypto } from "../worker/crypto/index.js";
-import { filesBelow } from "../worker/distribution.js";
-import { startPython } from "../worker/runtime.js";
+import { createCrypto } from "../javascript/worker/crypto/index.js";
+import { filesBelow } from "../javascript/worker/distribution.js";
+import { startPython } from "../javascript/worker/runtime.js";
 
 const parts = filesBelow(new URL("/dist/pyodide/", self.location.href).href);
 
@@ -29,7 +29,9 @@ async function start() {
   return { pyodide, milliseconds: performance.now() - began };
 }
 
-/** @param {import("../worker/runtime.js").Pyodide} pyodide @param {string} code @param {string} argumentsText */
+/** @typedef {import("../javascript/worker/runtime.js").Pyodide} Pyodide */
+
+/** @param {Pyodide} pyodide @param {string} code @param {string} argumentsText */
 async function execute(pyodide, code, argumentsText) {
   const namespace = pyodide.globals.get("_prepare")(argumentsText);
   const value = await pyodide.runPythonAsync(code, { globals: namespace, filename: "<page>" });
@@ -52,7 +54,7 @@ started.then(
   (error) => self.postMessage({ id: 0, ok: false, error: String(error?.stack ?? error) }),
 );
 
-/** @param {import("../worker/runtime.js").Pyodide} pyodide @param {any} data */
+/** @param {Pyodide} pyodide @param {any} data */
 async function answer(pyodide, data) {
   if (died) throw new Error(died);
   if (!data.file) {

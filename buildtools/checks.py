@@ -49,11 +49,15 @@ class Outcome:
 
 def lint_commands() -> list[tuple[str, list[str | Path]]]:
     python: list[str | Path] = [PYTHON, "-m"]
+    tsc: list[str | Path] = [NODE_MODULES / ".bin" / "tsc", "-p"]
     return [
         ("ruff check", [*python, "ruff", "check", "."]),
         ("ruff format", [*python, "ruff", "format", "--check", "."]),
         ("mypy", [*python, "mypy"]),
-        ("tsc --checkJs", [NODE_MODULES / ".bin" / "tsc", "-p", "tsconfig.json"]),
+        ("lint-imports", [PYTHON.with_name("lint-imports"), "--no-cache", "--no-logo"]),
+        ("tsc --checkJs", [*tsc, "tsconfig.json"]),
+        # Each side alone, with what is shared: what imports the other side does not compile.
+        *((f"tsc {side}", [*tsc, f"javascript/{side}"]) for side in ("page", "worker", "shared")),
     ]
 
 

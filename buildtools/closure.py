@@ -55,9 +55,8 @@ REGISTERED = {
 
 # Modules and packages of smolmix_web that a page has no use for and does not get.
 LEFT_OUT = {
-    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.cli_peer", "smolmix_web.completion", "smolmix_web.cpython",
-    "smolmix_web.host.cpython", "smolmix_web.integrations", "smolmix_web.proxy", "smolmix_web.pyodide",
-    "smolmix_web.storage.files",
+    "smolmix_web.__main__", "smolmix_web.cli", "smolmix_web.cpython", "smolmix_web.host.cpython",
+    "smolmix_web.integrations", "smolmix_web.proxy", "smolmix_web.pyodide", "smolmix_web.storage.files",
 }  # fmt: skip
 
 

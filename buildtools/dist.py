@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, run, say
 from .guest_wheel import write_guest_wheel
-from .javascript import bundle_all, bundle_single, declare_types
+from .javascript import SOURCES, bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
 from .setup import ensure_node, ensure_venv
@@ -31,7 +31,7 @@ PYTHON_INPUTS = (
     ROOT / "LICENSE",
 )
 SCRIPT_INPUTS = (
-    ROOT / "worker",
+    SOURCES,
     ROOT / "buildtools" / "javascript.py",
     ROOT / "buildtools" / "precompress.mjs",
     ROOT / "buildtools" / "pyodide_inside.mjs",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from .common import BUILD, ROOT
-from .javascript import bundle
+from .common import BUILD
+from .javascript import WORKER, bundle
 from .libraries import PLATFORM, fetch_libraries, library_files
 from .wheels import own_files, write_wheel
 
@@ -34,6 +34,6 @@ def write_guest_wheel(folder: Path) -> Path:
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="guest-") as scratch:
         script = Path(scratch, "guest.js")
-        bundle(ROOT / "worker" / "guest.js", script, ["--sourcemap=external"])
+        bundle(WORKER / "guest.js", script, ["--sourcemap=external"])
         files[f"{INSIDE}/guest.js"] = script.read_bytes()
     return write_wheel(folder, files, name=name, version=version, tag=TAG)

@@ -9,10 +9,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common import DIST, NODE_MODULES, ROOT, TaskError, run
+from .common import DIST, NODE_MODULES, ROOT, run
 
-# Entry in the source tree -> file in dist/. The page API finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = {"worker/index.js": "index.js", "worker/globals.js": "globals.js", "worker/worker.js": "worker.js"}
+SOURCES = ROOT / "javascript"
+# By where the code runs: in the page, and beside Python, which is the worker or a Pyodide of somebody else's.
+PAGE, WORKER = SOURCES / "page", SOURCES / "worker"
+# What a page imports from dist/. It finds the worker beside itself, the worker finds pyodide/.
+ENTRIES = ("index", "globals")
 # The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
 SHARED = ("--external:*/index.js", "--external:*/mix-tunnel.js")
 # What the four official packages export, over our tunnel: only in the npm package.
@@ -40,12 +43,10 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
 
 
 def bundle_all(folder: Path = DIST) -> None:
-    """The worker first: its hash and those of its parts, which are there, stand in index.js (worker/integrity.js)."""
-    for entry, name in sorted(ENTRIES.items(), key=lambda item: item[1] != "worker.js"):
-        source = ROOT / entry
-        if not source.exists():
-            raise TaskError(f"{entry} does not exist")
-        bundle(source, folder / name, [] if name == "worker.js" else [*SHARED, hashes(folder)])
+    """The worker first: its hash and those of its parts, which are there, stand in index.js (page/integrity.js)."""
+    bundle(WORKER / "worker.js", folder / "worker.js")
+    for name in ENTRIES:
+        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder)])
 
 
 # What the worker loads before it runs anything of Python's, and itself; wheels have their hashes in the lock.
@@ -66,20 +67,20 @@ def hashes(folder: Path) -> str:
 def bundle_official(folder: Path) -> None:
     """The entries in the place of the official packages, with their types, into `folder`/official."""
     for name in OFFICIAL:
-        bundle(ROOT / "worker" / "official" / f"{name}.js", folder / "official" / f"{name}.js", SHARED)
+        bundle(PAGE / "official" / f"{name}.js", folder / "official" / f"{name}.js", SHARED)
         types = f"{name}.d.ts"
-        shutil.copyfile(ROOT / "worker" / "official-types" / types, folder / "official" / types)
+        shutil.copyfile(PAGE / "official-types" / types, folder / "official" / types)
 
 
 def bundle_package_worker(parts: Path, target: Path) -> None:
-    """The worker with Pyodide's scripts inside; `parts` is the module in the place of worker/own-files.js."""
-    run(["node", ROOT / "buildtools" / "package_worker.mjs", ROOT / "worker" / "worker.js", parts, target])
+    """The worker with Pyodide's scripts inside; `parts` stands in the place of javascript/worker/own-files.js."""
+    run(["node", ROOT / "buildtools" / "package_worker.mjs", WORKER / "worker.js", parts, target])
 
 
 def bundle_single(folder: Path) -> None:
     """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
-    run(["node", ROOT / "buildtools" / "single.mjs", ROOT / "worker", folder])
-    types = "".join(f'export * from "../types/{name}.js";\n' for name in ("index", "globals"))
+    run(["node", ROOT / "buildtools" / "single.mjs", SOURCES, folder])
+    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in ENTRIES)
     (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
 
 
@@ -97,18 +98,19 @@ DIALECT = (
 
 def declare_types(folder: Path = DIST) -> None:
     """A `.d.ts` for TypeScript beside each entry of the page, and what it refers to in `types/`."""
-    page = [name for name in ENTRIES.values() if name != "worker.js"]
     run(
         [
             NODE_MODULES / ".bin" / "tsc",
             *DIALECT,
             *TYPES,
+            "--rootDir",
+            SOURCES,
             "--outDir",
             folder / "types",
-            *(ROOT / "worker" / name for name in page),
+            *(PAGE / f"{name}.js" for name in ENTRIES),
         ]
     )
     for path in (folder / "types").rglob("*.d.ts"):
         path.write_text(path.read_text(encoding="utf-8").replace(*BYTES), encoding="utf-8")
-    for name in page:
-        (folder / name).with_suffix(".d.ts").write_text(f'export * from "./types/{name}";\n', encoding="utf-8")
+    for name in ENTRIES:
+        (folder / f"{name}.d.ts").write_text(f'export * from "./types/page/{name}.js";\n', encoding="utf-8")

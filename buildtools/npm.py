@@ -16,7 +16,7 @@ from typing import Any
 
 from .common import BUILD, DIST, ROOT, TaskError, build_lock, run, say
 from .dist import PYTHON_INPUTS, SCRIPT_INPUTS, ensure_dist
-from .javascript import SHARED, bundle, bundle_official, bundle_package_worker
+from .javascript import ENTRIES, PAGE, SHARED, WORKER, bundle, bundle_official, bundle_package_worker
 from .libraries import LIBRARIES
 from .notices import notices
 from .stamps import Stamp
@@ -24,8 +24,6 @@ from .stamps import Stamp
 SOURCE = ROOT / "npm"
 FOLDER = BUILD / "npm"
 PACKAGE = FOLDER / "package"
-# Entries of the page that dist/ has; those that a build has not made have no place in the manifest.
-PAGE = ("index", "globals")
 PARTS = ("pyodide.asm.wasm", "python.zst")
 
 
@@ -61,8 +59,8 @@ def write_package(folder: Path, version: str) -> None:
     """Everything that is packed."""
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
-    for name in PAGE:
-        bundle(ROOT / "worker" / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+    for name in ENTRIES:
+        bundle(PAGE / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
     shutil.copytree(DIST / "types", target / "types", ignore=shutil.ignore_patterns("*.gz", "*.br"))
@@ -91,7 +89,7 @@ def on_demand(name: str) -> bool:
 
 
 def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
-    """What stands in the place of worker/own-files.js: bundlers follow each `new URL`, if it is written out."""
+    """In the place of javascript/worker/own-files.js: bundlers follow each `new URL`, if it is written out."""
 
     def address(name: str) -> str:
         return f'new URL("./pyodide/{name}", import.meta.url).href'
@@ -99,7 +97,7 @@ def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
     lines = [f"  {json.dumps(name)}: {address(name)}," for name in wheels]
     return "\n".join(
         [
-            f'import {{ scriptsInside }} from "{ROOT}/worker/distribution.js";',
+            f'import {{ scriptsInside }} from "{WORKER}/distribution.js";',
             f'import * as loader from "{DIST}/pyodide/pyodide.mjs";',
             f'import * as script from "{DIST}/pyodide/pyodide.asm.mjs";',
             f"const lock = {json.dumps(lock)};",

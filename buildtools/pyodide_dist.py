@@ -146,7 +146,7 @@ def write_distribution(folder: Path) -> None:
     """Write everything of dist/pyodide.
 
     A complete distribution, on which plain `loadPyodide({indexURL, packages: ["smolmix-web"]})` works, and beside it
-    the pack that worker/runtime.js loads instead of the standard library and the wheels.
+    the pack that javascript/worker/runtime.js loads instead of the standard library and the wheels.
     """
     stdlib = compiled_stdlib()
     packages, imports = compiled_packages()
@@ -165,7 +165,7 @@ def write_distribution(folder: Path) -> None:
         entries[package.name] = lock_entry(wheel, package)
     info = json.loads((CORE / "pyodide-lock.json").read_text())["info"]
     info["on_demand"] = sorted(name for name, library in LIBRARIES.items() if library.on_demand)
-    # What a kept memory snapshot belongs to (worker/snapshot.js).
+    # What a kept memory snapshot belongs to (javascript/worker/snapshot.js).
     info["build"] = fingerprint([folder / name for name in (*CORE_FILES, "python.zst")])
     (folder / "pyodide-lock.json").write_text(json.dumps({"info": info, "packages": entries}, indent=1, sort_keys=True))
 

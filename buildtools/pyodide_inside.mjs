@@ -1,7 +1,7 @@
 // The worker with Pyodide's scripts inside it: a plugin of esbuild, for the builds where they are no files of their own.
 //
-// Some module takes the place of worker/own-files.js. Pyodide's scripts are loaded without what they do under Node: bundlers
-// follow `import("node:fs")` and `import("ws")`, and a page never comes there.
+// Some module takes the place of javascript/worker/own-files.js. Pyodide's scripts are loaded without what they do
+// under Node: bundlers follow `import("node:fs")` and `import("ws")`, and a page never comes there.
 import { readFileSync } from "node:fs";
 import { parse } from "acorn";
 
@@ -32,7 +32,7 @@ function forBrowsers(text) {
   return PRELUDE + text;
 }
 
-/** @param {string} parts path of the module in the place of worker/own-files.js */
+/** @param {string} parts path of the module in the place of javascript/worker/own-files.js */
 export const pyodideInside = (parts) => ({
   name: "pyodide inside",
   setup({ onResolve, onLoad }) {

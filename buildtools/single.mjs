@@ -1,14 +1,16 @@
 // Bundles the page's API, the worker, Pyodide and its parts into one file: a module, and a script that sets `smolmix`.
-// Usage: node single.mjs WORKER_FOLDER DIST
+// Usage: node single.mjs SOURCES DIST
 //
-// The worker's script is a string in it; the binary parts are compressed once and base64 once (worker/single/own-files.js).
+// The worker's script is a string in it; the binary parts are compressed once and base64 once
+// (javascript/worker/single/own-files.js).
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { OPTIONS, WORKER, pyodideInside } from "./pyodide_inside.mjs";
 
-const [worker, dist] = process.argv.slice(2);
+const [sources, dist] = process.argv.slice(2);
+const page = join(sources, "page", "single"), worker = join(sources, "worker");
 const pyodide = join(dist, "pyodide");
 
 /** A module of the build's own in the place of one that has a name alone. */
@@ -48,13 +50,13 @@ const contents = `export const script = ${JSON.stringify(script)};\nexport const
 const outside = {
   name: "the worker inside",
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\/worker-script\.js$/ }, () => ({ path: join(worker, "single", "worker-script.js") }));
+    onResolve({ filter: /^\.\/worker-script\.js$/ }, () => ({ path: join(page, "worker-script.js") }));
   },
 };
-const page = {
+const whole = {
   ...OPTIONS,
-  entryPoints: [join(worker, "single", "index.js")],
+  entryPoints: [join(page, "index.js")],
   plugins: [outside, made(/^\.\/contents\.js$/, contents)],
 };
-await build({ ...page, outfile: join(dist, "single", "smolmix.js") });
-await build({ ...page, format: "iife", globalName: "smolmix", outfile: join(dist, "single", "smolmix.classic.js") });
+await build({ ...whole, outfile: join(dist, "single", "smolmix.js") });
+await build({ ...whole, format: "iife", globalName: "smolmix", outfile: join(dist, "single", "smolmix.classic.js") });

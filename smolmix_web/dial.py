@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from .deadline import Deadline
 from .dns import Resolver
 from .dns.names import parse_host
+from .edge.deadline import Deadline
+from .edge.sockets import Address, ByteStream, Net, TcpOptions, TcpStream
+from .edge.tls import TlsOptions, TlsStream
 from .errors import DnsError, NetworkError, SmolmixError, TimeoutExpired, TlsError
 from .netstack import Endpoint
-from .sockets import Address, ByteStream, Net, TcpOptions, TcpStream
-from .tls import TlsOptions, TlsStream
 
 MAX_ADDRESSES = 4
 ATTEMPT_DELAY = 3.0  # s; a round trip takes about one to three

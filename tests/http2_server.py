@@ -14,9 +14,9 @@ from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
 from smolmix_web.dial import Connected, TlsInfo
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import Timeouts, Url
-from smolmix_web.sockets import ByteStream
 from tests.http_server import Answer, Handler, PipeConnector, Request
 from tests.pipe import Pipe
 

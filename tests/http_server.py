@@ -10,9 +10,9 @@ from typing import Protocol
 
 import h11
 
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import Connected, Timeouts, Url
-from smolmix_web.sockets import ByteStream
 from tests.pipe import Pipe
 
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from smolmix_web.dial import Connected, TlsInfo
+from smolmix_web.edge.tls import TlsStream
 from smolmix_web.errors import ConnectionReset, SmolmixError, StateError
 from smolmix_web.http import Timeouts, Url
-from smolmix_web.tls import TlsStream
 
 
 class SocketStream:

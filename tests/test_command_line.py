@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smolmix_web import cli
+from smolmix_web.cli import main as cli
 from smolmix_web.errors import OptionError, UsageError
 from smolmix_web.proxy import command
 from smolmix_web.proxy.server import Place

@@ -9,7 +9,7 @@ import pytest
 from smolmix_web.dns import parse_server
 from smolmix_web.errors import OptionError
 from smolmix_web.http.timeouts import Timeouts
-from smolmix_web.options import TunnelOptions, option_table
+from smolmix_web.tunnel.options import TunnelOptions, option_table
 
 # docs/protocol/ipr.md 6.3
 OFFICIAL: dict[str, Any] = {

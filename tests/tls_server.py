@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import trustme
 
-from smolmix_web.sockets import ByteStream
+from smolmix_web.edge.sockets import ByteStream
 
 
 def server_context(

@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
 
+from smolmix_web.edge.sockets import TcpStream, UdpSocket
 from smolmix_web.errors import SmolmixError
 from smolmix_web.netstack import Endpoint, Stack, StackConfig, TcpConnection
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream, UdpSocket
 
 CLIENT = IPv4Address("10.0.0.1")
 SERVER = IPv4Address("192.0.2.1")

@@ -1,8 +1,8 @@
 """The worker's side of the page's messages: one task for each id, on top of `Tunnel`.
 
-The messages are those of `worker/messages.js`. This file knows nothing of JavaScript: `worker.py` turns JavaScript
-objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in `operations.py` and
-`sockets.py`.
+The messages are those of `javascript/shared/messages.js`. This file knows nothing of JavaScript: `worker.py` turns
+JavaScript objects into dictionaries and back, tests pass dictionaries directly. What one id does stands in
+`operations.py` and `sockets.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
-from ..options import TunnelOptions
 from ..tunnel import Tunnel
+from ..tunnel.options import TunnelOptions
 from . import operations, peers, sockets
 from .channel import Channel, Close, Finish, Post, Rewound, Write, field, optional
 

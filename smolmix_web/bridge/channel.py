@@ -1,6 +1,6 @@
 """One id of the page: what the page still sends for it, and what goes back.
 
-The page's half of the rules stands in `worker/messages.js`. A page that breaks them (writes without waiting,
+The page's half of the rules stands in `javascript/shared/messages.js`. A page that breaks them (writes without waiting,
 pulls without end) fills a bounded queue and ends its own channel, nobody else's.
 """
 

@@ -45,7 +45,7 @@ def to_python(value: Any) -> Any:
 
 
 def _from_python(value: Any) -> Any:
-    """None becomes null, not undefined; the types of `worker/messages.js` say null."""
+    """None becomes null, not undefined; the types of `javascript/shared/messages.js` say null."""
     if value is None:
         return jsnull
     if isinstance(value, dict):

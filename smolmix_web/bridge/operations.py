@@ -1,6 +1,6 @@
 """What one id of the page does: resolve, fetch, WebSocket. Each is one task; cancelling it frees its flow.
 
-The messages they exchange with the page are described in `worker/messages.js`.
+The messages they exchange with the page are described in `javascript/shared/messages.js`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What one id of the page does with other clients: messages, listening, streams. Each is one task.
 
-The messages they exchange with the page are described in `worker/messages.js`.
+The messages they exchange with the page are described in `javascript/shared/messages.js`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..edge.peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..errors import UsageError
-from ..peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..streams.control import FIRST_OWN
 from ..tunnel import Tunnel
 from .channel import Channel, field, optional

@@ -1,7 +1,7 @@
 """What a worker's Python has imported before it knows anything of a user: the content of a memory snapshot
 where one is made.
 
-Nothing here may touch JavaScript, the compiled TLS library, or randomness (worker/snapshot.js).
+Nothing here may touch JavaScript, the compiled TLS library, or randomness (javascript/worker/snapshot.js).
 """
 
 import gc

@@ -36,7 +36,7 @@ class Progress:
 
 
 def milliseconds(timings: Timings) -> dict[str, Any]:
-    """`FetchTimings` of worker/messages.js."""
+    """`FetchTimings` of javascript/shared/messages.js."""
 
     def ms(seconds: float | None) -> float | None:
         return None if seconds is None else round(seconds * 1000, 3)

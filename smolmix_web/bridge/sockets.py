@@ -1,6 +1,6 @@
 """What one id of the page does with a raw socket: TCP, UDP, ping. Each is one task; cancelling it frees its flow.
 
-The messages they exchange with the page are described in `worker/messages.js`.
+The messages they exchange with the page are described in `javascript/shared/messages.js`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..dial import Connected
+from ..edge.sockets import ByteStream, TcpOptions, UdpSocket
+from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, UsageError
 from ..http import Timeouts
-from ..sockets import ByteStream, TcpOptions, UdpSocket
-from ..tls import TlsOptions
 from ..tunnel import Tunnel
 from .channel import Channel, Write, field, optional
 

@@ -15,8 +15,8 @@ import smolmix_storage as storage  # type: ignore[import-not-found, unused-ignor
 from pyodide.ffi import create_proxy
 
 from ..host.browser import BrowserHost, Parts
-from ..options import TunnelOptions
 from ..tunnel import Tunnel
+from ..tunnel.options import TunnelOptions
 from .bridge import Bridge
 from .conversion import message_to_python, post
 

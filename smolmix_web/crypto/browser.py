@@ -1,4 +1,4 @@
-"""Crypto provider of the browser: libsodium and noble behind the JavaScript module `smolmix_crypto` (worker/crypto).
+"""Crypto provider of the browser: libsodium and noble behind the module `smolmix_crypto` (javascript/worker/crypto).
 
 Python and JavaScript share one bytearray: inputs are written one after another from its start, the function is called
 with their lengths, outputs are read from its start. A call of any size then costs a few microseconds of border

@@ -1,7 +1,7 @@
 """A whole Sphinx header and packet from single primitives, for providers whose calls cost little (sphinx 2.4 to 2.9).
 
 What is laid out above comes as plain routing blocks, one per hop, without the MAC and what is nested in it.
-worker/crypto/packets.js does the same in one call. Lengths are bytes.
+javascript/worker/crypto/packets.js does the same in one call. Lengths are bytes.
 """
 
 from __future__ import annotations

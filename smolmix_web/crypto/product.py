@@ -6,8 +6,8 @@ X25519 computes (8*t)*Y unchanged when 2^251 <= t < 2^252, since such a scalar i
 t, l - t is in that range and gives the negated point, which has the same u coordinate. Not for points of the twist,
 whose group has another order, nor for the 2^-126 of all t that fit neither way: there the caller takes the chain.
 
-worker/crypto/curve.js does the same in constant time. Python integers are not constant-time; the scalars are used for
-one packet only.
+javascript/worker/crypto/curve.js does the same in constant time. Python integers are not constant-time; the scalars are
+used for one packet only.
 """
 
 from __future__ import annotations

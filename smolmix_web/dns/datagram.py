@@ -7,9 +7,9 @@ more in lower case; then any case will do.
 
 from __future__ import annotations
 
+from ..edge.sockets import Net, UdpSocket, lag_of
 from ..errors import TimeoutExpired
 from ..rand import RandomSource
-from ..sockets import Net, UdpSocket, lag_of
 from .message import Question, Reply, decode_reply, encode_query, mixed_case
 from .servers import ServerAddress
 from .statistics import DnsStatistics

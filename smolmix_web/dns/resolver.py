@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..deadline import Deadline
+from ..edge.deadline import Deadline
+from ..edge.sockets import Address, Net, lag_of
 from ..errors import DnsError, HttpError, NetworkError, SmolmixError, StateError, TimeoutExpired, TlsError
 from ..rand import RandomSource
-from ..sockets import Address, Net, lag_of
 from .cache import DnsCache, Entry
 from .datagram import DatagramExchange
 from .message import EdnsRefused, Question, Reply, decode_reply, encode_query

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..edge.sockets import Address
 from ..errors import DnsError, OptionError
-from ..sockets import Address
 from .names import parse_address, to_ascii
 
 PORTS = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from ..deadline import TimerHandle
+from ..edge.deadline import TimerHandle
+from ..edge.sockets import ByteStream, Net, TcpStream
+from ..edge.tls import TlsStream
 from ..errors import ConnectionAborted, NetworkError, SmolmixError, StateError
 from ..rand import RandomSource
-from ..sockets import ByteStream, Net, TcpStream
-from ..tls import TlsStream
 from .message import Question, Reply, decode_reply, encode_query
 from .servers import ServerAddress
 from .statistics import DnsStatistics

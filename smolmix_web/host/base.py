@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..errors import DirectoryError
 from ..rand import RandomSource
-from ..storage.vault import Vault
+from .vault import Vault
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The host inside a browser, on Pyodide's loop.
 
-Imported under Pyodide only. Whatever leaves does so through two functions (`createDoors` in worker/guard.js): GET below
-the directory's addresses, and the gateway's WebSocket.
+Imported under Pyodide only. Whatever leaves does so through two functions (`createDoors` in
+javascript/worker/guard.js): GET below the directory's addresses, and the gateway's WebSocket.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pyodide.ffi import JsException, create_proxy, jsnull, to_js
 
 from ..errors import DirectoryError, TimeoutExpired
 from ..rand import RandomSource, SystemRandom
-from ..storage.vault import Vault
 from .base import Alarm, HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+from .vault import Vault
 
 _OPEN_TIMEOUT = 15.0
 
@@ -28,14 +28,14 @@ _OPEN_TIMEOUT = 15.0
 class Parts:
     """What the host needs of JavaScript."""
 
-    doors: Any  # worker/guard.js
-    storage: Any  # worker/storage.js
-    ask: Any  # the directory, through these doors: worker/directory.js
-    events: Any  # worker/host.js
+    doors: Any  # javascript/worker/guard.js
+    storage: Any  # javascript/worker/storage.js
+    ask: Any  # the directory, through these doors: javascript/worker/directory.js
+    events: Any  # javascript/worker/host.js
 
 
 class BrowserHost:
-    """Host on Pyodide's event loop and on worker/host.js.
+    """Host on Pyodide's event loop and on javascript/worker/host.js.
 
     `directories`: base URLs; nothing else can be asked through these doors, also not by a later host.
     """
@@ -79,7 +79,7 @@ class BrowserHost:
         abort = js.AbortController.new()
         try:
             async with asyncio.timeout(timeout):
-                # As the worker writes it that asks ahead of us (worker/directory.js).
+                # As the worker writes it that asks ahead of us (javascript/worker/directory.js).
                 wanted = json.dumps(fields, separators=(",", ":"))
                 answer = await self._parts.ask(url, max_bytes, wanted, abort.signal)
         except TimeoutError:
@@ -97,7 +97,7 @@ class BrowserHost:
 
 
 class _Alarm:
-    """See worker/host.js."""
+    """See javascript/worker/host.js."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, events: Any, callback: Callable[[], None]) -> None:
         self._loop = loop

@@ -24,8 +24,8 @@ from ..http.connection import request_head
 from ..http.framing import open_body
 from ..http.reader import HeadReader
 from ..rand import RandomSource, SystemRandom
-from ..storage.vault import Vault
 from .base import HttpAnswer, TimerHandle, WebSocketEvents, WebSocketHandle, too_large
+from .vault import Vault
 
 _OPEN_TIMEOUT = 15.0
 _CLOSE_TIMEOUT = 2.0  # s that what was written last, and the end of TLS, get to leave

@@ -11,7 +11,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from ..deadline import Clock, TimerHandle, expired
+from ..edge.deadline import Clock, TimerHandle, expired
 from ..errors import Cancelled, SmolmixError
 from .exchange import AHEAD, Exchange, Pieces
 from .pool import Pool

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from ..deadline import Clock, Deadline
 from ..dns import Resolver
+from ..edge.deadline import Clock, Deadline
+from ..edge.sockets import Net
 from ..errors import HttpError, SmolmixError
-from ..sockets import Net
 from .body import Body as ReadAhead
 from .body import Store
 from .connector import Connector, NetConnector

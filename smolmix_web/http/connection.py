@@ -10,9 +10,9 @@ import asyncio
 import re
 from contextlib import aclosing
 
-from ..deadline import Clock, Watchdog
+from ..edge.deadline import Clock, Watchdog
+from ..edge.sockets import ByteStream
 from ..errors import HttpError, NetworkError, SmolmixError, StateError
-from ..sockets import ByteStream
 from .connector import Connected
 from .exchange import PIECE, Outgoing, ResponseHead, over_on_failure, pieces
 from .framing import Body, open_body

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from ..dial import Connected, Dialer, TlsInfo
 from ..dns import Resolver
-from ..sockets import Address, Net
-from ..tls import TlsOptions
+from ..edge.sockets import Address, Net
+from ..edge.tls import TlsOptions
 from .timeouts import Timeouts
 from .url import Url
 

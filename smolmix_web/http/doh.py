@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ..dial import Connected, Dialer
 from ..dns import ServerAddress
+from ..edge.sockets import Net
+from ..edge.tls import TlsOptions
 from ..errors import DnsError, SmolmixError
-from ..sockets import Net
-from ..tls import TlsOptions
 from .client import HttpClient, HttpRequest
 from .timeouts import Timeouts
 from .url import Url

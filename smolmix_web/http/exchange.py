@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..deadline import Clock, Watchdog
 from ..dial import Connected
+from ..edge.deadline import Clock, Watchdog
 from ..errors import HttpError, SmolmixError
 from .headers import Headers
 from .reader import MAX_FIELDS

@@ -26,8 +26,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import DenialOfServiceError, ProtocolError, StreamClosedError, TooManyStreamsError
 from h2.settings import SettingCodes, Settings
 
-from ..deadline import Clock, Watchdog
 from ..dial import Connected
+from ..edge.deadline import Clock, Watchdog
 from ..errors import ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from .headers import Headers
 from .http2_frames import DATA, GOAWAY, RESET_LENGTH, RST_STREAM, FrameSplitter, goaway_of, malformed, stream_of

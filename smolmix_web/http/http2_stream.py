@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ..deadline import Watchdog
+from ..edge.deadline import Watchdog
 from ..errors import Cancelled, ConnectionReset, HttpError, SmolmixError
 from .exchange import AHEAD, Outgoing, Pieces, ResponseHead, over_on_failure, pieces, too_many_headers
 from .framing import body_length

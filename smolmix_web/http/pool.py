@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ..deadline import Clock, Deadline, TimerHandle
 from ..dial import Connected
+from ..edge.deadline import Clock, Deadline, TimerHandle
 from ..errors import SmolmixError, StateError
 from ..on_demand import load_on_demand
 from .connection import HttpConnection

@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import extras
 from ..asyncio_streams import as_os_error, attach
+from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, TlsError
-from ..tls import TlsOptions
 from ..tunnel import Tunnel
 
 aiohttp: Any = extras.load("aiohttp", "aiohttp")

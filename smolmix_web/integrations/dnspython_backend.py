@@ -15,9 +15,9 @@ import dns.exception
 from dns._asyncbackend import Backend, DatagramSocket, StreamSocket
 
 from ..dial import Connected
+from ..edge.sockets import UdpSocket
+from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, TimeoutExpired
-from ..sockets import UdpSocket
-from ..tls import TlsOptions
 from ..tunnel import Tunnel
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
-from ..deadline import LoopClock, Watchdog
 from ..dial import Connected
+from ..edge.deadline import LoopClock, Watchdog
 from ..errors import ConnectionAborted, HttpError, SmolmixError, UsageError
 from ..url_parser import split_url
 from .relay import PIECE, Local, relay

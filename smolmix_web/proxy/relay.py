@@ -8,10 +8,10 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 
-from ..deadline import LoopClock, Watchdog
 from ..dial import Connected
+from ..edge.deadline import LoopClock, Watchdog
+from ..edge.sockets import ByteStream
 from ..errors import ConnectionAborted, ConnectionReset, SmolmixError, TimeoutExpired
-from ..sockets import ByteStream
 
 PIECE = 65_536
 HALF_CLOSED = 600.0  # s without a byte, once one side has ended

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
+from ..edge.sockets import Address
 from ..errors import SmolmixError
-from ..sockets import Address
 from ..tunnel import Tunnel
 from .relay import Local
 from .socks import Datagram, Request, SocksError, decode_datagram, encode_datagram

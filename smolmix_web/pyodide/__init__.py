@@ -14,14 +14,14 @@ from pyodide.ffi import create_proxy
 
 from ..dial import Connected, TlsInfo
 from ..dns import DnsAnswer
+from ..edge.peers import Listener, Message, Messages, PeerStream, Sent
+from ..edge.sockets import TcpOptions, UdpSocket
+from ..edge.tls import TlsOptions
 from ..errors import SmolmixError
 from ..host.browser import BrowserHost
 from ..http import HttpRequest, HttpResponse, Timeouts
-from ..options import TunnelOptions
-from ..peers import Listener, Message, Messages, PeerStream, Sent
-from ..sockets import TcpOptions, UdpSocket
-from ..tls import TlsOptions
 from ..tunnel import PingReply, Tunnel
+from ..tunnel.options import TunnelOptions
 from ..websocket import Close, WebSocketConnection, WebSocketTimeouts
 from . import parts
 from .blocking import BlockingResponse, BlockingTunnel

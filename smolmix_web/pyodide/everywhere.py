@@ -2,8 +2,8 @@
 
 Two layers. Libraries are led to the tunnel: requests and urllib.request by the package pyodide-http, with the tunnel in
 the place of its XMLHttpRequest; urllib3, whose own way out here is the same; httpx. Below them the interfaces of the
-browser are shut (worker/guard.js), for everything that runs in this page or worker, and what Python modules hold of
-them is exchanged. What it cannot see is a worker that runs already. Imported under Pyodide only.
+browser are shut (javascript/worker/guard.js), for everything that runs in this page or worker, and what Python modules
+hold of them is exchanged. What it cannot see is a worker that runs already. Imported under Pyodide only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..integrations.replacing import Patched, Replacements
 from . import parts
 from .blocking import BlockingResponse, BlockingTunnel, wait
 
-# What worker/guard.js shuts and Python code may hold a reference to.
+# What javascript/worker/guard.js shuts and Python code may hold a reference to.
 INTERFACES = (
     "fetch", "XMLHttpRequest", "WebSocket", "EventSource", "WebTransport", "WebSocketStream", "Worker", "SharedWorker",
     "RTCPeerConnection",

@@ -1,4 +1,4 @@
-"""The borrower's end of a tunnel that a page lends (worker/share.js): ids of our own, and what comes for each.
+"""The borrower's end of a tunnel that a page lends (javascript/page/share.js): ids of our own, and what comes for each.
 
 Two kinds of channels: one for code that awaits, fed by the port's events, and one for a worker that blocks, which reads
 a memory that it shares with the page. Imported under Pyodide only.

@@ -27,7 +27,7 @@ _crypto: asyncio.Future[None] | None = None
 
 
 async def guest() -> Any:
-    """The module worker/guest.js, loaded once. `StateError` (`boot_failed`) where the page does not let it in."""
+    """javascript/worker/guest.js, loaded once. `StateError` (`boot_failed`) where the page does not let it in."""
     global _loading
     if _loading is None or (_loading.done() and _loading.exception() is not None):
         _loading = asyncio.ensure_future(_import())

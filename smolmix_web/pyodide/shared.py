@@ -1,7 +1,7 @@
 """A tunnel of the page's own worker, used from a Pyodide of the same page by messages: no second registration.
 
-`SharedTunnel` has what the messages of worker/messages.js carry: HTTP, names, WebSocket, TCP, ping. Options, cookies,
-UDP and other clients stay with the page. Imported under Pyodide only.
+`SharedTunnel` has what the messages of javascript/shared/messages.js carry: HTTP, names, WebSocket, TCP, ping. Options,
+cookies, UDP and other clients stay with the page. Imported under Pyodide only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from ..dial import Connected, TlsInfo
+from ..edge.sockets import READ_SIZE, Address, TcpOptions
+from ..edge.tls import TlsOptions
 from ..errors import Cancelled, HttpError, SmolmixError, TimeoutExpired, UsageError
 from ..http import HttpRequest, Timeouts
 from ..http.timings import Timings
 from ..netstack import Endpoint
-from ..sockets import READ_SIZE, Address, TcpOptions
-from ..tls import TlsOptions
 from ..tunnel import PingReply
 from ..websocket import Close, WebSocketTimeouts
 from . import parts
@@ -190,7 +190,7 @@ def _milliseconds(timeouts: Any) -> dict[str, float]:
 
 
 def fetch_message(request: HttpRequest, *, streaming: bool) -> dict[str, Any]:
-    """`FetchRequest` of worker/messages.js."""
+    """`FetchRequest` of javascript/shared/messages.js."""
     for name in ("on_upload", "on_download", "on_timings", "max_decoded"):
         if getattr(request, name) is not None:
             raise UsageError(f"a shared tunnel has no {name}", code="bad_request", phase="request")

@@ -2,6 +2,7 @@
 
 identity.py   the secrets themselves and their plain encoding
 envelope.py   the record around them: version, kind of key, checksum
-vault.py      what a runtime must offer to keep a record: `files.py` under CPython, `indexeddb.py` in a browser
 store.py      from start to end: read, open or set aside, keep up to date
+
+Where a record is kept is the host's (`host/vault.py`): `files.py` under CPython, `indexeddb.py` in a browser.
 """

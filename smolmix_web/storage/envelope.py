@@ -17,6 +17,7 @@ import struct
 from dataclasses import dataclass
 
 from ..errors import StorageError
+from ..host.vault import Derivation
 
 MAGIC = b"SMOLMIX\x1a"
 VERSION = 1
@@ -26,24 +27,6 @@ MAX_RECORD = 65_536  # bytes
 
 _HEAD = struct.Struct(">8sBB")
 _PARAMETERS = struct.Struct(">II16s")
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """How a key comes from a passphrase. The default costs are RFC 9106's second recommendation with one lane."""
-
-    salt: bytes  # 16
-    memory: int = 65_536  # KiB
-    passes: int = 3
-
-    # What a damaged or hostile record may cost: a quarter of a gigabyte and some seconds.
-    MIN_MEMORY = 8
-    MAX_MEMORY = 262_144
-    MAX_PASSES = 16
-
-    @property
-    def acceptable(self) -> bool:
-        return self.MIN_MEMORY <= self.memory <= self.MAX_MEMORY and 1 <= self.passes <= self.MAX_PASSES
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ..errors import StateError, StorageError
-from .envelope import MAX_RECORD, Derivation
-from .vault import LOCK_PATIENCE, MAX_SET_ASIDE, SealingKey
+from ..host.vault import LOCK_PATIENCE, MAX_SET_ASIDE, Derivation, SealingKey
+from .envelope import MAX_RECORD
 
 RECORD, KEY, LOCK, ASIDE = "identity", "key", "lock", ".aside"
 KEY_LENGTH = 32

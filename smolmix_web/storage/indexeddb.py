@@ -1,4 +1,4 @@
-"""The vault in a browser: IndexedDB, Web Locks and WebCrypto behind the functions of worker/storage.js.
+"""The vault in a browser: IndexedDB, Web Locks and WebCrypto behind the functions of javascript/worker/storage.js.
 
 Without a passphrase the key is a WebCrypto key that no script can read, made and kept by the browser; with one it comes
 from Argon2id. Either way IndexedDB holds sealed bytes only. Imported under Pyodide only.
@@ -12,8 +12,7 @@ from typing import Any
 from pyodide.ffi import JsException, JsProxy, to_js
 
 from ..errors import StateError, StorageError
-from .envelope import Derivation
-from .vault import LOCK_PATIENCE, MAX_SET_ASIDE, SealingKey
+from ..host.vault import LOCK_PATIENCE, MAX_SET_ASIDE, Derivation, SealingKey
 
 
 async def _ask(promise: Awaitable[Any]) -> Any:

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from ..deadline import Clock, Deadline
+from ..edge.deadline import Clock, Deadline
 from ..errors import OptionError, SmolmixError, StorageError, TimeoutExpired
+from ..host.vault import LOCK_PATIENCE, Derivation, SealingKey, Vault
 from ..rand import RandomSource
-from .envelope import NONCE_LENGTH, SALT_LENGTH, Derivation, Envelope, header
+from .envelope import NONCE_LENGTH, SALT_LENGTH, Envelope, header
 from .identity import StoredIdentity
-from .vault import LOCK_PATIENCE, SealingKey, Vault
 
 IO_TIMEOUT = 5.0  # s for each read or write
 KEY_TIMEOUT = 30.0  # s; Argon2id takes half a second on a desktop and some seconds on a phone

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import cast
 
-from ..deadline import Clock, Deadline
 from ..dns import Resolver
+from ..edge.deadline import Clock, Deadline
+from ..edge.sockets import Net
 from ..errors import HttpError, SmolmixError, WebSocketError
 from ..http.connector import Connector, NetConnector
 from ..http.headers import check_headers, with_credentials
 from ..http.url import Url, parse_url
-from ..sockets import Net
 from .connection import WebSocketConnection
 from .timeouts import WebSocketTimeouts
 from .turns import Turns

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..deadline import Clock, Deadline, Watchdog
+from ..edge.deadline import Clock, Deadline, Watchdog
+from ..edge.sockets import READ_SIZE, ByteStream, SerialWriter
 from ..errors import SmolmixError, StateError, TimeoutExpired, WebSocketError
 from ..http.connector import TlsInfo
 from ..http.headers import Headers
-from ..sockets import READ_SIZE, ByteStream, SerialWriter
 from .frames import Violation
 from .timeouts import WebSocketTimeouts
 

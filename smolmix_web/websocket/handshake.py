@@ -13,12 +13,12 @@ from websockets.extensions import Extension
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key, generate_key
 
+from ..edge.sockets import READ_SIZE, ByteStream
 from ..errors import HttpError, WebSocketError
 from ..http.connection import request_head
 from ..http.headers import USER_AGENT, Headers, get_all, split_list
 from ..http.reader import Head, HeadReader
 from ..http.url import Url
-from ..sockets import READ_SIZE, ByteStream
 from .extensions import Deflate, DeflateOffer
 from .protocol import Protocol
 

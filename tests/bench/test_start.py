@@ -25,7 +25,7 @@ def test_the_table_shows_what_a_visit_does_not_have() -> None:
 
 
 def test_every_mark_of_the_worker_has_a_name_here() -> None:
-    sources = "".join((ROOT / "worker" / name).read_text() for name in ("worker.js", "runtime.js"))
+    sources = "".join((ROOT / "javascript" / "worker" / name).read_text() for name in ("worker.js", "runtime.js"))
     marked = {part.split('"')[0] for part in sources.split('mark("')[1:]}
     # The others are the steps of set-up, the files of the timeline, and the page's own.
     assert marked == set(STEPS) - {"files", "directory", "gateway", "exit", "ready", "settled"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.websocket import Close, connect

@@ -17,8 +17,8 @@ from smolmix_web.errors import SmolmixError, StateError
 from smolmix_web.http import CookieJar, HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import PingReply
+from smolmix_web.tunnel.options import TunnelOptions
 from smolmix_web.websocket import Close, WebSocketTimeouts
 
 REQUEST = {

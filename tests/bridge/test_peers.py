@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smolmix_web.bridge.bridge import Bridge
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel.options import TunnelOptions
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork
 from tests.simnet.tunnels import left_over, simulate, tunnel_to

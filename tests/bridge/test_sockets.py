@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from smolmix_web.edge.sockets import TcpOptions
+from smolmix_web.edge.tls import TlsOptions
 from smolmix_web.errors import ConnectionRefused, ConnectionReset, DnsError, HostUnreachable, MessageTooLong
 from smolmix_web.netstack import Endpoint
-from smolmix_web.sockets import TcpOptions
-from smolmix_web.tls import TlsOptions
 from tests.bridge.stand_in import REMOTE, Datagrams, Page, Stream, settle, tcp_request
 
 DETAIL = {"remoteAddress": "192.0.2.1", "remotePort": 7, "localAddress": "10.0.0.9", "localPort": 40_000}

@@ -99,7 +99,7 @@ def test_unknown_issuer_is_refused(outcomes: list[dict[str, Any]]) -> None:
 
 ANCHORS = """
 from rtls import _rustls
-from smolmix_web.tls import _config
+from smolmix_web.edge.tls import _config
 
 server = _rustls.RustlsConfigBuilder()
 server.set_server_cert_chain_pem(arguments["chain"].encode(), arguments["key"].encode())
@@ -319,7 +319,7 @@ PLAIN = """async () => {
   const pyodide = await loadPyodide({ indexURL: "/dist/pyodide/", packages: ["smolmix-web"] });
   return pyodide.runPython(`
 import email, unittest, xml.dom.minidom  # the complete standard library
-import rtls, websockets, dns.message, certifi, smolmix_web.options
+import rtls, websockets, dns.message, certifi, smolmix_web.tunnel.options
 from importlib.metadata import version
 [version("smolmix-web"), rtls.OPENSSL_VERSION]
 `).toJs();

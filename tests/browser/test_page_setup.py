@@ -21,7 +21,7 @@ from demo.recorder import NetLog
 from localnet.origin import body_sha256
 from smolmix_web.exit.messages import ConnectReason
 from smolmix_web.mixnet.directory_query import DirectoryQuery
-from smolmix_web.options import TunnelOptions
+from smolmix_web.tunnel.options import TunnelOptions
 from tests.browser.page_session import ApiPage, PageFailure, Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from buildtools.common import NODE_MODULES, ROOT
-from buildtools.javascript import declare_types
-from smolmix_web.options import option_table
+from buildtools.javascript import PAGE, declare_types
+from smolmix_web.tunnel.options import option_table
 
 CASES = ROOT / "tests" / "types"
 
@@ -72,7 +72,7 @@ def test_a_wrong_expectation_does_not_compile(declared: Path, tmp_path: Path, li
 
 
 def exported(source: str) -> set[str]:
-    """Values and types that `worker/index.js` exports."""
+    """Values and types that `javascript/page/index.js` exports."""
     values = re.findall(r"^export (?:async )?(?:class|function) (\w+)", source, re.MULTILINE)
     lists = re.findall(r"^export \{ ([^}]*) \}", source, re.MULTILINE)
     types = re.findall(r"^(?:/\*| )\* @typedef \{import\([^)]*\)\.\w+(?:<T>)?\} (\w+)", source, re.MULTILINE)
@@ -81,22 +81,22 @@ def exported(source: str) -> set[str]:
 
 def test_every_export_is_used_by_the_cases() -> None:
     used = set(re.findall(r"\w+", "".join(path.read_text() for path in CASES.glob("*.ts"))))
-    names = exported((ROOT / "worker" / "index.js").read_text())
+    names = exported((PAGE / "index.js").read_text())
     assert {"MixTunnel", "mixFetch", "MixError", "MixDnsAnswer", "TCPSocket", "TlsOptions"} <= names
     assert names - used == set()
 
 
 def test_nothing_of_the_inside_is_exported(declared: Path) -> None:
-    index = (declared / "types" / "index.d.ts").read_text()
+    index = (declared / "types" / "page" / "index.d.ts").read_text()
     assert not re.search(r"WorkerConnection|PageMessage|WorkerMessage|Channel", index)
-    tunnel = (declared / "types" / "tunnel.d.ts").read_text()
+    tunnel = (declared / "types" / "page" / "tunnel.d.ts").read_text()
     assert "connected(" not in tunnel and "disconnect(" in tunnel
 
 
 def test_the_options_of_a_tunnel_are_those_of_the_worker() -> None:
     """The table in `options.py` is what counts; the JSDoc and the documentation list the same names."""
     names = {row["name"] for row in option_table()}
-    _, _, block = (ROOT / "worker" / "tunnel.js").read_text().partition("@typedef {object} SetupMixTunnelOpts")
+    _, _, block = (PAGE / "tunnel.js").read_text().partition("@typedef {object} SetupMixTunnelOpts")
     block, _, _ = block.partition("*/")
     assert set(re.findall(r"@property \{.*?\} \[(\w+)\]", block)) == names
     page = (ROOT / "docs" / "javascript.md").read_text()
@@ -123,7 +123,7 @@ def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Pat
     text = (ROOT / page).read_text(encoding="utf-8")
     examples = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert examples
-    names = exported((ROOT / "worker" / "index.js").read_text())
+    names = exported((PAGE / "index.js").read_text())
     for number, example in enumerate(examples):
         code = re.sub(r'from "[^"]*/index.js"', 'from "smolmix"', example)
         code = code.replace("catch (error)", "catch (error: any)")  # in JavaScript it is any

@@ -15,9 +15,9 @@ import dns.rdatatype
 import dns.rrset
 
 from smolmix_web.dns import Resolver, ServerAddress
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.netstack import Endpoint
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream
 from tests.tls_server import TlsServer
 from tests.wire import Wire
 

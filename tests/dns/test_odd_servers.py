@@ -16,8 +16,8 @@ import trustme
 
 from smolmix_web.dns import Resolver, resolver
 from smolmix_web.dns.servers import parse_server
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import DnsError, SmolmixError
-from smolmix_web.sockets import TcpStream
 from tests.dns.name_server import FALLBACK, PRIMARY, TIMEOUT, NameServer, address, set_up
 from tests.tls_server import server_context
 from tests.virtual_loop import virtual

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.driver import AHEAD, RESERVE, TURN, Driver
+from smolmix_web.edge.driver import AHEAD, RESERVE, TURN, Driver
+from smolmix_web.engine.inbox import Inbox
 from smolmix_web.errors import SmolmixError
-from smolmix_web.inbox import Inbox
 from smolmix_web.mixnet.gateway.link import OpenSocket
 
 RECEIVE, POLL, PREPARE = 0.005, 0.001, 0.003  # s that a step takes

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from smolmix_web.deadline import Deadline, LoopClock
+from smolmix_web.edge.deadline import Deadline, LoopClock
+from smolmix_web.engine.hearing import MOST, USUAL, Hearing
 from smolmix_web.errors import TimeoutExpired
 from smolmix_web.exit.liveness import SUSPICION, Liveness, Verdict
-from smolmix_web.hearing import MOST, USUAL, Hearing
 from smolmix_web.netstack import Endpoint, Stack
 from smolmix_web.rand import SeededRandom
 from tests.virtual_loop import run_virtual

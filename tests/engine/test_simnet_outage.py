@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smolmix_web.errors import SmolmixError
-from smolmix_web.tunnel import READY_TIMEOUT, Tunnel
+from smolmix_web.tunnel.tunnel import READY_TIMEOUT, Tunnel
 from tests.simnet.cases import download
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork

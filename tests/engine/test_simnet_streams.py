@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from smolmix_web.edge.peers import MAX_MESSAGE, Listener, PeerStream
 from smolmix_web.errors import (
     Cancelled,
     DirectoryError,
@@ -25,7 +26,6 @@ from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.mixnet.lanes import Lane
 from smolmix_web.mixnet.lp_frame import CONTROL, DATA, OPEN, LpFrame
 from smolmix_web.netstack import Endpoint
-from smolmix_web.peers import MAX_MESSAGE, Listener, PeerStream
 from smolmix_web.rand import SeededRandom
 from smolmix_web.streams import stream as rules
 from smolmix_web.streams.control import EXTENDED, Control

@@ -1,4 +1,4 @@
-"""The browser host's wake-up (worker/host.js), in Node: never early, once for each setting, the newest alone."""
+"""The wake-up of javascript/worker/host.js, in Node: never early, once for each setting, the newest alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 
 RUN = """
-import { createAlarm } from "./worker/host.js";
+import { createAlarm } from "./javascript/worker/host.js";
 const fired = [];
 const alarm = createAlarm(() => fired.push(performance.now()));
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

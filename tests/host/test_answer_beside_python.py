@@ -30,7 +30,7 @@ NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 
 CONDENSE = """
-import { condense } from "./worker/answer.js";
+import { condense } from "./javascript/worker/answer.js";
 let text = "";
 for await (const part of process.stdin.setEncoding("utf8")) text += part;
 const done = JSON.parse(text).map(([body, fields]) =>

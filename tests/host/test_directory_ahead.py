@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from buildtools.common import ROOT
-from smolmix_web.directory_loader import MAX_ANSWER
 from smolmix_web.mixnet.directory import fields_of
 from smolmix_web.mixnet.directory_query import DirectoryQuery
-from smolmix_web.options import MAINNET_DIRECTORY, TunnelOptions, option_table
+from smolmix_web.tunnel.directory_loader import MAX_ANSWER
+from smolmix_web.tunnel.options import MAINNET_DIRECTORY, TunnelOptions, option_table
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 def node(script: str, *given: Any) -> Any:
     """What the body of an async function returns; it has `planOf`, `createDirectory` and `given`."""
     assert NODE is not None
-    source = f"""import {{ createDirectory, planOf }} from "./worker/directory.js";
+    source = f"""import {{ createDirectory, planOf }} from "./javascript/worker/directory.js";
     const given = JSON.parse(process.argv[1]);
     const run = async () => {{ {script} }};
     process.stdout.write(JSON.stringify(await run()));"""

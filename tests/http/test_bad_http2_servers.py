@@ -13,12 +13,12 @@ from hpack import Encoder
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
 from smolmix_web.http.http2 import WRITE_AHEAD, Http2Connection
 from smolmix_web.http.http2_stream import STREAM_WINDOW
-from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
 from tests.http_server import Answer
 from tests.virtual_loop import run_virtual

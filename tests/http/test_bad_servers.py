@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse
 from smolmix_web.http.decoding import decoders
-from smolmix_web.sockets import ByteStream
 from tests.http_server import PipeConnector
 from tests.virtual_loop import run_virtual
 

@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import HttpError
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.decoding import CHUNK, Work, accept_encoding, decode_through, decoders

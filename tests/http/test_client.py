@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
 from smolmix_web.http.headers import DEFAULTS
-from smolmix_web.sockets import ByteStream
 from tests.http_server import Answer, Handler, HttpServer, PipeConnector, Request
 from tests.virtual_loop import virtual
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import CookieJar, HttpClient, HttpRequest, Timeouts
 from smolmix_web.http.public_suffix import PublicSuffixes, parse_public_suffixes

@@ -11,10 +11,10 @@ import pytest
 import trustme
 
 from smolmix_web.dns import Resolver, parse_server
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import DnsError
 from smolmix_web.http.doh import MAX_SERVERS, DnsOverHttps
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream
 from tests.http2_server import Http2Server
 from tests.http_server import Answer, HttpServer, Request
 from tests.tls_server import TlsServer, server_context

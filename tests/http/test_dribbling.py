@@ -11,11 +11,11 @@ from itertools import chain, repeat
 import pytest
 import trustme
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
+from smolmix_web.edge.tls import LAST_WORDS, TlsStream
 from smolmix_web.errors import SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
-from smolmix_web.sockets import ByteStream
-from smolmix_web.tls import LAST_WORDS, TlsStream
 from tests.http.test_bad_http2_servers import ACK, DATA, HELLO, OK, PING, SETTINGS, WINDOW_UPDATE, frame, number
 from tests.http.test_client import PipeConnector
 from tests.http2_server import Http2Connector

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from h2.settings import Settings
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
 from smolmix_web.http.exchange import AHEAD, PIECE, Pieces

@@ -11,10 +11,10 @@ import trustme
 from smolmix_web.dial import ATTEMPT_DELAY
 from smolmix_web.dns import Answer as Address
 from smolmix_web.dns import Resolver
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse
 from smolmix_web.netstack import SynRequest
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream
 from tests.http2_server import Http2Server
 from tests.http_server import Answer, HttpServer, Request
 from tests.tls_server import TlsServer, server_context

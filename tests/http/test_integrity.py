@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import HttpError, SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, integrity
 from smolmix_web.http.integrity import parse_integrity
-from smolmix_web.sockets import ByteStream
 from tests.http_server import Answer, Handler, HttpServer, PipeConnector
 from tests.virtual_loop import run_virtual, virtual
 

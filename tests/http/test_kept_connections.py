@@ -13,10 +13,10 @@ import h11
 import pytest
 
 from smolmix_web.dial import Connected, TlsInfo
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.connector import Connector, NetConnector
-from smolmix_web.sockets import TcpStream
 from tests.http2_server import Http2Server
 from tests.http_server import Answer, Request
 from tests.virtual_loop import run_virtual

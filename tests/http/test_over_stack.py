@@ -20,11 +20,11 @@ from websockets.server import ServerProtocol
 from smolmix_web.dial import ATTEMPT_DELAY
 from smolmix_web.dns import Answer as Address
 from smolmix_web.dns import Resolver
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import ConnectionRefused, DnsError, SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
 from smolmix_web.netstack import Endpoint, SynRequest
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream
 from smolmix_web.websocket import Close, connect
 from tests.http_server import Answer, HttpServer, Request
 from tests.tls_server import TlsServer, server_context

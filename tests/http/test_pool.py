@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import HttpError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
 from tests.http2_server import Http2Connector, Http2Server

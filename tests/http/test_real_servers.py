@@ -22,7 +22,7 @@ from hypercorn.config import Config
 from localnet.certificates import HTTP2, Authority
 from localnet.http_server import HttpServer
 from localnet.origin import Origin, body_sha256
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import HttpError, SmolmixError
 from smolmix_web.http import HttpClient, HttpRequest
 from tests.loopback import LoopbackConnector

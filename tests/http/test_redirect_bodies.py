@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.pool import DRAIN, DRAIN_SECONDS
-from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
 from tests.http_server import Answer, HttpServer, PipeConnector, Request, play
 from tests.virtual_loop import virtual

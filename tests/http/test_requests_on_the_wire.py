@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import HttpError
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.connection import request_head
 from smolmix_web.http.headers import DEFAULTS
-from smolmix_web.sockets import ByteStream
 from tests.http_server import PipeConnector
 from tests.virtual_loop import virtual
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest
 from smolmix_web.http.keepalive import BELIEVED, IdleEnds, announced
 from smolmix_web.http.replay import KEPT, LATE_SECONDS
-from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
 from tests.http_server import Answer, HttpServer, PipeConnector, Request, play
 from tests.virtual_loop import run_virtual, virtual

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import HttpError, OptionError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, Timeouts
 from smolmix_web.http.timings import Timings
-from smolmix_web.options import TunnelOptions
+from smolmix_web.tunnel.options import TunnelOptions
 from tests.http_server import Answer, HttpServer, PipeConnector, Request
 from tests.virtual_loop import virtual
 

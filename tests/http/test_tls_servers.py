@@ -22,10 +22,10 @@ from cryptography.x509.oid import NameOID
 
 from smolmix_web.dns import Answer as Address
 from smolmix_web.dns import Resolver
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import TcpStream
 from tests.http_server import Answer, HttpServer
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import run_virtual

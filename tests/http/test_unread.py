@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import Cancelled, ConnectionReset, HttpError, SmolmixError, TimeoutExpired
 from smolmix_web.http import HttpClient, HttpRequest, HttpResponse, Timeouts
 from smolmix_web.http import body as body_module
 from smolmix_web.http.body import STALL_SECONDS
 from smolmix_web.http.exchange import AHEAD, PIECE
-from smolmix_web.sockets import ByteStream
 from tests.http2_server import Http2Connector, Http2Server
 from tests.http_server import Answer, HttpServer, PipeConnector, Request
 from tests.virtual_loop import run_virtual, virtual

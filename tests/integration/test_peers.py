@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from localnet import Network
+from smolmix_web.edge.peers import PeerStream
 from smolmix_web.errors import StateError
-from smolmix_web.peers import PeerStream
 from smolmix_web.rand import SeededRandom
 
 from .tunnels import get, open_tunnel

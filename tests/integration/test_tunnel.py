@@ -12,10 +12,10 @@ import trustme
 
 from localnet import Network
 from localnet.origin import body_sha256
+from smolmix_web.edge.tls import TlsOptions
 from smolmix_web.errors import HttpError, OptionError, SmolmixError, TlsError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.netstack import Endpoint
-from smolmix_web.tls import TlsOptions
 from smolmix_web.websocket import Close
 from tests.integration.tunnels import get, open_tunnel, tunnel_to
 

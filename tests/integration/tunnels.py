@@ -9,8 +9,8 @@ from typing import Any
 from localnet import Network
 from smolmix_web.host.cpython import CPythonHost
 from smolmix_web.http import HttpRequest
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel.options import TunnelOptions
 
 
 def tunnel_to(network: Network, *, on_change: Any = None, **options: Any) -> Tunnel:

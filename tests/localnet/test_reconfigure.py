@@ -12,8 +12,8 @@ import pytest
 from localnet import Network
 from smolmix_web.errors import NetworkError, SmolmixError
 from smolmix_web.host.cpython import CPythonHost
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel.options import TunnelOptions
 
 Http = Callable[..., Any]
 

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from smolmix_web.driver import Driver
+from smolmix_web.edge.driver import Driver
 from smolmix_web.errors import SmolmixError
 from smolmix_web.http import HttpRequest
 from smolmix_web.mixnet.base58 import base58_encode
 from smolmix_web.netstack import Endpoint, TcpConnection
-from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel.options import TunnelOptions
 
 from .events import run_simulated
 from .host import SimHost
@@ -31,7 +31,7 @@ def tunnel_to(network: SimNetwork, host: SimHost | None = None, *, on_change: An
     """A tunnel that has not started, with the network's crypto; `options` in camelCase."""
     given = {"directoryUrls": network.directory_urls, **options}
     host = host or SimHost(network)
-    with patch("smolmix_web.tunnel.load_crypto", lambda choice="auto": host.crypto):
+    with patch("smolmix_web.tunnel.tunnel.load_crypto", lambda choice="auto": host.crypto):
         return Tunnel(TunnelOptions.from_mapping(given), host, on_change=on_change)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from smolmix_web.deadline import Deadline, LoopClock, Watchdog
+from smolmix_web.edge.deadline import Deadline, LoopClock, Watchdog
 from smolmix_web.errors import TimeoutExpired
 from tests.virtual_loop import Deadlock, run_virtual, virtual
 

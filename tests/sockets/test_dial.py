@@ -12,11 +12,11 @@ import trustme
 
 from smolmix_web.dial import Dialer
 from smolmix_web.dns import Resolver
+from smolmix_web.edge.sockets import MAX_BUFFER, MIN_BUFFER, TcpOptions, TcpStream
+from smolmix_web.edge.tls import TlsOptions
 from smolmix_web.errors import ConnectionRefused, DnsError, OptionError, SmolmixError, TimeoutExpired, TlsError
 from smolmix_web.netstack import Endpoint
 from smolmix_web.rand import SeededRandom
-from smolmix_web.sockets import MAX_BUFFER, MIN_BUFFER, TcpOptions, TcpStream
-from smolmix_web.tls import TlsOptions
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import virtual
 from tests.wire import CLIENT, SERVER, SERVER6, Wire

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smolmix_web.edge.sockets import Address, ping
 from smolmix_web.errors import (
     AddressError,
     ConnectionRefused,
@@ -19,7 +20,6 @@ from smolmix_web.errors import (
     TunnelError,
 )
 from smolmix_web.netstack import Endpoint, ErrorKind, StackConfig, icmp, ip
-from smolmix_web.sockets import Address, ping
 from tests.virtual_loop import virtual
 from tests.wire import MTU, SERVER, SERVER6, Wire
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import (
     Cancelled,
     ConnectionRefused,
@@ -17,7 +18,6 @@ from smolmix_web.errors import (
     TunnelError,
 )
 from smolmix_web.netstack import Endpoint
-from smolmix_web.sockets import TcpStream
 from tests.virtual_loop import virtual
 from tests.wire import SERVER, SERVER6, Wire
 

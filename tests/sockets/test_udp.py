@@ -7,9 +7,9 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from smolmix_web.edge.sockets import UdpSocket
 from smolmix_web.errors import AddressError, MessageTooLong, NetworkError, StateError, TimeoutExpired, TunnelError
 from smolmix_web.netstack import Endpoint, ErrorKind
-from smolmix_web.sockets import UdpSocket
 from tests.virtual_loop import virtual
 from tests.wire import SERVER, SERVER6, Wire
 

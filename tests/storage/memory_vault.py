@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import StateError, StorageError
+from smolmix_web.host.vault import Derivation, SealingKey
 from smolmix_web.rand import SeededRandom
-from smolmix_web.storage.envelope import Derivation
 from smolmix_web.storage.files import AesKey
-from smolmix_web.storage.vault import SealingKey
 
 UNIX = 1_800_000_000
 

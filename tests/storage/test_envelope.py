@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmix_web.errors import StorageError
-from smolmix_web.storage.envelope import MAX_RECORD, Derivation, Envelope
+from smolmix_web.host.vault import Derivation
+from smolmix_web.storage.envelope import MAX_RECORD, Envelope
 
 SALT, NONCE, SEALED = bytes(range(16)), bytes(range(100, 112)), bytes(range(200, 240))
 OWN = Envelope(None, NONCE, SEALED)

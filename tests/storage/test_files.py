@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from smolmix_web.errors import StateError, StorageError
+from smolmix_web.host.vault import Derivation
 from smolmix_web.storage import files
-from smolmix_web.storage.envelope import MAX_RECORD, Derivation
+from smolmix_web.storage.envelope import MAX_RECORD
 from smolmix_web.storage.files import FileVault, data_folder, derive, folder_name
 
 pytestmark = pytest.mark.cpython

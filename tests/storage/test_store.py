@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from smolmix_web.errors import OptionError, SmolmixError, StateError
+from smolmix_web.host.vault import LOCK_PATIENCE, Derivation
 from smolmix_web.mixnet.keys import ClientKeys
-from smolmix_web.storage.envelope import Derivation, Envelope, header
+from smolmix_web.storage.envelope import Envelope, header
 from smolmix_web.storage.files import AesKey
 from smolmix_web.storage.identity import Registration, StoredIdentity
 from smolmix_web.storage.store import IO_TIMEOUT, IdentityStore, open_store
-from smolmix_web.storage.vault import LOCK_PATIENCE
 from tests.storage.memory_vault import Place, StorageTestHost
 from tests.virtual_loop import virtual
 

@@ -17,8 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing import Pool
 
+from smolmix_web.edge.peers import PeerStream
 from smolmix_web.errors import SmolmixError
-from smolmix_web.peers import PeerStream
 from smolmix_web.rand import SeededRandom
 from smolmix_web.tunnel import Tunnel
 from tests.simnet.cases import attempt

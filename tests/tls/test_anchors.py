@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from smolmix_web.edge.tls import TlsStream, check_roots
 from smolmix_web.errors import OptionError, TlsError
-from smolmix_web.tls import TlsStream, check_roots
 from tests.pipe import Pipe
 from tests.tls.chains import Party, chain_context, pem
 from tests.tls_server import TlsServer

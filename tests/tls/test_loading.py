@@ -10,7 +10,7 @@ import asyncio, sys, types
 stub = types.ModuleType("ssl")  # Pyodide's has no classes to inherit from
 sys.modules["ssl"] = stub
 sys.modules["_ssl"] = inner = types.ModuleType("_ssl")
-import smolmix_web.tls as tls
+import smolmix_web.edge.tls as tls
 tls._PLATFORM = "emscripten"
 module = tls.load_rtls()
 assert sys.modules["ssl"] is stub and sys.modules["_ssl"] is inner, "the stub must stand again"

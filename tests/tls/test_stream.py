@@ -11,9 +11,9 @@ import certifi
 import pytest
 import trustme
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.tls import TlsStream, _certifi_pem, _default_roots
 from smolmix_web.errors import ConnectionReset, SmolmixError, TimeoutExpired, TlsError
-from smolmix_web.tls import TlsStream, _certifi_pem, _default_roots
 from tests.pipe import Pipe
 from tests.tls_server import TlsServer, server_context
 from tests.virtual_loop import virtual

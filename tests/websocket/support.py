@@ -9,8 +9,8 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from smolmix_web.deadline import LoopClock
-from smolmix_web.sockets import ByteStream
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.websocket import Close, WebSocketConnection, connect
 from tests.http_server import PipeConnector
 

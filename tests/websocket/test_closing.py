@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.frames import Close as CloseFrame
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
 from smolmix_web.errors import TimeoutExpired, WebSocketError
 from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.virtual_loop import virtual

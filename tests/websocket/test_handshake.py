@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import HttpError, OptionError, SmolmixError, TimeoutExpired, WebSocketError
 from smolmix_web.http import Timeouts
-from smolmix_web.sockets import ByteStream
 from smolmix_web.websocket import WebSocketTimeouts, connect
 from tests.http_server import PipeConnector
 from tests.virtual_loop import virtual

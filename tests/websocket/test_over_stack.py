@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from smolmix_web.edge.sockets import TcpStream
 from smolmix_web.errors import SmolmixError, TimeoutExpired
-from smolmix_web.sockets import TcpStream
 from smolmix_web.websocket import Close, WebSocketConnection, WebSocketTimeouts, connect
 from tests.virtual_loop import virtual
 from tests.websocket.support import Server, echo

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream
 from smolmix_web.errors import SmolmixError
-from smolmix_web.sockets import ByteStream
 from smolmix_web.websocket import Close, connect
 from tests.beside.case import RESET, Closed, Script, WebSocketCase
 from tests.beside.raw_server import RawServer

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.deadline import LoopClock
+from smolmix_web.edge.deadline import LoopClock
+from smolmix_web.edge.sockets import ByteStream, TcpStream
 from smolmix_web.errors import TimeoutExpired, WebSocketError
-from smolmix_web.sockets import ByteStream, TcpStream
 from smolmix_web.websocket import Turns, WebSocketConnection, WebSocketTimeouts, connect
 from smolmix_web.websocket.turns import MAX_WAITING
 from tests.http_server import PipeConnector
