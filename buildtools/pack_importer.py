@@ -74,7 +74,7 @@ class PackFinder:
                 return None
         file, _, size, _, offset, *_ = entry
         prefix = name[: name.rfind("/") + 1]
-        loader = self.loaders.get(prefix)
+        loader: Any = self.loaders.get(prefix)  # of another class than typeshed's loaders
         if loader is None:
             loader = self.loaders[prefix] = PackLoader(self.whole, prefix)
         start = offset + LOCAL_HEADER + len(file) - len(self.archive) - 1 + PYC_HEADER
