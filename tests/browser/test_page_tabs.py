@@ -319,6 +319,25 @@ async def test_the_tab_that_leads_stands_still(tabs: list[ApiPage], session: Ses
     assert await asyncio.gather(*(tab.run(GET) for tab in tabs)) == [body_sha256(5_000)] * 3
 
 
+@FEATURE
+async def test_a_tab_is_opened_while_the_one_that_leads_stands_still(
+    tabs: list[ApiPage], session: Session, gateway: Gateway
+) -> None:
+    """Nobody answers it: it leads after a while. The other one uses its tunnel when it goes on."""
+    await set_up(tabs[:1])
+    process = await process_of(tabs[0], session)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(NOTICED_WITHIN + MOVED_WITHIN):
+            await tabs[1].set_up()
+        assert await tabs[1].run(GET) == body_sha256(5_000)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    await states_become(tabs[0], ["reconnecting", "ready"], 5.0)
+    await until(lambda: len(gateway.active) == 1)
+    assert await asyncio.gather(*(tab.run(GET) for tab in tabs[:2])) == [body_sha256(5_000)] * 2
+
+
 # Each waits, as far as there is room; then all are given up.
 MANY = """const { signal } = window.abort = new AbortController();
   const counts = {};
