@@ -10,6 +10,7 @@
  * @module
  */
 
+import { FOLLOWING, LAST } from "../shared/messages.js";
 import { mixError } from "./errors.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
@@ -22,15 +23,14 @@ const HEAD_BYTES = 12;
 const FULL = 1;
 /** What opens an id; the rest belongs to one that is open. */
 const OPENING = ["resolve", "lookup", "fetch", "websocket", "ping", "tcp", "udp", "statistics"];
-const FOLLOWING = ["pull", "write", "finish", "rewound", "discard", "close"];
-const LAST = ["result", "end", "closed", "error"];
 
 /** @param {unknown} error @returns {import("../shared/messages.js").ErrorDetail} */
-function detailOf(error) {
-  const { name, kind, code, phase, message, reason, retryable, cause } = /** @type {any} */ (error) ?? {};
+export function detailOf(error) {
+  const { name, kind, code, phase, message, reason, retryable, option, cause } = /** @type {any} */ (error) ?? {};
   return {
     name: kind ?? name ?? "Error", code: code ?? "internal", phase: phase ?? null, message: String(message ?? error),
     reason: reason ?? null, retryable: retryable ?? false, cause: cause?.code ? detailOf(cause) : null,
+    ...(option ? { option } : {}),
   };
 }
 

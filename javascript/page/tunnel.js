@@ -14,6 +14,7 @@ import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
+import { isShared, joinTabs } from "./tab-worker.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
@@ -73,6 +74,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
  * @property {"auto" | "require" | "off"} [integrity] "auto": check all files where the page vouches for `index.js` with a hash
  * @property {"auto" | "off"} [snapshot] "auto": keep Python's memory, before it knows anything, for a faster next visit
+ * @property {boolean} [shared] default false; true: the tabs of the origin use one tunnel
  */
 
 /** @type {TunnelSnapshot} */
@@ -160,7 +162,9 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
-      made = await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
+      made = isShared(this.#options)
+        ? joinTabs(this.#options)
+        : await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
     } catch (error) {
       this.#failed(null, error);
       throw error;

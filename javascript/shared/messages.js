@@ -213,4 +213,6 @@
  *   | {type: "closed", id: number, code: number, reason: string, clean: boolean, error: ErrorDetail | null}} WorkerMessage
  */
 
-export {};
+/** Types of the page's messages for an id that is open, and of those of the worker with which an id ends. */
+export const FOLLOWING = ["pull", "write", "finish", "rewound", "discard", "close"];
+export const LAST = ["result", "end", "closed", "error"];

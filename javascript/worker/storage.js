@@ -90,8 +90,11 @@ async function freshSodium() {
 /** @param {Uint8Array<ArrayBuffer>} raw @returns {Promise<CryptoKey>} */
 const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
 
-/** The functions for Python. Each promise rejects with what the browser says. */
-export function createStorage() {
+/**
+ * The functions for Python. Each promise rejects with what the browser says.
+ * @param {() => boolean} [takeOver] whoever holds the place of our client id is a tab that has stopped, and whose tunnel is ours now
+ */
+export function createStorage(takeOver = () => false) {
   /** @type {(() => void) | null} */
   let letGo = null;
 
@@ -107,10 +110,11 @@ export function createStorage() {
       }
       return new Promise((resolve, reject) => {
         const held = new Promise((free) => { letGo = () => free(undefined); });
-        const options = { signal: AbortSignal.timeout(patience) };
-        navigator.locks.request(LOCK_PREFIX + clientId, options, () => (resolve(true), held)).catch((error) => {
-          if (error.name === "TimeoutError" || error.name === "AbortError") resolve(false);
-          else reject(error);
+        const name = LOCK_PREFIX + clientId, granted = () => (resolve(true), held);
+        navigator.locks.request(name, { signal: AbortSignal.timeout(patience) }, granted).catch((error) => {
+          if (error.name !== "TimeoutError" && error.name !== "AbortError") reject(error);
+          else if (takeOver()) navigator.locks.request(name, { steal: true }, granted).catch(reject);
+          else resolve(false);
         });
       });
     },

@@ -15,6 +15,7 @@ import { PartError, textOf } from "../shared/parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
 import { createStorage } from "./storage.js";
+import { TabClients } from "./tab-clients.js";
 
 /** @typedef {import("../shared/messages.js").PageMessage} PageMessage */
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
@@ -38,12 +39,22 @@ let begin = () => {};
 /** The page's first message: whether snapshots are wanted. @type {Promise<boolean>} */
 const wanted = new Promise((resolve) => { begin = resolve; });
 
+/** Of a tunnel that tabs share. @type {TabClients | null} */
+let clients = null;
+
+/** @param {PageMessage} message for Python, once it runs */
+function take(message) {
+  if (receive) receive(message);
+  else early.push(message);
+}
+
 addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
-  else if (receive) receive(data);
+  else if (data.type === "share") clients = new TabClients(data.lead, take, (message) => self.postMessage(message));
+  else if (data.type === "tab") clients?.attach(data.port);
   else {
-    early.push(data);
-    if (data.type === "setup") directory.begin(data.options);
+    if (data.type === "setup" && !receive) directory.begin(data.options);
+    take(data);
   }
 });
 
@@ -53,7 +64,7 @@ let starting = true;
 
 /** @param {WorkerMessage} message */
 function post(message, /** @type {Transferable[]} */ transfer = []) {
-  self.postMessage(message, transfer);
+  if (!clients?.post(message, transfer)) self.postMessage(message, transfer);
   if (!starting || message.type !== "state") return;
   const { state, step } = message.snapshot;
   mark(step ?? state);
@@ -104,7 +115,7 @@ async function boot() {
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
-  pyodide.registerJsModule("smolmix_storage", createStorage());
+  pyodide.registerJsModule("smolmix_storage", createStorage(() => clients?.takeOver ?? false));
   pyodide.registerJsModule("smolmix_guard", guard);
   pyodide.registerJsModule("smolmix_host", { createAlarm, listen });
   pyodide.registerJsModule("smolmix_answer", { ask: directory.ask });

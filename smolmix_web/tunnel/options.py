@@ -215,6 +215,7 @@ class TunnelOptions:
     snapshot: str = _option(
         "snapshot", _one_of("auto", "off"), "auto", "", "pages: keep Python's memory for a faster next visit"
     )
+    shared: bool = _option("shared", _flag, False, "", "pages: one tunnel for all tabs of the origin")
     persistent: bool = field(default=False, metadata={"js": None})
 
     @classmethod
