@@ -129,7 +129,8 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
         const copy = cookies.clone();
         const html = await api.mixFetch("https://origin.test/html");
         return [codings, cookies.headers.getSetCookie().length, copy.headers.getSetCookie().length, copy.url,
-          copy instanceof Response, await cookies.text() === await copy.text(), (await html.blob()).type];"""
+          copy instanceof Response, await cookies.text() === await copy.text(),
+          (await html.blob()).type.replace(" ", "")];"""
     )
     assert got == [
         ["gzip", "deflate", "zstd"],
@@ -138,7 +139,7 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
         "https://origin.test/cookies",
         True,
         True,
-        "text/html; charset=utf-8",
+        "text/html;charset=utf-8",  # engines write it with and without a space
     ]
 
 
