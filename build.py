@@ -12,15 +12,17 @@ import json
 import sys
 
 MINIMUM = (3, 11)
+ENGINES = ("chromium", "firefox", "webkit")
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="build.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
 
-    demo = commands.add_parser("demo", help="run the demo page once in headless Chromium, then keep serving it")
+    demo = commands.add_parser("demo", help="run the demo page once in a headless browser, then keep serving it")
     demo.add_argument("--once", action="store_true", help="exit after the check")
     demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"that browser ({ENGINES[0]})")
     demo.add_argument("--port", type=int, help="port of the demo site on 127.0.0.1")
 
     test = commands.add_parser("test", help="lint, types and tests; arguments after -- go to pytest")
@@ -30,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="unit|faults|linux|integration|browser|interop|consumers",
         help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
+
+    test.add_argument("--engine", choices=ENGINES, help="for the group browser: another one than Chromium")
 
     build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")
     build.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -96,10 +100,12 @@ def main(arguments: list[str]) -> int:
             for group in options.groups:
                 if group not in checks.GROUPS:
                     parser().error(f"no test group {group!r}: choose from {', '.join(checks.GROUPS)}")
-            return checks.test(options.groups, passed_on)
+            if options.engine and options.groups != ["browser"]:
+                parser().error("--engine is for the group browser, alone")
+            return checks.test(options.groups, passed_on, engine=options.engine)
         case "demo":
             dist.ensure_dist()
-            command = [common.PYTHON, "-m", "demo.run", "--dist", common.DIST, "--chromium", chromium.ensure_chromium()]
+            command = [common.PYTHON, "-m", "demo.run", "--dist", common.DIST, "--engine", options.engine]
             command += ["--once"] if options.once else []
             command += ["--json"] if options.json else []
             command += ["--port", str(options.port)] if options.port is not None else []

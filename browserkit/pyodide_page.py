@@ -1,4 +1,4 @@
-"""`PyodidePage`: Python in a module worker of a real Chromium, driven from CPython.
+"""`PyodidePage`: Python in a module worker of a real browser, Chromium or Firefox, driven from CPython.
 
 The worker starts exactly what ships (dist/pyodide and the crypto module of javascript/worker/). Values cross as JSON.
 
@@ -21,13 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, Playwright, sync_playwright
 
 from buildtools.common import DIST
 from buildtools.javascript import bundle
 
 from .chromium import launch_chromium
+from .engines import firefox_options
 from .server import StaticServer
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +45,8 @@ class PageDied(PageError):
 class PyodidePage:
     """A started worker. `start_ms` is what starting took in the page (Pyodide and crypto, files from this machine)."""
 
-    def __init__(self, *, dist: Path = DIST, timeout: float = 120.0) -> None:
+    def __init__(self, *, dist: Path = DIST, timeout: float = 120.0, engine: str = "chromium") -> None:
+        self._engine = engine
         self._dist = dist
         self._timeout = timeout
         self._files = Path(tempfile.mkdtemp(prefix="pyodide-page-"))
@@ -70,9 +72,15 @@ class PyodidePage:
 
     def _open(self) -> None:
         self._playwright = sync_playwright().start()
-        self.page = launch_chromium(self._playwright).new_page()
+        self.page = self._launch(self._playwright).new_page()
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.goto(f"{self.server.url}/index.html")
+
+    def _launch(self, playwright: Playwright) -> Browser:
+        if self._engine == "firefox":
+            with firefox_options() as options:
+                return playwright.firefox.launch(**options)
+        return launch_chromium(playwright)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

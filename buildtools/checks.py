@@ -14,6 +14,7 @@ from pathlib import Path
 from .chromium import ensure_chromium
 from .common import NODE_MODULES, PYTHON, ROOT, TaskError, say, tool_environment
 from .dist import ensure_dist
+from .engines import ensure_engine, ensure_what_can_be_had
 from .setup import ensure_node, ensure_venv
 
 TESTS = ROOT / "tests"
@@ -89,10 +90,10 @@ def group_paths(group: str) -> list[str]:
     return paths
 
 
-def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outcome:
+def run_group(group: str, arguments: Sequence[str], *, everything: bool, engine: str | None = None) -> Outcome:
     """One pytest process for a group; its output is shown as it comes and its closing counts are kept.
 
-    Without `everything`, tests marked `long` are left out.
+    Without `everything`, tests marked `long` are left out. `engine` is another one than Chromium for the browser tests.
     """
     command: list[str | Path] = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *group_paths(group)]
     if not everything:
@@ -103,6 +104,12 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outc
         command += ["-n", str(min(2, os.cpu_count() or 1))]
     command += ["--durations=5", *arguments]
     env = tool_environment()
+    if group == "browser":
+        if engine is None:
+            ensure_what_can_be_had()
+        else:
+            ensure_engine(engine)
+            command += ["--engine", engine]
     if group in BROWSER_GROUPS:
         env["CHROMIUM"] = ensure_chromium()
     say(f"== tests: {group}")
@@ -123,7 +130,7 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool) -> Outc
     return Outcome(group, code, time.monotonic() - began, counts)
 
 
-def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
+def test(groups: Sequence[str], arguments: Sequence[str], *, engine: str | None = None) -> int:
     """Run `groups`; 0 when all passed. When none is named: lint and all but `NAMED_ONLY`, without `long` tests."""
     began = time.monotonic()
     named = list(groups)
@@ -137,7 +144,7 @@ def test(groups: Sequence[str], arguments: Sequence[str]) -> int:
     chosen = [group for group in GROUPS if group in (named or usual)]
     ensure_dist()
     for group in chosen:
-        outcomes.append(run_group(group, arguments, everything=bool(named)))
+        outcomes.append(run_group(group, arguments, everything=bool(named), engine=engine))
     print(report(outcomes, time.monotonic() - began))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from . import debian
 from .common import PYTHON, TaskError, run, say
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -45,9 +48,9 @@ def ensure_chromium() -> str:
     found = find_chromium()
     if found:
         return found
-    attempts = []
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        attempts.append(_install_debian)
+    attempts: list[Callable[[], None]] = []
+    if debian.may_install():
+        attempts.append(partial(debian.install, "chromium"))
     attempts.append(_install_playwright)
     for attempt in attempts:
         try:
@@ -58,13 +61,6 @@ def ensure_chromium() -> str:
         if found:
             return found
     raise TaskError(ADVICE)
-
-
-def _install_debian() -> None:
-    say("installing the Debian package chromium")
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    run(["apt-get", "update", "-q"], env=env)
-    run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"], env=env)
 
 
 def _install_playwright() -> None:

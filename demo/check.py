@@ -1,29 +1,30 @@
-"""Opens the demo page in headless Chromium, waits until it has done its steps, and judges what happened.
+"""Opens the demo page in one of the engines, waits until it has done its steps, and judges what happened.
 
 What the page says about itself is compared with what the other side knows: the bytes the origin serves, the
-address in the name map, the requests Chromium made.
+address in the name map, the requests the browser made (`witness.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from playwright.async_api import Error as PlaywrightError
 
-from browserkit.chromium import launch_arguments
+from browserkit.engines import launch
+from browserkit.webkit import WebKitError
 
-from .recorder import Allowed, NetLog, Recorder
+from .recorder import Allowed, Recorder
+from .witness import Witness, witness
 
 PAGE_TIMEOUT = 240.0  # s for everything the page does
 STEP_TIMEOUT = 30.0  # s for each thing asked of the browser itself
 VIEWPORT = {"width": 1120, "height": 860}
+NAMES = {"chromium": "Chromium", "firefox": "Firefox", "webkit": "WebKitGTK"}
 
 Say = Callable[[str], None]
 
@@ -55,38 +56,44 @@ class Report:
 
 
 async def check_page(
-    site: str, allowed: Allowed, expected: Expected, *, chromium: str, screenshot: Path | None = None, say: Say = print
+    site: str,
+    allowed: Allowed,
+    expected: Expected,
+    *,
+    engine: str = "chromium",
+    screenshot: Path | None = None,
+    say: Say = print,
 ) -> Report:
     """Run the page once. Never raises for what the page or the browser did: that is in the report."""
     report = Report()
     recorder = Recorder(allowed)
-    with tempfile.TemporaryDirectory(prefix="smolmix-demo-") as folder:
-        log = Path(folder) / "netlog.json"
+    async with witness(engine) as seen:
         try:
-            async with asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT), async_playwright() as playwright:
-                arguments = launch_arguments([f"--log-net-log={log}"])
-                browser = await playwright.chromium.launch(
-                    executable_path=chromium, args=arguments, timeout=STEP_TIMEOUT * 1000
-                )
-                say(f"Chromium {browser.version} opens {site}/")
-                try:
-                    outcome = await _run(browser, site, recorder, report, screenshot)
-                finally:
-                    with contextlib.suppress(PlaywrightError):
-                        await browser.close()
-            judge(report, outcome, expected)
+            async with (
+                asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT),
+                launch(engine, arguments=seen.arguments, proxy=seen.proxy) as browser,
+            ):
+                outcome = await _run(browser, engine, site, recorder, report, screenshot, say)
+            judge(report, outcome, expected, engine)
         except TimeoutError:
             report.failures.append("the browser did not answer in time")
-        except PlaywrightError as error:
-            report.failures.append(f"the browser: {error.message.splitlines()[0]}")
-        _judge_requests(report, recorder, log, expected)
+        except (PlaywrightError, WebKitError) as error:
+            report.failures.append(f"the browser: {str(error).splitlines()[0]}")
+        _judge_requests(report, recorder, seen, expected)
     return report
 
 
 async def _run(
-    browser: Browser, site: str, recorder: Recorder, report: Report, screenshot: Path | None
+    browser: Browser,
+    engine: str,
+    site: str,
+    recorder: Recorder,
+    report: Report,
+    screenshot: Path | None,
+    say: Say,
 ) -> dict[str, Any]:
     context = await browser.new_context(viewport=VIEWPORT, device_scale_factor=1, color_scheme="light")  # type: ignore[arg-type]
+    say(f"{NAMES[engine]} {browser.version} opens {site}/")
     recorder.attach(context)
     page = await context.new_page()
     page.on("console", lambda message: report.console.append(f"{message.type}: {message.text}"))
@@ -94,7 +101,7 @@ async def _run(
     await page.goto(f"{site}/index.html", timeout=STEP_TIMEOUT * 1000)
     try:
         await page.wait_for_function("window.demo?.finished === true", timeout=PAGE_TIMEOUT * 1000)
-    except PlaywrightError:
+    except (PlaywrightError, WebKitError):
         report.failures.append(f"the page was not done after {PAGE_TIMEOUT:g} s")
     outcome: dict[str, Any] = await page.evaluate("window.demo ?? {}")
     if screenshot is not None:
@@ -107,12 +114,12 @@ async def _shoot(page: Page, path: Path) -> None:
     await page.screenshot(path=path, full_page=True, timeout=STEP_TIMEOUT * 1000)
 
 
-def judge(report: Report, outcome: dict[str, Any], expected: Expected) -> None:
+def judge(report: Report, outcome: dict[str, Any], expected: Expected, engine: str = "chromium") -> None:
     """Fill the facts from what the page says, and compare them with what is known."""
     fetch, dns, socket = (outcome.get(name) or {} for name in ("fetch", "dns", "websocket"))
     statistics = outcome.get("statistics") or {}
     report.facts = facts = {
-        "engine": "chromium",
+        "engine": engine,
         "state": outcome.get("state", "unknown"),
         "setup_ms": outcome.get("setup_ms"),
         "fetch": {
@@ -150,18 +157,17 @@ def judge(report: Report, outcome: dict[str, Any], expected: Expected) -> None:
             report.failures.append(f"no Sphinx packets {name}")
 
 
-def _judge_requests(report: Report, recorder: Recorder, log: Path, expected: Expected) -> None:
+def _judge_requests(report: Report, recorder: Recorder, seen: Witness, expected: Expected) -> None:
     try:
-        netlog = NetLog(log)
-        logged = netlog.page_urls()
+        others = seen.others(recorder)
+        named = seen.mentions(expected.name)
     except (OSError, ValueError, KeyError) as error:
-        report.failures.append(f"Chromium left no readable network log: {type(error).__name__}: {error}")
+        report.failures.append(f"the browser left no readable network log: {type(error).__name__}: {error}")
         report.facts["other_requests"] = recorder.others()
         return
-    others = recorder.others(logged)
-    if netlog.mentions(expected.name):
+    if named:
         others.append(f"look-up of {expected.name} outside the tunnel")
-    report.counts = dict(recorder.counts())
+    report.counts = dict(seen.counts(recorder))
     report.facts["other_requests"] = others
     if others:
         report.failures.append(f"requests outside site, directory and gateway: {', '.join(others)}")

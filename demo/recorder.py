@@ -1,8 +1,8 @@
 """Which requests a page and its workers make, and whether they may: the site's own files, the directory, a gateway.
 
-Two witnesses. Playwright tells of every request of page and workers and of their WebSockets, as they happen.
+Playwright tells of requests of page and workers and of their WebSockets, as they happen; WebKit's driver does not.
 Chromium's own network log (`--log-net-log`) has everything that reached its network stack, with its initiator, and
-names that were looked up; it is complete once the browser has ended.
+names that were looked up; it is complete once the browser has ended. Which engine has which witness: `witness.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Page, Request
 
 BROWSER_ITSELF = "not an origin"  # the initiator that the network log gives to what no page asked for
 
@@ -46,8 +46,14 @@ class Recorder:
     urls: list[str] = field(default_factory=list)
 
     def attach(self, context: BrowserContext) -> None:
-        context.on("request", lambda request: self.urls.append(request.url))
+        context.on("request", self._note)
         context.on("page", self._watch)
+
+    def _note(self, request: Request) -> None:
+        # Firefox's driver tells of a WebSocket as of a request of no known type, whose URL has `http:`.
+        socket = f"ws{request.url.removeprefix('http')}"
+        known = request.resource_type == "other" and self.allowed.kind(socket) == "gateway"
+        self.urls.append(socket if known else request.url)
 
     def _watch(self, page: Page) -> None:
         page.on("websocket", lambda socket: self.urls.append(socket.url))

@@ -1,4 +1,4 @@
-"""`python -m demo.run`: a local Nym network and the demo page on it, checked once in headless Chromium, then served.
+"""`python -m demo.run`: a local Nym network and the demo page on it, checked once in a headless browser, then served.
 
 Exit code 0 when everything the page did agrees with what the servers know, else 1.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from browserkit.server import StaticServer
 from buildtools.common import DIST, TaskError
+from buildtools.engines import ENGINES, ensure_engine
 from localnet.config import NetworkConfig
 from localnet.errors import LocalnetError
 from localnet.names import ORIGIN, WEBSOCKET
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--json", action="store_true", help="print one JSON object as the last line of the check")
     top.add_argument("--port", type=int, default=0, help="port of the site on 127.0.0.1 (default: any free one)")
     top.add_argument("--dist", type=Path, default=DIST, help="what `build.py build` made (default: dist)")
-    top.add_argument("--chromium", help="path of the browser (default: looked for)")
+    top.add_argument("--engine", choices=ENGINES, default="chromium", help="the browser that checks it")
     top.add_argument("--screenshot", type=Path, metavar="FILE", help="write a PNG of the page after the check")
     return top
 
@@ -102,7 +103,7 @@ async def run(options: argparse.Namespace) -> int:
     for needed in (options.dist / "index.js", options.dist / "worker.js", options.dist / "pyodide" / "pyodide.mjs"):
         if not needed.is_file():
             raise TaskError(f"{needed} is missing: run `python3 build.py build` first")
-    chromium = options.chromium or _find_chromium()
+    ensure_engine(options.engine)
     async with network() as net:
         layers = f"3 layers of {net.config.mixes_per_layer} mix nodes"
         say(f"local network: {len(net.gateways)} entry gateways, {layers}, {len(net.exits)} exits")
@@ -112,7 +113,7 @@ async def run(options: argparse.Namespace) -> int:
             config.write_text(json.dumps(page_config(net)), encoding="utf-8")
             folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config}
             with StaticServer(folders, port=options.port) as site:
-                report = await check(net, site.url, chromium, options.screenshot)
+                report = await check(net, site.url, options.engine, options.screenshot)
                 for line in describe(report):
                     say(line)
                 if not options.once:
@@ -125,7 +126,7 @@ async def run(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-async def check(net: Network, site: str, chromium: str, screenshot: Path | None) -> Report:
+async def check(net: Network, site: str, engine: str, screenshot: Path | None) -> Report:
     """Run the page once on this network and judge it."""
     gateways = [*net.gateways, *(host.gateway for host in net.exits)]
     allowed = Allowed(site, (net.directory_url,), tuple(gateway.url for gateway in gateways))
@@ -137,16 +138,10 @@ async def check(net: Network, site: str, chromium: str, screenshot: Path | None)
         addresses=tuple(net.names[ORIGIN.name]),
     )
     served = len(net.world.origin.requests)
-    report = await check_page(site, allowed, expected, chromium=chromium, screenshot=screenshot, say=say)
+    report = await check_page(site, allowed, expected, engine=engine, screenshot=screenshot, say=say)
     if report.ok and len(net.world.origin.requests) == served:
         report.failures.append("the origin behind the exit saw no request")
     return report
-
-
-def _find_chromium() -> str:
-    from buildtools.chromium import ensure_chromium
-
-    return ensure_chromium()
 
 
 async def _until_stopped(options: argparse.Namespace) -> int:

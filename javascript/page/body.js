@@ -171,6 +171,19 @@ async function collected(reader) {
 const streamed = (reader, ready) => ({ ready, cancel: (reason) => void reader.cancel(reason).catch(ignore) });
 
 /**
+ * Firefox shows no body of a request, and so not whether it has one: an empty one is as good as none.
+ * @param {Request} request
+ * @returns {RequestBody}
+ */
+const hidden = (request) => ({
+  ready: async () => {
+    const blob = await request.blob();
+    return blob.size ? blobReady(blob) : NO_BODY.ready();
+  },
+  cancel: ignore,
+});
+
+/**
  * @param {BodyInit | null} given as `init` had it
  * @param {Request} request made with it, which has the bytes as they were then
  * @returns {RequestBody}
@@ -182,8 +195,8 @@ export function bodyOf(given, request) {
     return streamed(reader, async () => ({ data: null, source: reader, length: null }));
   }
   if (isBlob(given)) return { ready: () => blobReady(given), cancel: ignore };
-  // Not every browser shows the body of a request as a stream.
-  if (given !== null || !("body" in request)) return { ready: async () => blobReady(await /** @type {Request} */ (request).blob()), cancel: ignore };
+  if (given !== null) return { ready: async () => blobReady(await request.blob()), cancel: ignore };
+  if (!("body" in request)) return hidden(request);
   if (request.body === null) return NO_BODY;
   const reader = request.body.getReader();
   return streamed(reader, () => collected(reader));

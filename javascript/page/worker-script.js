@@ -87,7 +87,8 @@ function workerOf(script, manner) {
 
 /** @param {Place} place @returns {Worker} */
 function workerFrom({ url, manner }) {
-  const ours = new URL(url).origin === globalThis.location?.origin || /^(blob|data):/.test(url);
+  // Not that of `location`: a sandboxed frame has an address of its site, and no origin.
+  const ours = new URL(url).origin === globalThis.origin || /^(blob|data):/.test(url);
   if (ours) return new Worker(scriptUrl(url), manner);
   const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
   return workerOf(new Blob([script], { type: "text/javascript" }), manner);

@@ -1,40 +1,86 @@
-"""Browser tests share one started Python worker per session, and one network with one browser for the page API."""
+"""Browser tests share one started Python worker per session, and one network with one browser for the page API.
+
+`--engine firefox` or `webkit` runs them in another engine than Chromium. Left out then is what is about Chromium itself
+(marked `chromium`), and what a driver cannot do: in WebKit, Python in a worker without our page, and interception.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
 
-from browserkit.chromium import launch_arguments
+from browserkit.engines import launch
 from browserkit.pyodide_page import PyodidePage
 from browserkit.server import StaticServer
-from buildtools.chromium import ensure_chromium
+from browserkit.webkit import NotInWebKit
 from buildtools.common import DIST
+from buildtools.engines import ENGINES, missing
 from localnet import Network, NetworkConfig
 from tests.browser.page_session import ApiPage, Session, write_blank_page
 from tests.browser.scripted_worker import SCRIPTED
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=ENGINES, default="chromium", help="the engine of the browser tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    engine = config.getoption("--engine")
+    if engine == "chromium":
+        return
+    for item in items:
+        if item.get_closest_marker("chromium"):
+            item.add_marker(pytest.mark.skip(reason="about Chromium itself"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """What an engine's driver cannot do is no failure of ours."""
+    try:
+        return (yield)
+    except NotInWebKit as error:
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: object, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except NotInWebKit as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
-def pyodide_page() -> Iterator[PyodidePage]:
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine that was chosen; skips where this machine has none."""
+    chosen: str = request.config.getoption("--engine")
+    reason = missing(chosen)
+    if reason is not None:
+        pytest.skip(reason)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def pyodide_page(engine: str) -> Iterator[PyodidePage]:
     """The worker as it ships: only the standard library that a first page load fetches."""
+    if engine == "webkit":
+        pytest.skip("Playwright drives no WebKit that is installed")
     assert (DIST / "pyodide" / "python.zst").exists(), "dist/ is missing: run `python3 build.py build` first"
-    with PyodidePage() as page:
+    with PyodidePage(engine=engine) as page:
         yield page
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
+async def session(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
     """A network, a site with dist/ below /smolmix/, and a browser. Tunnels are unpaced here unless a test says so."""
     assert (DIST / "worker.js").exists(), "dist/ is missing: run `python3 build.py build` first"
     folder = tmp_path_factory.mktemp("site")
     write_blank_page(folder)
-    async with Network(NetworkConfig(seed="page", gateways=3)) as net, async_playwright() as playwright:
+    async with Network(NetworkConfig(seed="page", gateways=3)) as net, launch(engine) as browser:
         await net.stop_node(net.gateways[2].name)  # for the test of a gateway that is down
-        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
         options = {
             "directoryUrls": [net.directory_url],
             "forceTls": False,
@@ -45,7 +91,6 @@ async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ses
         }
         with StaticServer({"/": folder, "/smolmix/": DIST}) as site:
             yield Session(net, site, browser, options)
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

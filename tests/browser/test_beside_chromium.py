@@ -19,7 +19,7 @@ from tests.beside.raw_server import RawServer, listening
 from tests.beside.tables import Case, all_cases, expected, mismatch
 from tests.browser.page_session import ApiPage, Session
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 AT_ONCE = 8  # cases under way at the same time
 FIRST_ADDRESS = IPv4Address("203.0.115.1")  # behind the exit each case has an address of its own

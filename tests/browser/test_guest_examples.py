@@ -14,7 +14,7 @@ from buildtools.common import ROOT
 from tests.browser.guest_session import GuestPage, GuestSession, guest_session
 from tests.integration.test_python_docs import examples, expected, local
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 PAGE = ROOT / "docs" / "pyodide.md"
 FOLDER = ROOT / "examples" / "pyodide"

@@ -13,7 +13,7 @@ import pytest_asyncio
 from localnet.origin import body_sha256
 from tests.browser.guest_session import LIBRARIES, WAYS, GuestSession, guest_session
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 SIZE = 100_000
 

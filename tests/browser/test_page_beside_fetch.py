@@ -20,7 +20,7 @@ from tests.browser.scripted_worker import HEAD, SCRIPTED
 from tests.browser.test_beside_chromium import native, served
 
 __all__ = ["native"]  # a fixture
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 CASES = Path(__file__).with_name("fetch_cases.js").read_bytes()
 KINDS = ("arguments", "init", "headers", "body", "abort", "response")

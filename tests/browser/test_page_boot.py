@@ -190,6 +190,7 @@ async def test_a_policy_forbids(session: Session, tmp_path: Path, what: str) -> 
     assert named in outcome["message"] and outcome["ms"] < PROMPT
 
 
+@pytest.mark.chromium
 @pytest.mark.feature("Worker", "blocked storage costs a warning, not the tunnel")
 async def test_storage_that_is_blocked(session: Session, tmp_path: Path) -> None:
     """As in a browser whose user forbids sites to keep data."""

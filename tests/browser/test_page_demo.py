@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from buildtools.common import DIST, ROOT
+from buildtools.engines import ENGINES, missing
 from demo.check import Expected, Report, judge
 from demo.recorder import Allowed
 from localnet.origin import body_sha256
@@ -33,15 +34,20 @@ async def demo(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_once_with_json(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_once_with_json(tmp_path: Path, engine: str) -> None:
+    """In each engine that this machine has."""
+    reason = missing(engine)
+    if reason is not None:
+        pytest.skip(reason)
     picture = tmp_path / "page.png"
-    process = await demo("--once", "--json", "--dist", str(DIST), "--screenshot", str(picture))
+    process = await demo("--once", "--json", "--engine", engine, "--dist", str(DIST), "--screenshot", str(picture))
     output, errors = await process.communicate()
     lines = output.decode().splitlines()
     assert process.returncode == 0, output.decode() + errors.decode()
     facts = json.loads(lines[-1])
     assert list(facts) == ["engine", "state", "setup_ms", "fetch", "dns", "websocket", "sphinx", "other_requests"]
-    assert (facts["engine"], facts["state"], facts["other_requests"]) == ("chromium", "ready", [])
+    assert (facts["engine"], facts["state"], facts["other_requests"]) == (engine, "ready", [])
     fetch = facts["fetch"]
     assert fetch["url"].startswith("https://origin.test/") and fetch["status"] == 200 and fetch["tls"] == "TLSv1.3"
     assert fetch["bytes"] >= 100_000

@@ -61,12 +61,16 @@ async def test_post_echo(shared: ApiPage, name: str) -> None:
 
 
 @pytest.mark.feature("Fetch", "FormData with files, under its own boundary")
-async def test_form_data_has_its_boundary(shared: ApiPage) -> None:
-    echo = await shared.run(
-        """const form = new FormData();
+async def test_form_data_has_its_boundary(shared: ApiPage, engine: str) -> None:
+    form = """const form = new FormData();
         form.append("field", "value");
-        form.append("file", new Blob(["content"]), "name.txt");
-        return (await api.mixFetch("http://origin.test/echo", {method: "POST", body: form})).json();"""
+        form.append("file", new Blob(["content"]), "name.txt");"""
+    unable = await shared.run(f"{form} return caught(() => new Response(form).text())")
+    if engine == "webkit" and unable:
+        pytest.skip(f"this WebKit itself cannot read a form with a file: {unable['message']}")
+    echo = await shared.run(
+        f"""{form}
+        return (await api.mixFetch("http://origin.test/echo", {{method: "POST", body: form}})).json();"""
     )
     kind = lower(echo["headers"])["content-type"]
     boundary = kind.partition("boundary=")[2]
@@ -125,7 +129,8 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
         const copy = cookies.clone();
         const html = await api.mixFetch("https://origin.test/html");
         return [codings, cookies.headers.getSetCookie().length, copy.headers.getSetCookie().length, copy.url,
-          copy instanceof Response, await cookies.text() === await copy.text(), (await html.blob()).type];"""
+          copy instanceof Response, await cookies.text() === await copy.text(),
+          (await html.blob()).type.replace(" ", "")];"""
     )
     assert got == [
         ["gzip", "deflate", "zstd"],
@@ -134,7 +139,7 @@ async def test_decoding_cookies_and_clone(shared: ApiPage) -> None:
         "https://origin.test/cookies",
         True,
         True,
-        "text/html; charset=utf-8",
+        "text/html;charset=utf-8",  # engines write it with and without a space
     ]
 
 
@@ -156,7 +161,8 @@ async def test_chunks_arrive_before_the_end(shared: ApiPage) -> None:
     times = await shared.run(
         """const response = await api.mixFetch("http://origin.test/slow?chunks=6&interval=0.3&size=500");
         const times = [];
-        for await (const chunk of response.body) times.push([performance.now(), chunk.length]);
+        const reader = response.body.getReader();
+        for (let got; !(got = await reader.read()).done;) times.push([performance.now(), got.value.length]);
         return times;"""
     )
     assert sum(size for _, size in times) == 3000

@@ -243,6 +243,7 @@ async def fail(page: ApiPage, session: Session, what: str) -> str:
             host.service.faults.refuse_connect = None
 
 
+@pytest.mark.chromium
 async def test_nothing_leaks_when_the_tunnel_fails(session: Session, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each failure in a page of one browser; then everything is asked of the dead tunnel, and the log is read."""
     log = tmp_path_factory.mktemp("netlog") / "log.json"

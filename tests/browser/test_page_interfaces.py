@@ -18,7 +18,7 @@ from tests.browser.page_session import ApiPage, Session
 from tests.browser.test_beside_chromium import native
 
 __all__ = ["native"]  # a fixture
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 CASES = Path(__file__).with_name("interface_cases.js").read_text()
 KINDS = ("xhr", "eventsource")

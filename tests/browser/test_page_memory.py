@@ -45,7 +45,7 @@ async def replace_pyodide(page: ApiPage, wrapper: str) -> None:
     await page.page.route("**/pyodide/pyodide.real.mjs", lambda r: r.fulfill(body=real, content_type=script))
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -340,6 +340,7 @@ async def test_many_exchanges_leave_nothing_behind(fresh: ApiPage) -> None:
     assert left == 0
 
 
+@pytest.mark.chromium
 async def test_nothing_leaves_the_page_but_directory_and_gateway(session: Session) -> None:
     """With the standard traffic, witnessed by Playwright and by Chromium's own network log."""
     with tempfile.TemporaryDirectory() as folder:

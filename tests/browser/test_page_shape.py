@@ -27,7 +27,7 @@ from tests.browser.page_session import ApiPage, Session, write_blank_page
 from tests.browser.wire_tap import BINARY, SeenFrame, WireTap
 from tests.statistics_tests import ks_law, ks_two
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(200)]
 
 RATE = 55.0  # packets per second: main stream 50, cover stream 5
 FORWARD_FRAME = 2452

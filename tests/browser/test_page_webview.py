@@ -17,7 +17,7 @@ from buildtools.common import DIST, ROOT
 from localnet.origin import body_bytes
 from tests.browser.page_session import Session
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 FEATURE = pytest.mark.feature("Worker", "in the WebView of an app: file: and intercepted addresses, pause and resume")
 PHONE: dict[str, Any] = {

@@ -22,6 +22,7 @@ async (url) => {
 """
 
 
+@pytest.mark.chromium
 @pytest.mark.timeout(300)
 @pytest.mark.feature("Proxy", "Chromium behind it, by SOCKS5 and by HTTP")
 async def test_chromium_loads_pages(request: pytest.FixtureRequest) -> None:

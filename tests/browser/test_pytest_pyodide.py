@@ -55,6 +55,7 @@ def in_chromium(site: StaticServer, options: dict[str, Any], recorder: Recorder,
         return found
 
 
+@pytest.mark.chromium
 @pytest.mark.timeout(600)
 @pytest.mark.feature("Pyodide", "micropip.install, httpx and requests over a tunnel, in a page of others")
 async def test_installed_by_micropip(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.browser.page_session import Session
 SHARE = 0.25
 BUSY_MS = 2000
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -14,6 +14,7 @@ MINUTES = 10
 GROWTH = 12.0  # MB beyond the end of the first minute
 
 
+@pytest.mark.chromium
 @pytest.mark.long
 @pytest.mark.timeout(MINUTES * 60 + 400)
 def test_ten_minutes_of_soak() -> None:

@@ -12,7 +12,7 @@ from browserkit.chromium import launch_arguments
 from buildtools.chromium import ensure_chromium
 from tests.http.url_cases import ASK, Case, cases, differences
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 # Within the brackets of an IPv6 address Chromium maps characters first, and takes zeros that lead.
 LAX_IPV6 = re.compile(r"\[[^\]/?#]*(%|[^\x00-\x7f]|:0[0-9]+\.)")

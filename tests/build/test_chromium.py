@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildtools import chromium
+from buildtools import chromium, debian
 from buildtools.common import TaskError
 
 
@@ -37,8 +37,8 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert chromium.find_chromium() == new
     google = executable(tmp_path / "bin" / "google-chrome")
     assert chromium.find_chromium() == google
-    debian = executable(tmp_path / "bin" / "chromium")
-    assert chromium.find_chromium() == debian
+    packaged = executable(tmp_path / "bin" / "chromium")
+    assert chromium.find_chromium() == packaged
     named = executable(tmp_path / "own" / "browser")
     monkeypatch.setenv("CHROMIUM", named)
     assert chromium.find_chromium() == named
@@ -59,7 +59,7 @@ def test_root_gets_the_debian_package(tmp_path: Path, monkeypatch: pytest.Monkey
         if "install" in command:
             executable(tmp_path / "bin" / "chromium")
 
-    monkeypatch.setattr(chromium, "run", run)
+    monkeypatch.setattr(debian, "run", run)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert chromium.ensure_chromium() == str(tmp_path / "bin" / "chromium")
     assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]]
