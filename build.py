@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `build.py demo | test | build | npm | localnet | bench | conformance | lint | lock`.
+"""Every task of the project: `build.py demo | test | build | npm | release | localnet | bench | conformance | lint`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
@@ -40,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("npm", help="make the npm package smolmix-web and print the path of its tarball")
 
+    release = commands.add_parser("release", help="make dist/ and the npm package, then look whether both may go out")
+    release.add_argument("--check", action="store_true", help="make nothing, only look; each complaint is one line")
+
     commands.add_parser("localnet", help="run the local Nym network; its options follow", add_help=False)
 
     bench = commands.add_parser(
@@ -59,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    from buildtools import checks, chromium, common, conformance, dist, npm, report, setup
+    from buildtools import checks, chromium, common, conformance, dist, npm, release, report, setup
 
     own, passed_on = arguments, []
     if "--" in arguments:
@@ -96,6 +99,10 @@ def main(arguments: list[str]) -> int:
             tarball = npm.ensure_package()
             npm.check_entries()
             print(tarball)
+        case "release":
+            if not options.check:
+                npm.ensure_package()
+            return release.check()
         case "test":
             for group in options.groups:
                 if group not in checks.GROUPS:

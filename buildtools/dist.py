@@ -11,6 +11,7 @@ from .guest_wheel import write_guest_wheel
 from .javascript import SOURCES, bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
+from .sbom import BILL, SUMS, write_bill, write_sums
 from .setup import ensure_node, ensure_venv
 from .stamps import Stamp
 from .wheels import own_files, write_wheel
@@ -33,11 +34,28 @@ PYTHON_INPUTS = (
 SCRIPT_INPUTS = (
     SOURCES,
     ROOT / "buildtools" / "javascript.py",
+    ROOT / "buildtools" / "gzip.mjs",
     ROOT / "buildtools" / "precompress.mjs",
     ROOT / "buildtools" / "pyodide_inside.mjs",
     ROOT / "buildtools" / "single.mjs",
+    ROOT / "buildtools" / "parts.py",
+    ROOT / "buildtools" / "sbom.py",
     ROOT / "package-lock.json",
 )
+
+
+SCRIPT_OUTPUTS = tuple(DIST / name for name in ("index.js", "worker.js", BILL, SUMS))
+
+
+def stamps() -> tuple[Stamp, Stamp]:
+    """Of the Python half and of the rest."""
+    return Stamp("dist-python", PYTHON_INPUTS), Stamp("dist-scripts", SCRIPT_INPUTS)
+
+
+def is_current() -> bool:
+    """Whether dist/ is there and made of the sources as they are."""
+    python, scripts = stamps()
+    return python.current(DIST / "pyodide") and scripts.current(*SCRIPT_OUTPUTS)
 
 
 def ensure_dist() -> None:
@@ -45,11 +63,10 @@ def ensure_dist() -> None:
     ensure_venv()
     ensure_node()
     with build_lock("dist"):
-        python = Stamp("dist-python", PYTHON_INPUTS)
-        scripts = Stamp("dist-scripts", SCRIPT_INPUTS)
+        python, scripts = stamps()
         fresh_python = not python.current(DIST / "pyodide")
         # The page's API has the hashes of what Python needs.
-        fresh_scripts = fresh_python or not scripts.current(DIST / "index.js", DIST / "worker.js")
+        fresh_scripts = fresh_python or not scripts.current(*SCRIPT_OUTPUTS)
         if not fresh_python and not fresh_scripts:
             return
         say("building dist/")
@@ -71,7 +88,11 @@ def ensure_dist() -> None:
             declare_types(staging)
         _remove(staging, "single")
         bundle_single(staging)
+        # Of everything that was there: an old list must not be compressed as if it were new.
+        _remove(staging, f"{BILL}*", f"{SUMS}*")
+        write_bill(staging)
         precompress(staging)
+        write_sums(staging)
         old = BUILD / "dist-old"
         shutil.rmtree(old, ignore_errors=True)
         if DIST.exists():

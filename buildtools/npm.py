@@ -27,24 +27,23 @@ PACKAGE = FOLDER / "package"
 PARTS = ("pyodide.asm.wasm", "python.zst")
 
 
+def tarball_of(version: str) -> Path:
+    return FOLDER / f"smolmix-web-{version}.tgz"
+
+
+def package_stamp() -> Stamp:
+    names = ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+    makers = [ROOT / "buildtools" / name for name in names]
+    return Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, *makers, SOURCE, ROOT / "package.json", origin() or ""])
+
+
 def ensure_package() -> Path:
     """The tarball, made anew when one of its inputs has changed."""
     ensure_dist()
     with build_lock("npm"):
         version = json.loads((ROOT / "package.json").read_text())["version"]
-        tarball = FOLDER / f"smolmix-web-{version}.tgz"
-        makers = [
-            ROOT / "buildtools" / name for name in ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
-        ]
-        inputs: list[Path | str] = [
-            *PYTHON_INPUTS,
-            *SCRIPT_INPUTS,
-            *makers,
-            SOURCE,
-            ROOT / "package.json",
-            origin() or "",
-        ]
-        stamp = Stamp("npm", inputs)
+        tarball = tarball_of(version)
+        stamp = package_stamp()
         if not stamp.current(tarball):
             say("packing smolmix-web for npm")
             stamp.clear()

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { anySystem } from "./gzip.mjs";
 import { OPTIONS, WORKER, pyodideInside } from "./pyodide_inside.mjs";
 
 const [sources, dist] = process.argv.slice(2);
@@ -28,7 +29,7 @@ const { on_demand: wanted } = lock.info;
 lock.packages = Object.fromEntries(Object.entries(lock.packages).filter(([name]) => wanted.includes(name)));
 const wheels = Object.values(lock.packages).map(({ file_name: name }) => [name, file(name).toString("base64")]);
 const parts = {
-  program: gzipSync(file("pyodide.asm.wasm"), { level: 9 }).toString("base64"),
+  program: anySystem(gzipSync(file("pyodide.asm.wasm"), { level: 9 })).toString("base64"),
   pack: file("python.zst").toString("base64"),
   wheels: Object.fromEntries(wheels),
 };

@@ -1,0 +1,146 @@
+"""`dist/sbom.cdx.json`, the bill of materials (CycloneDX 1.6), and `dist/SHA256SUMS`: what is shipped, and its hashes.
+
+Equal contents give equal bytes: there is no time in the bill, and its serial number is made of what it says.
+Of each library the hash is that of the file in its registry, as the lock files pin it; where it is shipped as a file of
+its own, changed by this build, that file and its hash are its `distribution`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+from .javascript import CHECKED
+from .libraries import LIBRARIES, fetch_libraries
+from .parts import PYODIDE, Part, bundled_packages, crates, interpreter_parts, npm_part, wheel_part
+from .wheels import project_table, read_zip
+
+BILL = "sbom.cdx.json"
+SUMS = "SHA256SUMS"
+INTERPRETER_FILES = tuple(name for name in CHECKED if name.startswith("pyodide/pyodide."))
+CHANGED = "Parts that a page does not use are left out; Python is compiled to bytecode. docs/deploying.md says more."
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def bill_text(folder: Path) -> str:
+    return json.dumps(bill(folder), indent=1, sort_keys=True) + "\n"
+
+
+def write_bill(folder: Path) -> None:
+    """Of what is in `folder`, which has all but the compressed forms."""
+    (folder / BILL).write_text(bill_text(folder), encoding="utf-8")
+
+
+def bill(folder: Path) -> dict[str, Any]:
+    project = project_table()
+    name, version, licence = (str(project[key]) for key in ("name", "version", "license"))
+    root = {
+        "type": "library",
+        "bom-ref": "smolmix-web",
+        "name": name,
+        "version": version,
+        "description": "The files of dist/",
+        "licenses": [{"expression": licence}],
+        "purl": f"pkg:npm/{name}@{version}",
+    }
+    components = [own_package(folder, name, version, licence), interpreter(folder)]
+    components += [component(npm_part(package)) for package in bundled_packages(folder)]
+    components += [library(folder, package, wheel) for package, wheel in sorted(fetch_libraries().items())]
+    refs = [one["bom-ref"] for one in components]
+    found: dict[str, Any] = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": root, "lifecycles": [{"phase": "build"}]},
+        "components": components,
+        "dependencies": [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)],
+    }
+    text = json.dumps(found, sort_keys=True)
+    found["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_URL, text).urn
+    return found
+
+
+def component(part: Part) -> dict[str, Any]:
+    algorithm, digest = part.digest
+    return {
+        "type": "library",
+        "bom-ref": part.purl,
+        "name": part.name,
+        "version": part.version,
+        "licenses": [{"expression": part.licence}],
+        "purl": part.purl,
+        "hashes": [{"alg": algorithm, "content": digest}],
+    }
+
+
+def own_package(folder: Path, name: str, version: str, licence: str) -> dict[str, Any]:
+    """The wheel for Python programs; in the page the same package is in the pack."""
+    (wheel,) = folder.glob("*-none-any.whl")
+    part = Part(name, version, licence, f"pkg:pypi/{name}@{version}", ("SHA-256", sha256(wheel)))
+    guests = [path.name for path in folder.glob("*-abi3-*.whl")]
+    inside = ["pyodide/python.zst", *(path.relative_to(folder).as_posix() for path in own_wheels(folder))]
+    return {**component(part), "externalReferences": distributions(folder, [wheel.name, *guests, *inside])}
+
+
+def own_wheels(folder: Path) -> list[Path]:
+    return sorted((folder / "pyodide").glob("smolmix_web-*.whl"))
+
+
+def interpreter(folder: Path) -> dict[str, Any]:
+    """Pyodide, and what is linked into it as far as the build knows; parts of it are left out (trim.py)."""
+    inside = []
+    for name, version, licence in interpreter_parts():
+        one: dict[str, Any] = {
+            "type": "library",
+            "bom-ref": f"pyodide/{name}",
+            "name": name,
+            "licenses": [{"expression": licence}],
+        }
+        if version:
+            one["version"] = version
+            one["purl"] = f"pkg:generic/{name.lower()}@{version}"
+        inside.append(one)
+    return {
+        **component(npm_part(PYODIDE)),
+        "pedigree": {"notes": CHANGED},
+        "externalReferences": distributions(folder, [*INTERPRETER_FILES, "pyodide/python_stdlib.zip"]),
+        "components": inside,
+    }
+
+
+def library(folder: Path, name: str, wheel: Path) -> dict[str, Any]:
+    files = read_zip(wheel)
+    found = component(wheel_part(name, files, sha256(wheel)))
+    shipped = sorted((folder / "pyodide").glob(f"{name.replace('-', '_')}-*.whl"))
+    found["pedigree"] = {"notes": CHANGED}
+    found["externalReferences"] = distributions(folder, [path.relative_to(folder).as_posix() for path in shipped])
+    when = "when first used" if LIBRARIES[name].on_demand else "first"
+    found["properties"] = [{"name": "smolmix-web:loaded", "value": when}]
+    compiled = [{**one, "bom-ref": f"{found['bom-ref']}/{one['purl']}"} for one in crates(files)]
+    if compiled:
+        found["components"] = compiled
+    return found
+
+
+def distributions(folder: Path, names: list[str]) -> list[dict[str, Any]]:
+    return [
+        {"type": "distribution", "url": name, "hashes": [{"alg": "SHA-256", "content": sha256(folder / name)}]}
+        for name in names
+    ]
+
+
+def sums(folder: Path) -> str:
+    """As sha256sum writes and reads it: every file below `folder` but this one, sorted by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return "".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files) if name != SUMS)
+
+
+def write_sums(folder: Path) -> None:
+    (folder / SUMS).write_text(sums(folder), encoding="utf-8")
