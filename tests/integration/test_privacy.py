@@ -3,6 +3,8 @@ alike, never twice where they must not."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bench.privacy_facts import DRAWN, EXACT, NOTHING, recurring
@@ -27,34 +29,37 @@ SHAPE = {
     "dns.ports": "drawn",
     "dns.repeated": "once",
     "gateway.frames": "2452",
+    "gateway.texts.during": "none",
 }
-# Empty here: those of visits, which only a page has.
-PAGES_ONLY = {name for name in EXACT if name.startswith(("page.", "directory.", "gateway.")) and name not in SHAPE}
+# Of a browser's log, of a second visit, and of what is not done here.
+NOT_HERE = {"page.asked", "directory.requests.later", "gateway.texts.later", "http1.upload"}
 
 
 async def a_user(network: Network) -> Recording:
-    recorder = Recorder()
+    recorder, loop = Recorder(), asyncio.get_running_loop()
     network.watch(recorder)
+    began = loop.time()
     try:
         async with open_tunnel(network) as tunnel:
+            ready = loop.time()
             for url in ("http://origin.test/text", "https://origin.test/text", "https://h2.test/text"):
                 assert (await get(tunnel, url))[0] == 200
             async with await tunnel.connect_websocket("ws://ws.test/") as socket:
                 await socket.send("text")
     finally:
         network.watch(None)
-    return Recording(recorder.seen)
+    return Recording(recorder.seen, {"ready": (began, ready)})
 
 
 @pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1}], indirect=True)
 async def test_two_users_are_alike_and_share_nothing(localnet: Network) -> None:
     users = [await a_user(localnet) for _ in range(2)]
     for name, fact in EXACT.items():
-        if name not in PAGES_ONLY and name != "exit.connect":  # its time is set-up's, a phase that only pages have
+        if name not in NOT_HERE:
             first, second = (fact.read(user) for user in users)
             assert first == second, name
             assert first == SHAPE.get(name, first), name
-            assert first != NOTHING or name == "http1.upload", name
+            assert first != NOTHING, name
     for name, drawn in DRAWN.items():
         assert recurring(drawn.read(user) for user in users) == "never twice", name
 
