@@ -62,6 +62,8 @@ def _directory(recording: Recording, phase: str) -> list[list[str]]:
 
 def _asked(phase: str) -> Callable[[Recording], str]:
     def read(recording: Recording) -> str:
+        if phase not in recording.phases:
+            return NOTHING
         lines = Counter(head[0].split(" ")[1] for head in _directory(recording, phase))
         return ", ".join(line + (f" ({count} times)" if count > 1 else "") for line, count in lines.items()) or "none"
 
@@ -83,7 +85,9 @@ def _texts(phase: str) -> Callable[[Recording], str]:
 
 
 def _later_texts(recording: Recording) -> str:
-    ready = recording.phases.get("ready", (0.0, 0.0))[1]
+    if "ready" not in recording.phases:
+        return NOTHING
+    ready = recording.phases["ready"][1]
     again = recording.phases.get("again", (float("inf"), 0.0))[0]
     texts = [one for one in recording.of("gateway", "text") if ready <= one.at < again]
     return _set(wire.shape(one.data.decode()) for one in texts).replace(NOTHING, "none")
@@ -95,7 +99,9 @@ def _upgrade(recording: Recording) -> str:
 
 
 def _close(recording: Recording) -> str:
-    low, high = recording.phases.get("end", (0.0, 0.0))
+    if "end" not in recording.phases:
+        return NOTHING
+    low, high = recording.phases["end"]
     codes = [one for one in recording.of("gateway", "close") if low <= one.at < high + 1]
     return _set(int.from_bytes(one.data[:2], "big") if one.data else "no code" for one in codes).replace(
         NOTHING, "no close frame"
@@ -103,7 +109,8 @@ def _close(recording: Recording) -> str:
 
 
 def _connections(recording: Recording) -> str:
-    return str(len(recording.of("gateway", "upgrade")))
+    count = len(recording.of("gateway", "upgrade"))
+    return str(count) if count else NOTHING
 
 
 # -- a mix node -----------------------------------------------------------------------------------------------------
@@ -144,6 +151,8 @@ def stamp_offsets(recording: Recording) -> list[int]:
 
 def _stamps(recording: Recording) -> str:
     offsets = stamp_offsets(recording)
+    if not recording.syns:
+        return NOTHING
     if not offsets:
         return "none"
     spread = max(offsets) - min(offsets)
@@ -215,7 +224,9 @@ def _kept(recording: Recording) -> str:
         for port, data in recording.connections
         if port == 80
     ]
-    return "both on one connection" if max(counts, default=0) > 1 else "a connection for each"
+    if not any(counts):
+        return NOTHING
+    return "both on one connection" if max(counts) > 1 else "a connection for each"
 
 
 def _http2(recording: Recording) -> list[list[tuple[str, int, int, bytes]]]:
@@ -261,6 +272,8 @@ def _query_form(recording: Recording) -> str:
 
 
 def _query_case(recording: Recording) -> str:
+    if not recording.queries:
+        return NOTHING
     return "drawn" if any(query.mixed_case for _, _, query in recording.queries) else "as asked"
 
 
@@ -275,7 +288,7 @@ def _query_ports(recording: Recording) -> str:
 def _asked_again(recording: Recording) -> str:
     """Three fetches from one server by its name, one after the other."""
     found = Counter(q.kind for _, _, q in recording.queries if q.name.lower() == "origin.test" and q.kind == 1)
-    return "once" if found[1] <= 1 else "again and again"
+    return {0: NOTHING, 1: "once"}.get(found[1], "again and again")
 
 
 EXACT: dict[str, Fact[str]] = {

@@ -30,6 +30,7 @@ SHAPE = {
     "dns.repeated": "once",
     "gateway.frames": "2452",
     "gateway.texts.during": "none",
+    "gateway.close": "1000",
 }
 # Of a browser's log, of a second visit, and of what is not done here.
 NOT_HERE = {"page.asked", "directory.requests.later", "gateway.texts.later", "http1.upload"}
@@ -46,9 +47,14 @@ async def a_user(network: Network) -> Recording:
                 assert (await get(tunnel, url))[0] == 200
             async with await tunnel.connect_websocket("ws://ws.test/") as socket:
                 await socket.send("text")
+            ended = loop.time()
+        # The gateway reads what came last.
+        async with asyncio.timeout(10):
+            while not any(seen.what == "end" for seen in recorder.seen):
+                await asyncio.sleep(0)
     finally:
         network.watch(None)
-    return Recording(recorder.seen, {"ready": (began, ready)})
+    return Recording(recorder.seen, {"ready": (began, ready), "end": (ended, loop.time())})
 
 
 @pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1}], indirect=True)
