@@ -23,6 +23,7 @@ async def directory_door(network: Network) -> AsyncIterator[list[str]]:
     """The network's directory once more, by TLS under the compiled-in name, while it lasts; Chromium's switches for it.
     Its contexts must accept any certificate (`ignore_https_errors`)."""
     server = HttpServer(network.directory.handle, tls=network.authority.context([HOST]), name="compiled-in directory")
+    network.watch_directory(server)
     await server.start()
     try:
         yield [f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{server.port}"]

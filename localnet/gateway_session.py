@@ -80,6 +80,9 @@ class GatewaySession(ABC):
     def _wake(self, seconds: float | None) -> None:
         """Call `expired` after so many seconds, and not at the time set before; None: not at all."""
 
+    def seen(self, what: str, data: bytes) -> None:  # noqa: B027 - most have nobody to tell
+        """For an observer (`observed.py`): what the gateway has just seen of this client."""
+
     # -- events -----------------------------------------------------------------------------------------
     def opened(self) -> None:
         """The WebSocket is there."""
@@ -342,6 +345,7 @@ class GatewaySession(ABC):
         except (GatewayError, MessageError) as error:
             self._complain(error.message)
             return
+        self.seen("packet", plaintext)
         size = len(packet.packet)
         left = self._charge(record, size, unix_time)
         if left is not None:

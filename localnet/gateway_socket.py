@@ -15,6 +15,7 @@ from websockets.server import ServerProtocol
 from smolmix_web.mixnet.gateway import control
 
 from .gateway_session import GatewaySession, State
+from .observed import Seen
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -60,7 +61,13 @@ class ClientSocket(GatewaySession, asyncio.Protocol):
         if self.gateway.frozen:
             self.freeze()
 
+    def seen(self, what: str, data: bytes) -> None:
+        watcher = self.gateway.watcher
+        if watcher is not None:
+            watcher(Seen("gateway", what, str(id(self)), self._loop.time(), data))
+
     def connection_lost(self, error: Exception | None) -> None:
+        self.seen("end", b"")
         self.lost()
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +92,7 @@ class ClientSocket(GatewaySession, asyncio.Protocol):
         return False
 
     def _upgrade(self, request: Request) -> None:
+        self.seen("upgrade", request.serialize())
         response = self._ws.accept(request)
         self._ws.send_response(response)
         self._collect()
@@ -109,6 +117,7 @@ class ClientSocket(GatewaySession, asyncio.Protocol):
                 self._fragments.clear()
                 self._arrived(message, self._fragment_kind)
             return
+        self.seen("close" if opcode is Opcode.CLOSE else "control", bytes(frame.data))
         if opcode is Opcode.CLOSE:
             self._collect()
             self._close_after_flush()
@@ -119,6 +128,7 @@ class ClientSocket(GatewaySession, asyncio.Protocol):
 
     def _arrived(self, data: bytes, kind: Opcode) -> None:
         message: str | bytes = data
+        self.seen("text" if kind is Opcode.TEXT else "binary", data)
         if kind is Opcode.TEXT:
             try:
                 message = data.decode()
@@ -168,6 +178,7 @@ class ClientSocket(GatewaySession, asyncio.Protocol):
         data = Frame(opcode, payload).serialize(mask=False)
         framing = len(data) - len(payload)
         text = opcode is not Opcode.BINARY
+        self.seen("down.text" if text else "down.binary", payload)
         self.gateway.down.send(len(payload), self._write_if_open, data, control=text, framing=framing)
 
     def _write_if_open(self, data: bytes) -> None:

@@ -51,6 +51,7 @@ class Http2ServerConnection:
         self._server = server
         self._reader = reader
         self._writer = writer
+        self._number = server.connections
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
         self._requests: dict[int, _Request] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -69,6 +70,7 @@ class Http2ServerConnection:
         try:
             await self._flush()
             while data := await asyncio.wait_for(self._reader.read(PIECE), IDLE_TIMEOUT):
+                self._server.tell(self._number, data)
                 for event in self._h2.receive_data(data):
                     self._handle(event)
                 self._moved.set()

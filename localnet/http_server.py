@@ -21,6 +21,7 @@ import h11
 
 from .http2_server import Http2Counters, Http2ServerConnection
 from .listening import BACKLOG, listen
+from .observed import Seen, Watcher
 
 MAX_BODY = 64 * 1024 * 1024
 IDLE_TIMEOUT = 120.0
@@ -130,6 +131,8 @@ class HttpServer:
         self.connections = 0
         self.errors: list[str] = []
         self.http2 = Http2Counters()
+        self.watcher: Watcher | None = None
+        self.vantage = "origin"
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         sock = listen(host, port)
@@ -182,6 +185,12 @@ class HttpServer:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
 
+    def tell(self, connection: int, data: bytes) -> None:
+        """For an observer: bytes that a connection has brought, decrypted."""
+        if self.watcher is not None and data:
+            now = asyncio.get_running_loop().time()
+            self.watcher(Seen(self.vantage, "bytes", f"{self.port}/{connection}", now, data))
+
     @property
     def secure(self) -> bool:
         return self._tls is not None
@@ -194,6 +203,7 @@ class _Connection:
         self._server = server
         self._reader = reader
         self._writer = writer
+        self._number = server.connections
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
 
     async def run(self) -> None:
@@ -220,6 +230,7 @@ class _Connection:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 self._writer.write(self._h11.send(go_on) or b"")
             data = await asyncio.wait_for(self._reader.read(65536), IDLE_TIMEOUT)
+            self._server.tell(self._number, data)
             self._h11.receive_data(data)
 
     async def _read_request(self) -> Request | None:

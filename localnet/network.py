@@ -32,6 +32,7 @@ from .http_server import HttpServer
 from .keys import KeyRing
 from .links import LinkTable
 from .nodes import NodeGroup
+from .observed import Watcher
 from .plan import NodePlan, plan
 from .processes import WorkerProcess
 from .rotation import Epoch, RotationClock
@@ -59,6 +60,7 @@ class Network:
         self.directory_url = ""
         self.control_url = ""
         self.ca_path: Path | None = None
+        self.watcher: Watcher | None = None
         self._started = False
         self._workers: list[WorkerProcess] = []
         self._reported: dict[str, Any] = {}
@@ -275,6 +277,20 @@ class Network:
             "mixes": [node.name for node in self.plans if node.kind == "mix"],
             "names": self.names,
         }
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """From now on `watcher` is told what each party sees (`observed.py`); None ends it."""
+        self.watcher = watcher
+        for node in self.nodes.nodes.values():
+            node.watcher = watcher
+        for host in self.exits:
+            host.service.router.watcher = watcher
+        self.world.watch(watcher)
+        self.watch_directory(self._directory_server)
+
+    def watch_directory(self, server: HttpServer) -> None:
+        """One of the doors to the directory is watched with the rest."""
+        server.vantage, server.watcher = "directory", self.watcher
 
     # -- changing -----------------------------------------------------------------------------------
     async def set_links(self, pattern: str, **settings: float) -> None:

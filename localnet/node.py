@@ -25,6 +25,7 @@ from .errors import LocalnetError
 from .keys import KeyRing
 from .links import LinkTable
 from .listening import BACKLOG, listen
+from .observed import Seen, Watcher
 from .replay import ReplayFilter
 from .scheduler import Scheduler
 from .wire import Incoming, Neighbour, Outgoing
@@ -42,6 +43,7 @@ class MixNode:
         self.port = 0
         self.running = False
         self.replay = ReplayFilter(config.replay_tags)
+        self.watcher: Watcher | None = None
         self._config = config
         self._crypto = crypto
         self._links = links
@@ -94,6 +96,11 @@ class MixNode:
         hop = self._unwrap(frame)
         if hop is None:
             return
+        if self.watcher is not None:
+            more: dict[str, int | str] = {"version": hop.version, "rotation": frame.rotation}
+            if isinstance(hop, ForwardHop):
+                more |= {"delay_ns": hop.delay_ns, "next": hop.next_address.hex()}
+            self.watcher(Seen("mix", "packet", self.name, self._loop.time(), frame.packet, more))
         if isinstance(hop, FinalHop):
             self.counters.add("final")
             self.final_hop(hop, frame)

@@ -11,6 +11,7 @@ from .certificates import HTTP2, Authority, self_signed_context
 from .dns_server import DnsServer
 from .echo import EchoServers
 from .http_server import HttpServer
+from .observed import Watcher
 from .origin import Origin
 
 ECHO_PORTS = (7, 50_007)  # the exits' standard policy refuses the first
@@ -74,6 +75,10 @@ class World:
             self._closed_port.close()
         servers = [self.http, self.https, self.http2, *self._odd.values()]
         await asyncio.gather(*(server.close() for server in servers), self.dns.close(), self.echo.close())
+
+    def watch(self, watcher: Watcher | None) -> None:
+        for server in (self.http, self.https, self.http2):
+            server.watcher = watcher
 
     def table(self) -> dict[str, list[str]]:
         """Every name with its addresses, and its other records."""

@@ -18,6 +18,7 @@ from smolmix_web.netstack.icmp import ErrorKind
 from smolmix_web.rand import RandomSource
 
 from ..counters import Counters
+from ..observed import Seen, Watcher
 from . import packets
 from .clients import ClientTable, ConnectedClient
 from .config import ExitConfig, ExitFaults
@@ -62,6 +63,7 @@ class ExitRouter:
         self.faults = faults if faults is not None else ExitFaults()
         self.counters = counters if counters is not None else Counters()
         self.clients = ClientTable(AddressPool(rng, config.last_address))
+        self.watcher: Watcher | None = None
         self._rng = rng
         self._on_packet = on_packet
         self._on_gone = on_gone
@@ -94,11 +96,13 @@ class ExitRouter:
         if sender_tag is None:
             self.counters.add("bad.no_sender_tag")
             return
+        self._tell("message", sender_tag, data, now)
         self._dispatch(data, sender_tag, stream_id, now)
 
     def deliver(self, client: ConnectedClient, packet: bytes, now: float) -> None:
         """A packet for the client, from the network behind."""
         self.counters.add("packets_down")
+        self._tell("down", client.tag, packet, now)
         bundle = client.encoder.append(packet)
         if bundle is not None:
             self._send_bundle(client, bundle)
@@ -147,6 +151,10 @@ class ExitRouter:
         """Disconnect a client that did not ask for it, and tell it."""
         self._reply(_origin(client), m.UnrequestedDisconnect(reason, text))
         self._remove(client)
+
+    def _tell(self, what: str, tag: bytes, data: bytes, now: float) -> None:
+        if self.watcher is not None:
+            self.watcher(Seen("exit", what, tag.hex(), now, data))
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +255,7 @@ class ExitRouter:
                 continue
             client.last_activity = now
             self.counters.add("packets_up")
+            self._tell("up", client.tag, packet, now)
             self._route(client, packet, info, now)
 
     def _route(self, client: ConnectedClient, packet: bytes, info: packets.PacketInfo, now: float) -> None:

@@ -1,0 +1,151 @@
+"""Facts of both clients compared: which differ, why, and who could use it; docs/privacy.md and the JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.peer_plan import CLIENTS
+from bench.privacy_facts import DRAWN, EXACT, NOTHING, RATES, alike, middle, recurring
+from bench.privacy_reasons import NOT_MEASURED, REASONS
+from bench.privacy_records import Recording
+from buildtools.common import NODE_MODULES, ROOT
+
+PAGE = ROOT / "docs" / "privacy.md"
+NOT_LOOKED_INTO = "not looked into"
+LONGEST = 150  # characters of a value on the page
+SHOWS = ("rate.download", "rate.upload")  # of ours these have to be alike with `rate.idle`: else activity shows
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`between`: "clients", or "users" of ours, or "idle and busy", for which there is no excuse."""
+
+    fact: str
+    between: str
+    reason: str
+    use: str
+
+
+def facts(recordings: Sequence[Recording]) -> dict[str, str]:
+    """All facts of the users of one client as texts."""
+    found = {name: " | ".join(dict.fromkeys(fact.read(one) for one in recordings)) for name, fact in EXACT.items()}
+    for name, drawn in DRAWN.items():
+        found[name] = recurring(drawn.read(one) for one in recordings)
+    for name, rate in RATES.items():
+        value = middle(rate.read(one) for one in recordings)
+        found[name] = "-" if value is None else f"{value:.3g}"
+    return found
+
+
+def differences(recordings: Mapping[str, Sequence[Recording]]) -> list[Difference]:
+    ours, official = (recordings[client] for client in ("ours", "official"))
+    mine, theirs = facts(ours), facts(official)
+    found = [_between_clients(name) for name in (*EXACT, *DRAWN) if mine[name] != theirs[name]]
+    for name, fact in EXACT.items():
+        if len({fact.read(one) for one in ours}) > 1:
+            found.append(Difference(name, "users", NOT_LOOKED_INTO, "whoever sees it"))
+    for name in DRAWN:
+        if "twice" in mine[name] and mine[name] != "never twice":
+            found.append(Difference(name, "users", NOT_LOOKED_INTO, "whoever sees it"))
+    rates = {
+        name: [middle(rate.read(one) for one in runs) for runs in (ours, official)] for name, rate in RATES.items()
+    }
+    found += [_between_clients(name) for name, (own, other) in rates.items() if not alike(own, other)]
+    for name in SHOWS:
+        if not alike(rates[name][0], rates["rate.idle"][0]):
+            found.append(Difference(name, "idle and busy", NOT_LOOKED_INTO, "gateway"))
+    return found
+
+
+def _between_clients(name: str) -> Difference:
+    return Difference(name, "clients", *REASONS.get(name, (NOT_LOOKED_INTO, "whoever sees it")))
+
+
+def report(recordings: Mapping[str, Sequence[Recording]]) -> dict[str, Any]:
+    """For JSON and the page."""
+    values = {client: facts(recordings[client]) for client in CLIENTS}
+    vantage: dict[str, dict[str, Any]] = {}
+    for name, fact in {**EXACT, **DRAWN, **RATES}.items():
+        both = {client: values[client][name] for client in CLIENTS}
+        vantage.setdefault(fact.seen_by, {})[name] = {"what": fact.what, **both}
+    return {
+        "runs": min(map(len, recordings.values())),
+        "vantage": vantage,
+        "missing": [name for name, value in values["ours"].items() if value in (NOTHING, "-")],
+        "differences": [asdict(difference) for difference in differences(recordings)],
+        "failures": {
+            client: sorted({text for one in recordings[client] for text in one.failures}) for client in CLIENTS
+        },
+    }
+
+
+def unexplained(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [difference for difference in found["differences"] if difference["reason"] == NOT_LOOKED_INTO]
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """For the terminal: what differs."""
+    lines = []
+    values = {name: row for facts_of_one in found["vantage"].values() for name, row in facts_of_one.items()}
+    for difference in found["differences"]:
+        row = values[difference["fact"]]
+        lines += [f"{difference['fact']} ({difference['between']}): {difference['reason']}"]
+        lines += [f"    {client}: {row[client][:400]}" for client in CLIENTS]
+    if found["missing"]:
+        lines.append(f"nothing seen of ours: {', '.join(found['missing'])}")
+    if stale := set(REASONS) - {difference["fact"] for difference in found["differences"]}:
+        lines.append(f"reasons without a difference: {', '.join(sorted(stale))}")
+    return "\n".join([*lines, f"{len(found['differences'])} differences, {len(unexplained(found))} without a reason"])
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """docs/privacy.md."""
+    version = json.loads((NODE_MODULES / "@nymproject" / "mix-tunnel" / "package.json").read_text())["version"]
+    parts = [INTRODUCTION.format(version=version, runs=found["runs"])]
+    for seen_by, rows in found["vantage"].items():
+        parts.append(f"\n## Seen by the {seen_by.removeprefix('the ')}\n\n| fact | what | ours | official | same |\n")
+        parts.append("|---|---|---|---|---|\n")
+        parts.extend(_rows(rows, {one["fact"] for one in found["differences"]}))
+    parts.append("\n## Why they differ\n\n| fact | why | who could use it |\n|---|---|---|\n")
+    for name, (reason, use) in REASONS.items():
+        parts.append(f"| `{name}` | {reason} | {use} |\n")
+    parts.append(ENDING)
+    return "".join(parts)
+
+
+def _rows(rows: Mapping[str, Mapping[str, str]], different: set[str]) -> Iterator[str]:
+    for name, row in rows.items():
+        same = "no" if name in different else "yes"
+        cells = [f"`{name}`", row["what"], _cell(row["ours"]), _cell(row["official"]), same]
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def _cell(value: str) -> str:
+    shown = value if len(value) <= LONGEST else value[:LONGEST] + " ..."
+    return shown.replace("|", "\\|").replace("\n", " ")
+
+
+def write(found: Mapping[str, Any]) -> None:
+    PAGE.write_text(page(found), encoding="utf-8")
+
+
+INTRODUCTION = """# Privacy, measured
+
+What each party sees of a user of this client, and of one of the official client (`@nymproject/mix-tunnel` {version},
+unmodified), both in Chromium on one local network. Each of {runs} users of each client has a fresh profile, sets a
+tunnel up, idles, asks for a name, fetches over HTTP and HTTPS, opens a WebSocket, downloads, uploads, ends, and comes
+back once. `python3 build.py bench privacy --docs` writes this page. It fails where a difference has no reason below,
+where two users of ours can be told apart, where something is seen twice that must be new each time, and where more or
+less leaves when a user is busy than when idle. Rates are measured, and the same within 30 %.
+"""
+
+ENDING = f"""
+## What is not measured
+
+{NOT_MEASURED}"""
