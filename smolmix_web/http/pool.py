@@ -83,6 +83,7 @@ class _Known:
     """What is remembered of an origin."""
 
     protocol: str | None = None
+    only_http11: bool = False  # it has said so, by HTTP_1_1_REQUIRED
     idle_ends: IdleEnds = field(default_factory=IdleEnds)
 
 
@@ -309,9 +310,13 @@ class Pool:
     # -- opening ------------------------------------------------------------------------------------
 
     async def _connect(self, place: _Place, url: Url, timeouts: Timeouts) -> tuple[Connected, str]:
-        """A new connection and what it speaks."""
+        """A new connection and what it speaks.
+
+        Both are offered to a server that has chosen HTTP/1.1 before too, as browsers do: an offer that got shorter
+        would tell it, and who watches, that this is somebody who was here a moment ago."""
         offer: tuple[str, ...] = (HTTP11,)
-        if url.secure and self._http2 and self._protocol(place.origin) != HTTP11:
+        known = self._known.get(place.origin)
+        if url.secure and self._http2 and not (known is not None and known.only_http11):
             offer = (HTTP2, HTTP11)
             if self._library is None:
                 self._library = asyncio.create_task(
@@ -481,7 +486,8 @@ class Pool:
     def _session_changed(self, place: _Place, session: Http2Connection) -> None:
         """Streams ended, or more are allowed, or it takes no more."""
         if session.http11_required:
-            self._remember(place.origin).protocol = HTTP11
+            known = self._remember(place.origin)
+            known.protocol, known.only_http11 = HTTP11, True
         if session not in self._sessions:
             return  # it is being closed
         if session.over:

@@ -158,6 +158,25 @@ async def test_plain_http_and_other_servers_get_http_1_1() -> None:
 
 @HTTP2
 @virtual
+async def test_a_server_that_chose_http_1_1_is_offered_the_same_again() -> None:
+    """A shorter offer would tell it that this is not the first connection."""
+    offers = []
+
+    class Noting(Http2Connector):
+        async def connect(self, url: Any, timeouts: Any, alpn: Any = ("http/1.1",)) -> Any:
+            offers.append(tuple(alpn))
+            return await super().connect(url, timeouts, alpn)
+
+    connector = Noting(HttpServer(hello).serve)
+    connector.alpn = "http/1.1"
+    client = HttpClient(LoopClock(), connector=connector)
+    await get(client)
+    await asyncio.gather(*(get(client) for _ in range(3)))
+    assert len(offers) > 1 and set(offers) == {("h2", "http/1.1")}
+
+
+@HTTP2
+@virtual
 async def test_statuses_head_and_empty_bodies() -> None:
     server = Http2Server(lambda r: Answer(int(r.target[1:])))
     client, connector = world(server)

@@ -43,7 +43,9 @@ async def a_user(network: Network) -> Recording:
     try:
         async with open_tunnel(network) as tunnel:
             ready = loop.time()
-            for url in ("http://origin.test/text", "https://origin.test/text", "https://h2.test/text"):
+            # The second server speaks HTTP/1.1 alone, and ends its connection: the next one is a new one.
+            unsized = "https://origin.test/unsized/100"
+            for url in ("http://origin.test/text", unsized, unsized, "https://h2.test/text"):
                 assert (await get(tunnel, url))[0] == 200
             async with await tunnel.connect_websocket("ws://ws.test/") as socket:
                 await socket.send("text")
