@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `build.py demo | test | build | npm | release | localnet | bench | conformance | lint`.
+"""Every task of the project: `build.py demo | test | build | npm | release | localnet | bench | lint | lock | ...`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.

@@ -35,6 +35,8 @@ def bundle(entry: Path, target: Path, extra: Sequence[str] = ()) -> None:
             "--minify",
             "--legal-comments=eof",
             "--sourcemap=linked",
+            # A node_modules that is a link is named as it stands here, so that source maps tell of no other folder.
+            "--preserve-symlinks",
             "--log-level=warning",
             f"--outfile={target}",
             *extra,
