@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,19 +15,21 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ADVICE = "no Chromium: install the package `chromium`, or set CHROMIUM to the path of a Chromium or Chrome binary"
 
 
-def find_chromium() -> str | None:
-    """$CHROMIUM, then PATH, then what Playwright has downloaded before."""
-    named = os.environ.get("CHROMIUM")
+def find_program(variable: str, names: Iterable[str]) -> str | None:
+    """The program that an environment variable names, else the first of `names` that is there; `TaskError` when the
+    variable names none."""
+    named = os.environ.get(variable)
     if named:
         path = shutil.which(named)
         if path is None:
-            raise TaskError(f"CHROMIUM={named} is not an executable file")
+            raise TaskError(f"{variable}={named} is not an executable file")
         return path
-    for name in NAMES:
-        path = shutil.which(name)
-        if path:
-            return path
-    return _from_playwright()
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def find_chromium() -> str | None:
+    """$CHROMIUM, then PATH, then what Playwright has downloaded before."""
+    return find_program("CHROMIUM", NAMES) or _from_playwright()
 
 
 def _from_playwright() -> str | None:

@@ -6,13 +6,12 @@ skipped, with the reason that `missing` gives. Each is one of Debian's packages;
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import debian
-from .chromium import ensure_chromium, find_chromium
+from .chromium import ensure_chromium, find_chromium, find_program
 from .common import TaskError, say
 
 ENGINES = ("chromium", "firefox", "webkit")
@@ -34,17 +33,7 @@ class WebKit:
 
 def find_firefox() -> str | None:
     """$FIREFOX, then PATH."""
-    named = os.environ.get("FIREFOX")
-    if named:
-        path = shutil.which(named)
-        if path is None:
-            raise TaskError(f"FIREFOX={named} is not an executable file")
-        return path
-    for name in (*FIREFOX_NAMES, str(FIREFOX_ON_A_MAC)):
-        path = shutil.which(name)
-        if path:
-            return path
-    return None
+    return find_program("FIREFOX", (*FIREFOX_NAMES, str(FIREFOX_ON_A_MAC)))
 
 
 def find_webkit() -> WebKit | None:
