@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from email.parser import Parser
 from pathlib import Path
 
 from .common import NODE_MODULES, ROOT, TaskError
 from .libraries import fetch_libraries
+from .parts import wheel_metadata
 from .wheels import read_zip
 
 LINE = "=" * 100
@@ -45,7 +45,7 @@ def notices() -> str:
 def wheel_section(name: str, wheel: Path) -> str:
     files = read_zip(wheel)
     info = {path: data for path, data in files.items() if ".dist-info/" in path}
-    about = Parser().parsestr(next(data for path, data in info.items() if path.endswith("/METADATA")).decode())
+    about = wheel_metadata(files)
     licence = about["License-Expression"] or about["License"] or "see below"
     texts = [data.decode() for path, data in sorted(info.items()) if Path(path).name.startswith(("LICENSE", "NOTICE"))]
     return section(name, about["Version"], licence, texts)
