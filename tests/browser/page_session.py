@@ -7,6 +7,7 @@ returns comes back as JSON, what it throws as `PageFailure`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ WRAPPER = """async (args) => {
   };
   try { return { value: await (async () => { %s })() }; } catch (error) { return { error: describe(error) }; }
 }"""
+
+
+async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
+    """What the page says and what a gateway notices come by different ways."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from localnet.origin import body_sha256
-from tests.browser.page_session import ApiPage, Session
+from tests.browser.page_session import ApiPage, Session, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
@@ -24,13 +24,6 @@ async def states_become(page: ApiPage, expected: list[str], within: float) -> No
             await asyncio.sleep(0.05)
 
 
-async def connections_become(session: Session, count: int, within: float = 5.0) -> None:
-    gateway = session.net.gateways[1]
-    async with asyncio.timeout(within):
-        while len(gateway.active) != count:
-            await asyncio.sleep(0.05)
-
-
 @FEATURE
 async def test_suspend_and_resume(session: Session, fresh: ApiPage) -> None:
     """With the usual traffic; a download goes on, a request begun meanwhile waits."""
@@ -43,7 +36,7 @@ async def test_suspend_and_resume(session: Session, fresh: ApiPage) -> None:
            window.load = response.arrayBuffer().then(sha256);
            await (await api.getMixTunnel()).suspend();"""
     )
-    await connections_become(session, 0)
+    await until(lambda: not gateway.active)
     heard = len(fresh.recorder.urls)
     assert (await fresh.run("return api.getTunnelState()"))["state"] == "suspended"
     await fresh.run(
@@ -65,7 +58,7 @@ async def test_the_browser_freezes_the_page(session: Session, fresh: ApiPage) ->
     await fresh.set_up(preferredGateway=gateway.identity_text)
     await fresh.run(WATCH)
     await fresh.run("""document.dispatchEvent(new Event("freeze"));""")
-    await connections_become(session, 0)
+    await until(lambda: not gateway.active)
     await fresh.run("""document.dispatchEvent(new Event("resume"));""")
     await states_become(fresh, ["suspended", "reconnecting", "ready"], 8.0)
     load = """return sha256(await (await api.mixFetch("http://origin.test/bytes/5000")).arrayBuffer())"""
@@ -83,7 +76,8 @@ async def test_who_was_suspended_by_the_page_is_not_resumed_by_the_browser(sessi
            document.dispatchEvent(new Event("resume"));
            await sleep(1000);"""
     )
-    assert len(gateway.active) == 0 and await fresh.run("return window.states") == ["suspended"]
+    assert await fresh.run("return window.states") == ["suspended"]
+    await until(lambda: not gateway.active)
     await fresh.run("await api.disconnectMixTunnel()")
     assert (await fresh.run("return api.getTunnelState()"))["state"] == "shutdown"
 
@@ -98,7 +92,7 @@ async def test_the_back_and_forward_cache(session: Session, fresh: ApiPage) -> N
     assert await fresh.run("return window.states") == []
     await fresh.run("""window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));""")
     await states_become(fresh, ["suspended"], 5.0)
-    await connections_become(session, 0)
+    await until(lambda: not gateway.active)
     await fresh.run("""window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));""")
     await states_become(fresh, ["suspended", "reconnecting", "ready"], 8.0)
 

@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from localnet.gateway import Gateway
 from localnet.origin import body_sha256
-from tests.browser.page_session import ApiPage, PageFailure, Session
+from tests.browser.page_session import ApiPage, PageFailure, Session, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 FEATURE = pytest.mark.feature("Worker", "`shared`: the tabs of one origin use one tunnel, which outlives each of them")
@@ -66,12 +66,6 @@ async def tabs(session: Session, gateway: Gateway) -> AsyncIterator[list[ApiPage
     yield opened
     await context.close()
     await until(lambda: not gateway.active)
-
-
-async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def set_up(tabs: list[ApiPage]) -> None:

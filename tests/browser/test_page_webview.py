@@ -15,7 +15,7 @@ from browserkit.chromium import launch_arguments
 from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST, ROOT
 from localnet.origin import body_bytes
-from tests.browser.page_session import Session
+from tests.browser.page_session import Session, until
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -100,7 +100,7 @@ async def test_a_shell(session: Session, www: Path, shell: str) -> None:
         assert len(gateway.active) == 1
         await page.evaluate(rests, True)
         await shown(page, "#state", "suspended", 5.0)
-        assert len(gateway.active) == 0
+        await until(lambda: not gateway.active)
         await page.fill("#url", "https://origin.test/bytes/1234")
         await page.tap("button")  # waits
         await asyncio.sleep(1.0)
