@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ SOURCES = ROOT / "javascript"
 # By where the code runs: in the page, and beside Python, which is the worker or a Pyodide of somebody else's.
 PAGE, WORKER = SOURCES / "page", SOURCES / "worker"
 # What a page imports from dist/. It finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = ("index", "globals")
+ENTRIES = ("index", "globals", "monitor")
+# Of these, what the one file has.
+SINGLE = ("index", "globals")
 # The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
 SHARED = ("--external:*/index.js", "--external:*/mix-tunnel.js")
 # What the four official packages export, over our tunnel: only in the npm package.
@@ -48,7 +51,7 @@ def bundle_all(folder: Path = DIST) -> None:
     """The worker first: its hash and those of its parts, which are there, stand in index.js (page/integrity.js)."""
     bundle(WORKER / "worker.js", folder / "worker.js")
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder)])
+        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder), meanings()])
 
 
 # What the worker loads before it runs anything of Python's, and itself; wheels have their hashes in the lock.
@@ -64,6 +67,27 @@ def hashes(folder: Path) -> str:
         return base64.b64encode(hashlib.sha256((folder / name).read_bytes()).digest()).decode()
 
     return f"--define:SMOLMIX_SHA256={json.dumps({name: digest(name) for name in CHECKED})}"
+
+
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+def meanings() -> str:
+    """An option of esbuild: what each code of docs/errors.md means, without its markup."""
+    return f"--define:SMOLMIX_ERRORS={json.dumps(error_meanings(ERRORS.read_text(encoding='utf-8')))}"
+
+
+def error_meanings(text: str) -> dict[str, str]:
+    """Of the table: code to meaning. A code that stands there for several phases has all its meanings."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `") or len(cells) != 4 or not cells[3]:
+            continue
+        plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[3]).replace("`", "")
+        for code in re.findall(r"`(\w+)`", cells[0]):
+            found[code] = f"{found[code]}; or: {plain}" if code in found else plain
+    return found
 
 
 def bundle_official(folder: Path) -> None:
@@ -82,7 +106,7 @@ def bundle_package_worker(parts: Path, target: Path) -> None:
 def bundle_single(folder: Path) -> None:
     """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
     run(["node", ROOT / "buildtools" / "single.mjs", SOURCES, folder])
-    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in ENTRIES)
+    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in SINGLE)
     (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
 
 

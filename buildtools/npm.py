@@ -16,7 +16,7 @@ from typing import Any
 
 from .common import BUILD, DIST, ROOT, TaskError, build_lock, run, say
 from .dist import PYTHON_INPUTS, SCRIPT_INPUTS, ensure_dist
-from .javascript import ENTRIES, PAGE, SHARED, WORKER, bundle, bundle_official, bundle_package_worker
+from .javascript import ENTRIES, PAGE, SHARED, WORKER, bundle, bundle_official, bundle_package_worker, meanings
 from .libraries import LIBRARIES
 from .notices import notices
 from .stamps import Stamp
@@ -59,7 +59,7 @@ def write_package(folder: Path, version: str) -> None:
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+        bundle(PAGE / f"{name}.js", target / f"{name}.js", [*SHARED, meanings()])  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
     shutil.copytree(DIST / "types", target / "types", ignore=shutil.ignore_patterns("*.gz", "*.br"))

@@ -14,6 +14,7 @@ import { unlessAborted } from "./signals.js";
 /** @typedef {import("../shared/messages.js").PageMessage} PageMessage */
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 
 /**
  * Where messages of one id go. `failed` is the last of them.
@@ -55,6 +56,7 @@ export class WorkerConnection {
   /** @type {unknown} */ #dead = null;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
+  /** @type {(loading: Loading) => void} */ #onLoading;
   /** @type {(error: unknown) => void} */ #bootEnded = () => {};
   #ended = new AbortController();
   /** The worker's Python runs. @type {Promise<void>} */ booted;
@@ -65,11 +67,13 @@ export class WorkerConnection {
    * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
+   * @param {(loading: Loading) => void} [onLoading]
    */
-  constructor(worker, script, snapshot, onState, onCrash) {
+  constructor(worker, script, snapshot, onState, onCrash, onLoading = () => {}) {
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;
+    this.#onLoading = onLoading;
     this.booted = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#crash(mixError("boot_timeout", `the worker did not start in ${BOOT_TIMEOUT_MS / 1000} s`, "boot"));
@@ -123,6 +127,9 @@ export class WorkerConnection {
     this.#heard = true;
     switch (message.type) {
       case "started":
+        return;
+      case "loading":
+        this.#onLoading(message.loading);
         return;
       case "booted":
         this.#running = true;

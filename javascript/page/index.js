@@ -21,6 +21,7 @@ export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 /** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */

@@ -21,6 +21,7 @@ import { webSocketOver } from "./websocket.js";
 import { folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
@@ -102,7 +103,7 @@ function copyOptions(options) {
   return copy;
 }
 
-/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>}} MixTunnelEvents */
+/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>, loading: CustomEvent<Loading>}} MixTunnelEvents */
 
 /**
  * `EventTarget` that knows the events of a tunnel by name.
@@ -117,7 +118,7 @@ const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventT
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
- * (`event.detail` is a `MixFetchEntry`).
+ * (`event.detail` is a `MixFetchEntry`); "loading", when another one of the worker's files is there (a `Loading`).
  */
 export class MixTunnel extends Target {
   /** @type {Record<string, unknown>} */ #options;
@@ -179,6 +180,7 @@ export class MixTunnel extends Target {
       this.#options.snapshot !== "off",
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
+      (detail) => this.dispatchEvent(new CustomEvent("loading", { detail })),
     );
     this.#connection = connection;
     this.#watchLife();
