@@ -21,10 +21,12 @@ from buildtools.common import DIST, TaskError
 from buildtools.engines import ENGINES, ensure_engine
 from localnet.config import NetworkConfig
 from localnet.errors import LocalnetError
-from localnet.names import ORIGIN, WEBSOCKET
+from localnet.names import ECHO, ORIGIN, WEBSOCKET
 from localnet.network import Network
 from localnet.origin import body_sha256
+from localnet.world import ECHO_PORTS
 
+from . import local
 from .check import Expected, Report, check_page
 from .recorder import Allowed
 
@@ -72,7 +74,12 @@ def page_config(net: Network) -> dict[str, Any]:
         "name": ORIGIN.name,
         "url": f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
         "websocketUrl": f"wss://{WEBSOCKET.name}/",
-        "examples": [f"https://{ORIGIN.name}{path}" for path in ("/json", "/gzip", "/redirect/2", "/cookies", "/")],
+        "examples": [
+            f"https://{ORIGIN.name}{path}" for path in ("/image", "/json", "/gzip", "/redirect/2", "/cookies")
+        ],
+        "image": f"https://{ORIGIN.name}/image",
+        "tcp": f"{ECHO.name}:{ECHO_PORTS[1]}",
+        "local": local.PREFIX.lstrip("/"),
     }
 
 
@@ -112,7 +119,8 @@ async def run(options: argparse.Namespace) -> int:
             config = Path(folder) / "config.json"
             config.write_text(json.dumps(page_config(net)), encoding="utf-8")
             folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config}
-            with StaticServer(folders, port=options.port) as site:
+            records = local.LocalRecords(net)
+            with StaticServer(folders, port=options.port, answers=records.answers) as site:
                 report = await check(net, site.url, options.engine, options.screenshot)
                 for line in describe(report):
                     say(line)
