@@ -26,7 +26,7 @@ export function watchLoading(parts, tell) {
   let files = 0;
   const watched = PARTS.map((name) => [name, async () => {
     const part = await /** @type {() => Promise<unknown>} */ (parts[name])();
-    files += 1;
+    files = Math.min(files + 1, PARTS.length); // a start that failed is begun anew
     tell({ files, of: PARTS.length, bytes: bytesOf(parts.files) });
     return part;
   }]);
