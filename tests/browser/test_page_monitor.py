@@ -315,7 +315,6 @@ ROUNDS = 4
 
 
 @pytest.mark.long
-@pytest.mark.feature("Monitor", "at most 2 % of a core")
 async def test_what_it_costs(session: Session, fresh: ApiPage) -> None:
     """CPU time of the renderer, which has page and worker, with and without the monitor, by turns; standard traffic."""
     await fresh.run(SHOWN, options=fresh.options)
