@@ -1,7 +1,7 @@
 // What a page does with one of the two clients, timed where a user would look: in the page.
 //
-// The address says which: `#{"client": "ours" | "single" | "official", "options": {...}}`; "single" is ours in one file. Set-up begins with the page; `peer` is the
-// interface for the driver. All times are milliseconds.
+// The address says which: `#{"client": "ours" | "single" | "official", "options": {...}}`; "single" is ours in one file.
+// Set-up begins with the page; `peer` is the interface for the driver. All times are milliseconds.
 
 const { client, options } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 

@@ -3,8 +3,8 @@
  *
  * Bundlers find the file by the one expression `new Worker(new URL("./worker.js", import.meta.url), ...)`, which is why it
  * stands here as it is, and put an address of theirs in its place. `new Worker` takes no script of another origin (a CDN),
- * and for a page without one all are; there a few lines of script of the page's own import it. Where the page demands Trusted Types, a policy of our name vouches
- * for this one address.
+ * and for a page without an origin all are; there a few lines of script of the page's own import it. Where the page demands
+ * Trusted Types, a policy of our name vouches for this one address.
  *
  * @module
  */

@@ -209,7 +209,7 @@ export async function whyMute(url, word) {
 export async function whyNotStarted(url, text) {
   const refused = await refusal(url);
   if (refused) return refused;
-  if (globalThis.origin === "null" && url.startsWith("blob:")) {
+  if (!text && globalThis.origin === "null" && url.startsWith("blob:")) {
     const why = "this page has no origin, and the browser runs no module from its memory there; integrity: \"off\" checks nothing";
     return new PartError(nameOf(url), "unsupported", `${why}, and one file has all inside`);
   }
