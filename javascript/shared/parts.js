@@ -189,15 +189,18 @@ export async function importPart(url, name, hash) {
   return module;
 }
 
+/** How a bundler's own script, which is short, brings the worker's. */
+const LOADS_ANOTHER = /\bimportScripts\b|\bimport\s*\(/;
+
 /**
  * @param {string} url of a script that neither fails nor says anything
- * @param {string} word that is in it
+ * @param {string} word that is in it, unless it loads another
  * @returns {Promise<PartError | null>} null: it is what it should be, or cannot be looked at
  */
 export async function whyMute(url, word) {
   const bytes = await fetchPart(url).then(bytesOf).catch(() => null);
   const script = bytes && new TextDecoder().decode(bytes);
-  if (script === null || script.includes(word)) return null;
+  if (script === null || script.includes(word) || LOADS_ANOTHER.test(script)) return null;
   return new PartError(nameOf(url), "damaged", script.trim() ? "it is another script" : "it is empty");
 }
 
