@@ -121,11 +121,11 @@ export async function createMixFetch(opts = {}) {
 /**
  * First address of a name, asked through the mixnet.
  * @param {string} hostname
- * @param {{signal?: AbortSignal | null}} [options]
+ * @param {{signal?: AbortSignal | null, isolation?: string | null}} [options]
  * @returns {Promise<string>}
  */
-export async function mixDNS(hostname, { signal = null } = {}) {
-  const [address] = await tunnel().resolve(hostname, { signal });
+export async function mixDNS(hostname, { signal = null, isolation } = {}) {
+  const [address] = await tunnel().resolve(hostname, { signal, isolation });
   if (address === undefined) throw mixError("dns_no_data", `${hostname} has no address`, "dns");
   return address;
 }

@@ -9,7 +9,7 @@ import { ByteSocket } from "./byte-socket.js";
 import { Channel } from "./channel.js";
 import { unlessAborted } from "./signals.js";
 import {
-  checkFamily, checkHost, checkKeepAlive, checkPort, checkSignal, checkSize, checkTimeouts, checkTls,
+  checkFamily, checkHost, checkIsolation, checkKeepAlive, checkPort, checkSignal, checkSize, checkTimeouts, checkTls,
 } from "./socket-options.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
@@ -28,6 +28,7 @@ import {
  * @property {boolean | TlsOptions} [tls] default false
  * @property {AbortSignal | null} [signal] resets the connection, at any time
  * @property {SocketTimeouts} [timeouts] of opening
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /**
@@ -69,6 +70,7 @@ function describe(remoteAddress, remotePort, options) {
     sendBufferSize: checkSize(options.sendBufferSize, "sendBufferSize"),
     receiveBufferSize: checkSize(options.receiveBufferSize, "receiveBufferSize"),
     timeouts: checkTimeouts(options.timeouts),
+    isolation: checkIsolation(options.isolation),
   };
 }
 

@@ -11,7 +11,7 @@ import { MixMessages } from "./peer-messages.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
-import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
+import { checkFamily, checkHost, checkInteger, checkIsolation } from "./socket-options.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
 import { isShared, joinTabs } from "./tab-worker.js";
@@ -35,6 +35,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {number} [size] bytes of the echo request's body, default 32
  * @property {SocketDnsQueryType} [dnsQueryType] default: what the name and the tunnel have
  * @property {AbortSignal | null} [signal]
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /** @typedef {{address: string, rtt: number}} PingReply the address that answered; the round trip in milliseconds */
@@ -70,6 +71,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
  * @property {string | string[]} [caCertificates] PEM, trusted for TLS besides the others; roots or what they signed
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
+ * @property {string} [isolation] key of what is asked without one; default: none, it shares
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
  * @property {"auto" | "require" | "off"} [integrity] "auto": check all files where the page vouches for `index.js` with a hash
@@ -132,7 +134,7 @@ export class MixTunnel extends Target {
   /** The browser has stopped the page, or put it into its cache of pages. */
   #frozen = false;
   /** @type {AbortController | null} */ #watch = null;
-  /** The cookies of requests with `cookies: "jar"`. */
+  /** The cookies of requests with `cookies: "jar"`, a jar for each isolation key. */
   cookies = new MixCookies(() => this.connected());
   /** Messages to and from other clients. */
   messages = new MixMessages(() => this.connected());
@@ -361,12 +363,13 @@ export class MixTunnel extends Target {
   /**
    * Addresses of a name, asked through the mixnet.
    * @param {string} name
-   * @param {{family?: 4 | 6 | null, signal?: AbortSignal | null}} [options]
+   * @param {{family?: 4 | 6 | null, signal?: AbortSignal | null, isolation?: string | null}} [options]
    * @returns {Promise<string[]>}
    */
-  async resolve(name, { family = null, signal = null } = {}) {
+  async resolve(name, { family = null, signal = null, isolation } = {}) {
+    const key = checkIsolation(isolation);
     const connection = await unlessAborted(this.connected(), signal);
-    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family }, signal));
+    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family, isolation: key }, signal));
   }
 
   /**
@@ -445,7 +448,7 @@ export class MixTunnel extends Target {
    * @param {PingOptions} [options]
    * @returns {Promise<PingReply>}
    */
-  async ping(host, { timeout = 20_000, size = 32, dnsQueryType, signal = null } = {}) {
+  async ping(host, { timeout = 20_000, size = 32, dnsQueryType, signal = null, isolation } = {}) {
     /** @type {import("./connection.js").Opening} */
     const request = {
       type: "ping",
@@ -453,6 +456,7 @@ export class MixTunnel extends Target {
       family: checkFamily(dnsQueryType),
       timeout: checkInteger(timeout, 1, 86_400_000, "timeout"),
       size: checkInteger(size, 0, 65_535, "size"),
+      isolation: checkIsolation(isolation),
     };
     const connection = await unlessAborted(this.connected(), signal);
     return /** @type {Promise<PingReply>} */ (connection.call(request, signal));

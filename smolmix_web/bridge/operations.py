@@ -18,7 +18,7 @@ from ..http.timings import Timings
 from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
-from .channel import Channel, Close, Write, field, optional
+from .channel import Channel, Close, Write, field, isolation, optional
 from .progress import Progress, milliseconds
 from .upload import BlobUpload, Upload
 
@@ -33,7 +33,7 @@ async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     family = message.get("family")
     if family not in (4, 6, None):
         raise UsageError(f"family must be 4, 6 or null, not {family!r}", code="bad_message", phase="dns")
-    addresses = await tunnel.resolve(field(message, "name", str), family=family)
+    addresses = await tunnel.resolve(field(message, "name", str), family=family, isolation=isolation(message))
     channel.send("result", value=[str(address) for address in addresses])
 
 
@@ -46,6 +46,7 @@ async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         timeout=Timeouts.from_mapping(given, tunnel.timeouts, option="timeout").dns,
         server=optional(message, "server", str),
         fresh=field(message, "fresh", bool),
+        isolation=isolation(message),
     )
     channel.send("result", value=answer.to_dict())
 
@@ -58,14 +59,14 @@ async def clear_dns_cache(tunnel: Tunnel, channel: Channel, _message: Message) -
 
 async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     """One `result`: the cookies of an `export`, the number that an `import` took, null after `clear`."""
-    action = field(message, "action", str)
+    action, jar = field(message, "action", str), tunnel.jar(isolation(message))
     value: Any = None
     if action == "export":
-        value = tunnel.cookies.export()
+        value = jar.export()
     elif action == "import":
-        value = await tunnel.cookies.load(field(message, "cookies", list, tuple))
+        value = await jar.load(field(message, "cookies", list, tuple))
     elif action == "clear":
-        tunnel.cookies.clear()
+        jar.clear()
     else:
         raise UsageError(f"cookies can be exported, imported and cleared, not {action!r:.40}", code="bad_message")
     channel.send("result", value=value)
@@ -86,7 +87,7 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     if field(given, "progress", bool):
         request = replace(request, on_upload=upload, on_download=download)
     try:
-        response = await tunnel.fetch(replace(request, on_timings=known.append))
+        response = await tunnel.fetch(replace(request, on_timings=known.append), isolation=isolation(given))
     except SmolmixError:
         for timings in known:
             channel.send("timings", timings=milliseconds(timings))
@@ -158,7 +159,9 @@ async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     headers = [_pair(item) for item in field(message, "headers", list, tuple)]
     given = {} if message.get("timeouts") is None else message["timeouts"]
     timeouts = WebSocketTimeouts.from_mapping(given, tunnel.websocket_timeouts)
-    socket = await tunnel.connect_websocket(field(message, "url", str), protocols, headers, timeouts)
+    socket = await tunnel.connect_websocket(
+        field(message, "url", str), protocols, headers, timeouts, isolation=isolation(message)
+    )
     writer = asyncio.get_running_loop().create_task(_websocket_writes(channel, socket))
     try:
         channel.send("opened", detail={"protocol": socket.subprotocol, "extensions": socket.extensions})

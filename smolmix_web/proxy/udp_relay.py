@@ -53,7 +53,7 @@ class UdpRelay:
         self._tunnel = tunnel
         self._local = local
         self._client = socket
-        self._isolation = f"socks\0{request.user}" if request.user else ""
+        self._isolation = request.isolation
         self._statistics = statistics
         self._outside = tunnel.bind_udp()
         self._names: OrderedDict[str, Address] = OrderedDict()

@@ -21,6 +21,7 @@ from ..mixnet.json_text import load_json
 from ..mixnet.ladder import RATES
 from ..mixnet.traffic import PRESETS
 
+MAX_ISOLATION = 1024  # characters of an isolation key
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
 # A resolver that is asked in secret is not replaced by one that is not: the fallback goes the way of the primary.
@@ -43,6 +44,12 @@ def _text(name: str, value: Any) -> str:
     if not value:
         raise OptionError(name, "must not be empty")
     return value
+
+
+def _isolation(name: str, value: Any) -> str:
+    if len(text := _text(name, value)) > MAX_ISOLATION:
+        raise OptionError(name, f"{len(text)} characters are more than {MAX_ISOLATION}")
+    return text
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -206,6 +213,9 @@ class TunnelOptions:
     )
     max_decoded_bytes: int = _option(
         "maxDecodedBytes", _integer(1_024, 1 << 53), MAX_DECODED, "bytes", "to which a coded response body may unpack"
+    )
+    isolation: str | None = _option(
+        "isolation", _isolation, None, "", "isolation key of what is asked without one; none: they share"
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
     assets_url: str | None = _option("assetsUrl", _text, None, "", "pages: the folder that the worker's files are in")

@@ -189,7 +189,8 @@ class StandIn:
         self.meets = meets
         self.state = "shutdown"
         self.timeouts = Timeouts(dns=7.0)
-        self.cookies = CookieJar(lambda: 1_700_000_000.0)
+        self.jars: dict[str | None, CookieJar] = {}  # by isolation key
+        self.isolations: list[str | None] = []  # of fetches and look-ups of addresses
         self.requests: list[HttpRequest] = []
         self.lookups: list[Any] = []
         self.asked: list[dict[str, Any]] = []  # of sockets
@@ -242,12 +243,17 @@ class StandIn:
     def clear_dns_cache(self) -> None:
         self.lookups.append("cleared")
 
-    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[IPv4Address]:
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str | None = None) -> list[IPv4Address]:
+        self.isolations.append(isolation)
         found: list[IPv4Address] = await self._meet("resolve", [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")])
         return found
 
-    async def fetch(self, request: HttpRequest) -> Any:
+    def jar(self, isolation: str | None = None) -> CookieJar:
+        return self.jars.setdefault(isolation, CookieJar(lambda: 1_700_000_000.0))
+
+    async def fetch(self, request: HttpRequest, *, isolation: str | None = None) -> Any:
         self.requests.append(request)
+        self.isolations.append(isolation)
         what = await self._meet("fetch", Body([]))
         return await what(request) if callable(what) else what
 
@@ -255,8 +261,9 @@ class StandIn:
     def websocket_timeouts(self) -> WebSocketTimeouts:
         return WebSocketTimeouts.over(self.timeouts)
 
-    async def connect_websocket(self, url: str, protocols: Any, headers: Any, timeouts: Any) -> Any:
-        self.asked.append({"url": url, "protocols": list(protocols), "headers": headers, "timeouts": timeouts})
+    async def connect_websocket(self, url: str, protocols: Any, headers: Any, timeouts: Any, *, isolation: Any) -> Any:
+        given = {"protocols": list(protocols), "headers": headers, "timeouts": timeouts, "isolation": isolation}
+        self.asked.append({"url": url, **given})
         return await self._meet("websocket", Socket())
 
     async def connect_tcp(self, host: str, port: int, *, tls: Any = False, **given: Any) -> Connected:
