@@ -17,9 +17,12 @@ export { MixCookies } from "./cookies.js";
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
 export { MixErrorEvent, MixWebSocket } from "./websocket.js";
+export { MixTunnelPool } from "./pool.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
+/** @typedef {import("./pool.js").MixTunnelPoolOpts} MixTunnelPoolOpts */
+/** @typedef {import("./pool.js").MixRotation} MixRotation */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 /** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */

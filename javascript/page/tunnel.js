@@ -85,10 +85,11 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * The options as they are sent. What they mean is checked in the worker, in one place; here only what cannot be sent.
- * @param {SetupMixTunnelOpts} options
+ * @internal
+ * @param {object} options
  * @returns {Record<string, unknown>}
  */
-function copyOptions(options) {
+export function copyOptions(options) {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError("the options of a tunnel are an object");
   }
@@ -139,6 +140,9 @@ export class MixTunnel extends Target {
   /** Messages to and from other clients. */
   messages = new MixMessages(() => this.connected());
 
+  /** Of a pool; null for one tunnel. @internal @type {Record<string, unknown> | null} */
+  poolOptions = null;
+
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {
     super();
@@ -187,7 +191,7 @@ export class MixTunnel extends Target {
     try {
       // The worker has the options at once: what they ask of the directory need not wait for Python, unless we rest.
       if (this.#resting) await connection.booted;
-      const up = connection.call({ type: "setup", options: this.#options });
+      const up = connection.call({ type: "setup", options: this.#options, pool: this.poolOptions });
       if (this.#resting) void this.#tell(connection);
       await Promise.all([connection.booted, up]);
     } catch (error) {

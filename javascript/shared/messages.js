@@ -121,6 +121,7 @@
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit
  * @property {TrafficRate | null} traffic how much leaves; null before there is a network
+ * @property {TunnelSnapshot[]} [tunnels] of a pool; what is one tunnel's alone is null in the pool's own
  */
 
 /**
@@ -166,11 +167,12 @@
 /**
  * Page to worker. `boot` is the first: whether the memory of an earlier visit may be used, and this one's kept.
  * @typedef {{type: "boot", snapshot: boolean}
- *   | {type: "setup", id: number, options: Record<string, unknown>}
+ *   | {type: "setup", id: number, options: Record<string, unknown>, pool?: Record<string, unknown> | null}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "network", id: number, online: boolean | null}
  *   | {type: "suspend", id: number, on: boolean}
+ *   | {type: "rotate", id: number, isolation: string | null}
  *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null, isolation: string | null}
  *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean, isolation: string | null}
  *   | {type: "clear-dns-cache", id: number}

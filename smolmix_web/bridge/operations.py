@@ -15,7 +15,7 @@ from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
 from ..http.headers import forbidden
 from ..http.timings import Timings
-from ..tunnel import Tunnel
+from ..tunnel.pool import AnyTunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
 from .channel import Channel, Close, Write, field, isolation, optional
@@ -28,7 +28,7 @@ AHEAD_BYTES = 1 << 20
 Message = Mapping[str, Any]
 
 
-async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def resolve(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the addresses as text."""
     family = message.get("family")
     if family not in (4, 6, None):
@@ -37,7 +37,7 @@ async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     channel.send("result", value=[str(address) for address in addresses])
 
 
-async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def lookup(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the records of a name, with where they came from."""
     given = {"dns": message.get("timeout")}
     answer = await tunnel.lookup(
@@ -51,13 +51,13 @@ async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     channel.send("result", value=answer.to_dict())
 
 
-async def clear_dns_cache(tunnel: Tunnel, channel: Channel, _message: Message) -> None:
+async def clear_dns_cache(tunnel: AnyTunnel, channel: Channel, _message: Message) -> None:
     """One `result`, null."""
     tunnel.clear_dns_cache()
     channel.send("result", value=None)
 
 
-async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def cookies(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the cookies of an `export`, the number that an `import` took, null after `clear`."""
     action, jar = field(message, "action", str), tunnel.jar(isolation(message))
     value: Any = None
@@ -75,7 +75,7 @@ async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 # -- fetch ------------------------------------------------------------------------------------------
 
 
-async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def fetch(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`response`, then a `chunk` for each pull, then `end`; between them `progress`, where it was asked for.
 
     Without a response: `timings`, then `error`.
@@ -115,7 +115,7 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         response.abort()  # of a body that was read to its end this frees nothing
 
 
-def _request(tunnel: Tunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
+def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
     body: bytes | AsyncIterator[bytes] | None = data
     length = optional(given, "length", int)
     if field(given, "streaming", bool):
@@ -153,7 +153,7 @@ async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -
 # -- WebSocket --------------------------------------------------------------------------------------
 
 
-async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def websocket(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` for each message, `closed`. Ahead of the page's pulls goes only what the window holds."""
     protocols = field(message, "protocols", list, tuple)
     headers = [_pair(item) for item in field(message, "headers", list, tuple)]

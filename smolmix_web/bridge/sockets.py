@@ -14,7 +14,7 @@ from ..edge.sockets import ByteStream, TcpOptions, UdpSocket
 from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, UsageError
 from ..http import Timeouts
-from ..tunnel import Tunnel
+from ..tunnel.pool import AnyTunnel
 from .channel import Channel, Write, field, isolation, optional
 
 READ_PIECE = 65_536
@@ -32,7 +32,7 @@ def _family(message: Message) -> int | None:
 # -- ping -------------------------------------------------------------------------------------------
 
 
-async def ping(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def ping(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the address that answered, and the round trip in milliseconds."""
     reply = await tunnel.ping(
         field(message, "host", str),
@@ -47,7 +47,7 @@ async def ping(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 # -- TCP --------------------------------------------------------------------------------------------
 
 
-async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def tcp(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` for each pull, `eof` when the peer has finished, `end` when both halves have ended."""
     request = field(message, "request", Mapping)
     connected = await tunnel.connect_tcp(
@@ -138,7 +138,7 @@ async def _writes(channel: Channel, stream: ByteStream) -> None:
 # -- UDP --------------------------------------------------------------------------------------------
 
 
-async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def udp(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` or `failed` for each pull; ends by `abort` only."""
     request = field(message, "request", Mapping)
     key = isolation(request)
@@ -161,15 +161,15 @@ async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         socket.close()
 
 
-async def _udp_socket(tunnel: Tunnel, request: Message, key: str | None) -> UdpSocket:
+async def _udp_socket(tunnel: AnyTunnel, request: Message, key: str | None) -> UdpSocket:
     port, family, size = field(request, "port", int), _family(request), optional(request, "receiveBufferSize", int)
     if not 0 <= port <= 65535:
         raise UsageError(f"port {port} is not in 0..65535", code="bad_port", phase="udp")
     host = optional(request, "host", str)
     if host is None:
         address = optional(request, "localAddress", str)
-        await tunnel.usable()
-        return tunnel.bind_udp(port, address=address, family=family, receive_buffer=size)
+        await tunnel.usable(key)
+        return tunnel.bind_udp(port, address=address, family=family, receive_buffer=size, isolation=key)
     remote_port = field(request, "remotePort", int)
     return await tunnel.connect_udp(
         host, remote_port, local_port=port, family=family, receive_buffer=size, isolation=key
@@ -188,7 +188,7 @@ def _udp_detail(socket: UdpSocket) -> dict[str, Any]:
     }
 
 
-async def _udp_writes(channel: Channel, tunnel: Tunnel, socket: UdpSocket, key: str | None) -> None:
+async def _udp_writes(channel: Channel, tunnel: AnyTunnel, socket: UdpSocket, key: str | None) -> None:
     while True:
         item = await channel.next_inbound()
         if not isinstance(item, Write) or (item.host is None) != (item.port is None):

@@ -119,8 +119,8 @@ class HttpClient:
         cookie_jar: CookieJar | None = None,
         bodies: Store | None = None,
     ) -> None:
-        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that several clients
-        share."""
+        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that
+        several clients share."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
@@ -142,7 +142,12 @@ class HttpClient:
     @property
     def busy(self) -> bool:
         """A connection is in use or being opened."""
-        return self._pool.connection_count > self._pool.idle_count
+        return self._pool.connection_count > self.idle_count
+
+    @property
+    def idle_count(self) -> int:
+        """Connections that lie idle."""
+        return self._pool.idle_count
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """Send a request; returns when the header of the final response is there. Any status is a response.

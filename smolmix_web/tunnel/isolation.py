@@ -11,7 +11,7 @@ under way under a key keeps it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,11 +103,12 @@ class Compartment:
 
 
 class Compartments:
-    """`use` a key; `close` at the end. `cookies`: those of the default key."""
+    """`use` a key; `close` at the end. `cookies`: those of the default key; `jar_of` another one, else a new jar."""
 
-    def __init__(self, common: Common, cookies: CookieJar) -> None:
+    def __init__(self, common: Common, cookies: CookieJar, jar_of: Callable[[str], CookieJar] | None = None) -> None:
         self._common = common
         self._host = common.host
+        self._jar_of = jar_of or (lambda key: CookieJar(common.host.unix_time))
         self._name = common.options.isolation or ""
         self._default = Compartment(common, cookies, DnsCache())
         self._keyed: OrderedDict[str, Compartment] = OrderedDict()  # the one used last at the end
@@ -136,9 +137,14 @@ class Compartments:
             own.uses -= 1
             own.used = self._host.now()
 
-    def cookies(self) -> dict[str, CookieJar]:
-        """The jars of all keys but the default one."""
-        return {key: own.cookies for key, own in self._keyed.items()}
+    @property
+    def busy(self) -> bool:
+        return any(own.busy for own in self._all())
+
+    @property
+    def idle_connections(self) -> int:
+        """Open for the next request, and for nobody now."""
+        return sum(own.http.idle_count for own in self._all())
 
     def clear_dns(self) -> None:
         for own in self._all():
@@ -151,12 +157,6 @@ class Compartments:
         for own in self._all():
             own.close(error)
 
-    def adopt(self, jars: dict[str, CookieJar]) -> None:
-        """Keys with their cookies, from a tunnel that this one replaces."""
-        for key, jar in list(jars.items())[-MAX_KEYS:]:
-            if key not in self._keyed:
-                self._add(key, jar)
-
     # -- inside -----------------------------------------------------------------------------------------
 
     def _all(self) -> list[Compartment]:
@@ -168,15 +168,12 @@ class Compartments:
         own = self._keyed.get(key)
         if own is None:
             self._make_room()
-            own = self._add(key, CookieJar(self._host.unix_time))
+            own = self._keyed[key] = Compartment(
+                self._common, self._jar_of(key), DnsCache(CACHED_ANSWERS, CACHED_BYTES)
+            )
+            if self._timer is None:
+                self._arm(IDLE_SECONDS)
         self._keyed.move_to_end(key)
-        return own
-
-    def _add(self, key: str, cookies: CookieJar) -> Compartment:
-        own = self._keyed[key] = Compartment(self._common, cookies, DnsCache(CACHED_ANSWERS, CACHED_BYTES))
-        own.used = self._host.now()
-        if self._timer is None:
-            self._arm(IDLE_SECONDS)
         return own
 
     def _make_room(self) -> None:

@@ -11,7 +11,7 @@ another way than the tunnel.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ from ..errors import (
 from ..host.base import Host, TimerHandle
 from ..http import CookieJar, HttpRequest, HttpResponse
 from ..http.timeouts import Timeouts
+from ..mixnet.addresses import Recipient
 from ..mixnet.exits import ExitCandidate
 from ..mixnet.gateway.link import GatewayLink
 from ..mixnet.keys import ClientKeys
@@ -76,6 +77,15 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
+class Family:
+    """What the tunnels of a pool have from it: cookies, which outlive each of them, and the exits of the others."""
+
+    cookies: CookieJar  # of what is asked without an isolation key
+    jar_of: Callable[[str], CookieJar] | None = None
+    taken: Callable[[], Collection[Recipient]] = tuple
+
+
+@dataclass(frozen=True)
 class PingReply:
     """An answered echo request; `rtt` in seconds."""
 
@@ -98,8 +108,10 @@ class Tunnel(PeerAccess):
         on_change: OnChange | None = None,
         crypto: Crypto | None = None,
         observer: Observer | None = None,
+        family: Family | None = None,
     ) -> None:
-        """`crypto` replaces the option's provider; `observer` sees every IP packet of the tunnel, for captures."""
+        """`crypto` replaces the option's provider; `observer` sees every IP packet of the tunnel, for captures;
+        `family`: what it has of a pool."""
         self._options = options
         self._host = host
         self._on_change = on_change
@@ -111,7 +123,8 @@ class Tunnel(PeerAccess):
         self.step: str | None = None
         self.error: SmolmixError | None = None
         self.warnings: list[SmolmixError] = []  # what went wrong and was no reason to fail
-        self.cookies = CookieJar(host.unix_time)  # of requests without an isolation key, gone with the tunnel
+        self._family = family or Family(CookieJar(host.unix_time))
+        self.cookies = self._family.cookies  # of requests without an isolation key, gone with the tunnel
         self._started = False
         self._store: IdentityStore | None = None
         self._identity: StoredIdentity | None = None
@@ -120,7 +133,9 @@ class Tunnel(PeerAccess):
         self._compartments: Compartments | None = None
         self._settled: asyncio.Future[None] | None = None
         wants_exit = options.exit != "none"
-        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
+        self._directory = DirectoryKeeper(
+            host, options.directory_urls, self._pinned, exits=wants_exit, taken=self._family.taken
+        )
         self._troubles = (0, 0)
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
@@ -153,7 +168,8 @@ class Tunnel(PeerAccess):
         self._settled = asyncio.get_running_loop().create_future()
         self._engine = self._make_engine(topology, exits)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
-        self._compartments = Compartments(Common(self._host, self._driver, self._options, self._anew), self.cookies)
+        common = Common(self._host, self._driver, self._options, self._anew)
+        self._compartments = Compartments(common, self.cookies, self._family.jar_of)
         if self._suspended:
             self._engine.suspend(self._host.now())
         self._driver.start()
@@ -188,6 +204,7 @@ class Tunnel(PeerAccess):
             topology=topology,
             exits=exits,
             observer=self._observer,
+            taken=self._family.taken,
         )
 
     def _engine_changed(self) -> None:
@@ -326,9 +343,12 @@ class Tunnel(PeerAccess):
 
     def _tear_down(self) -> None:
         self._directory.close()
-        self._close_clients(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
+        error = self.error or TunnelError("the tunnel was closed", code="tunnel_down")
+        self._close_clients(error)
         if self._driver is not None:
             self._driver.close()
+        if self._engine is not None:
+            self._engine.fail(error, self._host.now())  # whoever waits for a socket hears of it
         if self._tls_timer is not None:
             self._tls_timer.cancel()
         if self._store is not None:
@@ -378,6 +398,20 @@ class Tunnel(PeerAccess):
             "addresses": [str(address) for address in engine.addresses] if engine is not None else [],
             "traffic": engine.traffic if engine is not None else None,
         }
+
+    @property
+    def exit(self) -> Recipient | None:
+        """The exit that is used, or tried, now."""
+        exit_ = self._engine.exit if self._engine is not None else None
+        return exit_.recipient if exit_ is not None and exit_.started else None
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way, or a connection is open that does not wait for a next request."""
+        engine, compartments = self._engine, self._compartments
+        if engine is None or compartments is None:
+            return False
+        return compartments.busy or engine.open_flows > compartments.idle_connections
 
     @property
     def exit_version(self) -> int | None:
@@ -441,9 +475,10 @@ class Tunnel(PeerAccess):
         finally:
             self._waiters.discard(waiter)
 
-    async def usable(self) -> None:
+    async def usable(self, isolation: str | None = None) -> None:
         """Returns when sockets may be opened: at once, unless the gateway or an exit is being found anew. Errors:
         `StateError`, `TunnelError`, `TimeoutExpired(phase="tunnel")`."""
+        check_key(isolation)
         await self._usable()
 
     async def _anew(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -626,13 +661,21 @@ class Tunnel(PeerAccess):
             return await self._anew(lambda: own.connector.dialer.addresses(host, self.timeouts.dns, family))
 
     def bind_udp(
-        self, port: int = 0, *, address: str | None = None, family: int | None = None, receive_buffer: int | None = None
+        self,
+        port: int = 0,
+        *,
+        address: str | None = None,
+        family: int | None = None,
+        receive_buffer: int | None = None,
+        isolation: str | None = None,
     ) -> UdpSocket:
         """A UDP socket on the tunnel's addresses; port 0 picks a random one.
 
         `address` is one of the tunnel's, `0.0.0.0` (IPv4 only) or `::` (both families). `receive_buffer` in bytes.
+        `isolation` chooses among the tunnels of a pool; a socket shares nothing anyway.
         Errors: `StateError`, `AddressError`, `NetworkError` (`address_in_use`, `no_ports`).
         """
+        check_key(isolation)
         net = self._net()
         if address is not None:
             local = parse_address(address)
@@ -652,7 +695,7 @@ class Tunnel(PeerAccess):
         receive_buffer: int | None = None,
         isolation: str | None = None,
     ) -> UdpSocket:
-        """A UDP socket that speaks with one peer only, and hears of ICMP errors about it. `isolation` as of `resolve`."""
+        """A UDP socket that speaks with one peer only, and hears of ICMP errors about it. `isolation` as ever."""
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="udp")
         addresses = await self._addresses(host, family, isolation)

@@ -19,6 +19,7 @@ from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.tunnel import PingReply
 from smolmix_web.tunnel.options import TunnelOptions
+from smolmix_web.tunnel.pool_options import PoolOptions
 from smolmix_web.websocket import Close, WebSocketTimeouts
 
 REQUEST = {
@@ -272,7 +273,7 @@ class StandIn:
         facts = TlsInfo("TLSv1.3", "C", "h2") if tls else None
         return Connected(stream, facts, local=LOCAL, remote=REMOTE)
 
-    async def usable(self) -> None:
+    async def usable(self, isolation: str | None = None) -> None:
         await self._meet("usable")
 
     def bind_udp(self, port: int = 0, **given: Any) -> Any:
@@ -319,9 +320,13 @@ class Page:
         self.posted: list[dict[str, Any]] = []
         self.meets = meets
         self.tunnel: StandIn | None = None
+        self.pool: PoolOptions | None = None
         self.bridge = Bridge(self.posted.append, self._make)  # type: ignore[arg-type]
 
-    def _make(self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> StandIn:
+    def _make(
+        self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
+    ) -> StandIn:
+        self.pool = pool
         if isinstance(self.meets.get("make"), Exception):
             raise self.meets["make"]
         self.tunnel = StandIn(options, on_change, self.meets)

@@ -242,7 +242,7 @@ async def test_datagrams() -> None:
         {"type": "opened", "id": 1, "detail": {"localAddress": "::", "localPort": 50_000}},
         {"type": "written", "id": 1, "bytes": 4},
     ]
-    assert tunnel.asked == [{"port": 5000, "address": "::", "family": 6, "receive_buffer": 9000}]
+    assert tunnel.asked == [{"port": 5000, "address": "::", "family": 6, "receive_buffer": 9000, "isolation": "alice"}]
     assert tunnel.isolations == ["alice"], "names that a datagram is sent to are looked up under the socket's key"
     assert socket.sent == [(b"ping", "192.0.2.1", 7)]
     socket.incoming.put_nowait((b"pong", Endpoint(IPv4Address("192.0.2.1"), 7)))

@@ -1,4 +1,4 @@
-"""Isolation keys of one tunnel, from one IP stack to another in virtual time: what servers and resolvers see of them."""
+"""Isolation keys of one tunnel, from one IP stack to another in virtual time: what servers and resolvers see."""
 
 from __future__ import annotations
 
