@@ -9,7 +9,8 @@
 /redirect/<n>?to=&status= n redirects, then `to` (default /text)
 /gzip /deflate /zstd      a JSON document, content-coded (gzip and zstd also /gzip/<n>: n bytes)
 /slow?chunks=&interval=&size=   a body that drips;               /delay/<seconds> late headers
-/status/<code>            that status;                           /cookies  sets two, shows those sent
+/client                   the address that the request came from
+/status/<code>            that status, with ?for=ADDRESS to that client alone;  /cookies  sets two, shows those sent
 /headers/<n>              n bytes of response headers
 """
 
@@ -93,6 +94,7 @@ class Origin:
             "deflate": lambda request, rest: _coded("deflate", zlib.compress, rest),
             "zstd": lambda request, rest: _coded("zstd", zstd.compress, rest),
             "slow": self._slow,
+            "client": lambda request, rest: text_response(request.client[0]),
             "status": self._status,
             "cookies": self._cookies,
             "headers": lambda request, rest: Response(200, [("x-filler", "a" * _count(rest, 1 << 20))], b"ok\n"),
@@ -177,6 +179,8 @@ class Origin:
     @staticmethod
     def _status(request: Request, rest: str) -> Response:
         code = _count(rest, 999)
+        if request.query.get("for", request.client[0]) != request.client[0]:
+            code = 200
         if code < 200:
             raise BadRequest("only final status codes")
         return Response(
