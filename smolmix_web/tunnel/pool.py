@@ -201,7 +201,11 @@ class TunnelPool:
         """`tunnels`: those of each; `replaced`: tunnels by reason; `repeated` requests; `isolations`: keys."""
         tunnels = [seat.tunnel.statistics() if seat.tunnel is not None else {} for seat in self._seats]
         replaced = sum((seat.replacements for seat in self._seats), Counter[str]())
-        counters = {"replaced": dict(replaced), "repeated": self._repeated, "isolations": len(self._homes)}
+        counters = {
+            "replaced": dict(replaced),
+            "repeated": self._repeated,
+            "isolations": len(self._homes.keys() - {self._default}),
+        }
         return {**counters, "tunnels": tunnels}
 
     # -- who goes where -------------------------------------------------------------------------------

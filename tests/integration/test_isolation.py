@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
+import httpx
 import pytest
 
 from localnet import Network
 from smolmix_web import cpython
 from smolmix_web.errors import OptionError, UsageError
+from smolmix_web.integrations.aiohttp_connector import MixConnector
+from smolmix_web.integrations.httpx_transport import MixTransport
 from smolmix_web.tunnel.pool import TunnelPool
 from tests.integration.tunnels import open_tunnel
 
@@ -107,6 +111,23 @@ async def test_rotation(localnet: Network) -> None:
         async with asyncio.timeout(60):
             while (await address(pool))[1] == before:
                 await asyncio.sleep(0.1)
+
+
+@pytest.mark.feature("Isolation", "httpx and aiohttp by keys of a pool")
+@EXITS
+async def test_libraries_over_a_pool(localnet: Network) -> None:
+    async with open_pool(localnet, size=2) as pool:
+        found = []
+        for key in ("alice", "bob"):
+            async with httpx.AsyncClient(transport=MixTransport(pool, isolation=key)) as client:
+                found.append((await client.get("https://origin.test/client")).text)
+            connector = MixConnector(pool, isolation=key)
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get("http://origin.test/client") as r,
+            ):
+                found.append(await r.text())
+        assert found[0] == found[1] != found[2] == found[3]
 
 
 async def test_bad_options_before_anything_is_sent() -> None:

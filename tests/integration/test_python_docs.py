@@ -1,4 +1,4 @@
-"""The examples of docs/python.md, peer-to-peer.md and isolation.md run, in order, against a local network, as they say."""
+"""The examples of docs/python.md, peer-to-peer.md and isolation.md run, in order, against a local network."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_keys_and_exits() -> None:
             assert network.world.dns_queries.count("origin.test") == 6, "A and AAAA for each"
             shared = (await get(pool, "carol"))[1]
             assert shared in by_key.values() and len(site.flows) == 4, "a fourth key shares an exit and nothing else"
-            assert pool.statistics()["isolations"] == 4
+            assert pool.statistics()["isolations"] == 3
 
     simulate(network, main())
 
@@ -468,7 +468,7 @@ def test_options_of_one_tunnel_alone() -> None:
     network = SimNetwork("alone")
     host = SimHost(network)
     address = str(network.exit("exit1").address)
-    for given in ({"clientId": "me"}, {"preferredIpr": address}, {"exit": "none"}, {"shared": True}):
+    for given in ({"clientId": "me"}, {"preferredIpr": address}, {"exit": "none"}, {"shared": True}, {"topology": {}}):
         with pytest.raises(OptionError) as raised:
             pool_to(network, host, {}, **given)
         assert raised.value.option in given

@@ -14,7 +14,7 @@ export const everything: Required<SetupMixTunnelOpts> = {
   storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired",
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
   caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
-  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true,
+  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true, isolation: "alice",
 };
 
 export async function life(): Promise<void> {
