@@ -326,13 +326,11 @@ class ExitLink:
     def _next_candidate(self) -> None:
         if not self._pinned:
             self._index = (self._index + 1) % len(self._candidates)
-            if self._tries < len(self._candidates):
-                self._pass_over_taken()
+            self._pass_over_taken()
 
     def _pass_over_taken(self) -> None:
-        """From the present candidate on to the first that is free; where none is, the present one stays."""
+        """From the present candidate on to the next that is free, as long as some of those were not tried."""
         taken, count = self._taken(), len(self._candidates)
-        for index in (number % count for number in range(self._index, self._index + count)):
-            if self._candidates[index].recipient not in taken:
-                self._index = index
-                return
+        free = [index for index in range(count) if self._candidates[index].recipient not in taken]
+        if self._tries < len(free):
+            self._index = min(free, key=lambda index: (index - self._index) % count)

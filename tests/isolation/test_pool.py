@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,11 +12,13 @@ import h11
 import pytest
 
 from smolmix_web.errors import OptionError, SmolmixError, StateError, TimeoutExpired, UsageError
+from smolmix_web.host.base import HttpAnswer
 from smolmix_web.http import HttpRequest
 from smolmix_web.tunnel.options import TunnelOptions
 from smolmix_web.tunnel.pool import REFUSED_PAUSE, TunnelPool
 from smolmix_web.tunnel.pool_options import MAX_SIZE, PoolOptions
 from smolmix_web.tunnel.pool_seat import DRAIN
+from smolmix_web.tunnel.shared_directory import KEPT_SECONDS, SharedDirectory
 from tests.simnet.host import SimHost
 from tests.simnet.network import SimNetwork
 from tests.simnet.tunnels import left_over, simulate
@@ -438,6 +440,42 @@ def test_everything_else() -> None:
                 with pytest.raises(UsageError) as usage:
                     await pool.fetch("http://origin.test/", isolation=bad)  # type: ignore[arg-type]
                 assert usage.value.code == "bad_isolation"
+
+    simulate(network, main())
+
+
+def test_one_directory_for_all() -> None:
+    """A question under way is shared, an answer for a while; a failure is for those alone who waited for it."""
+    network = SimNetwork("directory")
+
+    async def main() -> None:
+        host = SimHost(network)
+        shared = SharedDirectory(host)  # type: ignore[arg-type]
+        url = f"{network.directory_urls[0]}v1/epoch/key-rotation-info"
+
+        def ask(path: str = "") -> Awaitable[HttpAnswer]:
+            return shared.http_get(url + path, timeout=30.0, max_bytes=1 << 20)
+
+        first, second = await asyncio.gather(ask(), ask())
+        assert first.body == second.body == (await ask()).body and len(host.gets) == 1
+        await asyncio.sleep(KEPT_SECONDS + 1)
+        given_up = asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        assert (await other).body == first.body and len(host.gets) == 2
+        network.directories["directory1.sim"].down = True
+        for count in (3, 4):
+            with pytest.raises(SmolmixError):
+                await ask("?again")
+            assert len(host.gets) == count
+        waiting = asyncio.ensure_future(ask("?last"))
+        await asyncio.sleep(0)
+        shared.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert host.timers == 0 and shared.name == "simulated"
 
     simulate(network, main())
 
