@@ -14,11 +14,12 @@ import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger, checkIsolation } from "./socket-options.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
+import { MAINNET_DIRECTORY, serviceWorkers, SPEECH } from "../shared/service.js";
 import { isShared, joinTabs } from "./tab-worker.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
-import { folderOf, startWorker } from "./worker-script.js";
+import { filesOf, folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -168,6 +169,8 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
+      // A Service Worker that sends everything through a tunnel would have our own requests wait for it.
+      serviceWorkers()?.controller?.postMessage({ speech: SPEECH, type: "direct", direct: this.ownUrls });
       made = isShared(this.#options)
         ? joinTabs(this.#options)
         : await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
@@ -300,6 +303,16 @@ export class MixTunnel extends Target {
   /** It is up, or being set up. */
   get active() {
     return this.#ready !== null;
+  }
+
+  /**
+   * Beginnings of the URLs that the tunnel's own worker asks for past the tunnel, where they are of another origin.
+   * @internal
+   * @returns {string[]}
+   */
+  get ownUrls() {
+    const { directoryUrls, assetsUrl } = this.#options;
+    return [...(Array.isArray(directoryUrls) ? directoryUrls.map(String) : MAINNET_DIRECTORY), ...filesOf(assetsUrl)];
   }
 
   /** What the tunnel is doing now. @returns {TunnelSnapshot} */
@@ -492,10 +505,11 @@ export class MixTunnel extends Target {
   /**
    * Lend the tunnel to other code of this site: a port for `shared_tunnel` in a Pyodide (docs/pyodide.md), in this page or
    * transferred to a worker.
+   * @param {{signal?: AbortSignal | null}} [options] the signal takes it back
    * @returns {MessagePort}
    */
-  share() {
-    return share(this);
+  share({ signal = null } = {}) {
+    return share(this, signal);
   }
 
   /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */
