@@ -27,6 +27,7 @@ from .javascript import (
     bundle_official,
     bundle_package_worker,
     bundle_service,
+    meanings,
 )
 from .libraries import LIBRARIES
 from .notices import notices
@@ -70,7 +71,7 @@ def write_package(folder: Path, version: str) -> None:
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+        bundle(PAGE / f"{name}.js", target / f"{name}.js", [*SHARED, meanings()])  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
     bundle_service(target)

@@ -25,6 +25,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 import re
 import sys
 import zlib
@@ -115,6 +116,7 @@ class Origin:
             "html": lambda request, rest: text_response(
                 "<!doctype html><title>origin</title><p>Hello.</p>\n", content_type="text/html; charset=utf-8"
             ),
+            "image": lambda request, rest: Response(200, [("content-type", "image/png")], _picture()),
             "json": lambda request, rest: json_response({"hello": "origin", "secure": request.secure}),
             "echo": self._echo,
             "upload": lambda request, rest: json_response(
@@ -283,6 +285,24 @@ class Origin:
         )
         headers = [("set-cookie", "flavour=oat; Path=/"), ("set-cookie", "size=large; Path=/; HttpOnly")]
         return json_response({"cookies": sent}, headers=headers)
+
+
+def _picture(width: int = 240, height: int = 120) -> bytes:
+    """A PNG of three soft waves, one in each colour."""
+
+    def wave(at: float, phase: float) -> int:
+        return round(127 + 100 * math.sin(at + phase))
+
+    rows = b"".join(
+        b"\0" + bytes(wave(x / 40 + y / (25 + 12 * c), 2.1 * c) for x in range(width) for c in range(3))
+        for y in range(height)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def _seed(request: Request) -> str:

@@ -24,6 +24,7 @@ export { MixTunnel };
 /** @typedef {import("./pool.js").MixTunnelPoolOpts} MixTunnelPoolOpts */
 /** @typedef {import("./pool.js").MixRotation} MixRotation */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 /** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */

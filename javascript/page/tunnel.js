@@ -11,7 +11,8 @@ import { MixMessages } from "./peer-messages.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
-import { checkFamily, checkHost, checkInteger, checkIsolation } from "./socket-options.js";
+import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
 import { MAINNET_DIRECTORY, serviceWorkers, SPEECH } from "../shared/service.js";
@@ -22,6 +23,7 @@ import { webSocketOver } from "./websocket.js";
 import { filesOf, folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
@@ -106,7 +108,7 @@ export function copyOptions(options) {
   return copy;
 }
 
-/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>}} MixTunnelEvents */
+/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>, loading: CustomEvent<Loading>}} MixTunnelEvents */
 
 /**
  * `EventTarget` that knows the events of a tunnel by name.
@@ -121,7 +123,7 @@ const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventT
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
- * (`event.detail` is a `MixFetchEntry`).
+ * (`event.detail` is a `MixFetchEntry`); "loading", when another one of the worker's files is there (a `Loading`).
  */
 export class MixTunnel extends Target {
   /** @type {Record<string, unknown>} */ #options;
@@ -188,6 +190,7 @@ export class MixTunnel extends Target {
       this.#options.snapshot !== "off",
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
+      (detail) => this.dispatchEvent(new CustomEvent("loading", { detail })),
     );
     this.#connection = connection;
     this.#watchLife();

@@ -630,7 +630,8 @@ class Tunnel(PeerAccess):
             async def dial() -> Connected:
                 dialer = own.connector.dialer
                 addresses = await dialer.addresses(host, limits.dns, family)
-                stream = await dialer.tcp(addresses, port, limits.connect, options)
+                named = replace(options or TcpOptions(), name=host)
+                stream = await dialer.tcp(addresses, port, limits.connect, named)
                 if not tls:
                     return Connected(stream, local=stream.local, remote=stream.remote)
                 return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)

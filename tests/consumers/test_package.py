@@ -25,6 +25,7 @@ ENTRIES = [
     "/globals",
     "/whole-page",
     "/service-worker",
+    "/monitor",
     "/single",
     "/mix-tunnel",
     "/mix-fetch",
