@@ -177,7 +177,7 @@ class Tunnel(PeerAccess):
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        self._directory.start(self._engine, self._driver.wake)
+        self._directory.start(self._engine, self._driver.wake, self._warn)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
