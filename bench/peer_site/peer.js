@@ -110,6 +110,42 @@ globalThis.peer = {
     await answer;
     await socket.close();
   },
+  /** Keeps on doing one thing for so long; how often it was done. */
+  busy: async (what, milliseconds) => {
+    const end = performance.now() + milliseconds;
+    const pause = (ms) => new Promise((go) => setTimeout(go, Math.min(ms, Math.max(0, end - performance.now()))));
+    const { mixFetch } = (await ready).api;
+    const { mixDNS, MixWebSocket } = await more();
+    let done = 0;
+    let number = 0;
+    const socket = what === "chatter" ? new MixWebSocket("ws://ws.test/") : null;
+    await socket?.opened();
+    const work = {
+      nothing: () => pause(milliseconds),
+      fetch: async () => {
+        await mixFetch("http://origin.test/text");
+        await pause(1500);
+      },
+      downloads: async () => size(await mixFetch("http://origin.test/bytes/60000")),
+      uploads: async () => size(await mixFetch("http://origin.test/upload", { method: "POST", body: new Uint8Array(30_000) })),
+      stream: async () => {
+        const reader = (await mixFetch("http://origin.test/bytes/150000")).body.getReader();
+        while (performance.now() < end && !(await reader.read()).done) await pause(100);
+        await reader.cancel();
+      },
+      chatter: async () => {
+        await socket.send(`message ${(number += 1)}`);
+        await pause(150);
+      },
+      names: () => mixDNS(`n${(number += 1)}.http.test`).catch(() => {}),
+    }[what];
+    while (performance.now() < end) {
+      await work();
+      done += 1;
+    }
+    await socket?.close();
+    return done;
+  },
   told: async () => told,
   disconnect: async () => (await ready).api.disconnectMixTunnel(),
 };

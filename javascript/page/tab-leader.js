@@ -9,8 +9,7 @@
 
 import { moved, WIRE } from "../shared/tabs.js";
 import { WorkerConnection } from "./connection.js";
-import { MixError } from "./errors.js";
-import { detailOf } from "./share.js";
+import { detailOf, MixError } from "./errors.js";
 import { persisted } from "./tab-election.js";
 import { folderOf, startWorker } from "./worker-script.js";
 

@@ -11,8 +11,7 @@
 import { FOLLOWING, LAST } from "../shared/messages.js";
 import { comparable, moved, tabLock } from "../shared/tabs.js";
 import { bootError } from "./connection.js";
-import { mixError, optionError } from "./errors.js";
-import { detailOf } from "./share.js";
+import { detailOf, mixError, optionError } from "./errors.js";
 import { Election } from "./tab-election.js";
 import { Leader } from "./tab-leader.js";
 

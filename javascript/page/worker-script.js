@@ -40,6 +40,9 @@ export function folderOf(assetsUrl) {
   return url.href;
 }
 
+/** @param {unknown} assetsUrl @returns {string[]} where the worker and what it loads are */
+export const filesOf = (assetsUrl) => [folderOf(assetsUrl) ?? import.meta.url.replace(/[^/]*$/, "")];
+
 /** As a bundler has written it. @returns {Worker} */
 const bundled = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
 

@@ -22,7 +22,18 @@ from tests.consumers.consumer import install
 pytestmark = pytest.mark.timeout(600)
 
 CODE = Path(__file__).parent / "official"
-ENTRIES = ["", "/globals", "/single", "/mix-tunnel", "/mix-fetch", "/mix-dns", "/mix-websocket"]
+ENTRIES = [
+    "",
+    "/globals",
+    "/whole-page",
+    "/service-worker",
+    "/monitor",
+    "/single",
+    "/mix-tunnel",
+    "/mix-fetch",
+    "/mix-dns",
+    "/mix-websocket",
+]
 OFFICIAL = ["mix-tunnel", "mix-fetch", "mix-dns", "mix-websocket"]
 MOST_BYTES = 9_000_000  # half of it is the one-file form
 
