@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkIsolation } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */

@@ -5,7 +5,7 @@
  */
 
 import { unlessAborted } from "./signals.js";
-import { checkIsolation } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 

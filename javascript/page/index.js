@@ -24,6 +24,7 @@ export { MixTunnel };
 /** @typedef {import("./pool.js").MixTunnelPoolOpts} MixTunnelPoolOpts */
 /** @typedef {import("./pool.js").MixRotation} MixRotation */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
 /** @typedef {import("./websocket.js").MixWebSocketOptions} MixWebSocketOptions */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -68,6 +69,8 @@ export { MixTunnel };
 
 /** @type {MixTunnel | null} */
 let shared = null;
+/** @type {Set<(tunnel: MixTunnel) => void>} */
+const followers = new Set();
 
 /** @returns {MixTunnel} */
 function tunnel() {
@@ -82,9 +85,24 @@ function tunnel() {
  * @returns {Promise<void>}
  */
 export async function setupMixTunnel(opts = {}) {
-  if (!shared?.active) shared = new MixTunnel(opts);
+  if (!shared?.active) {
+    shared = new MixTunnel(opts);
+    for (const follower of followers) follower(shared);
+  }
   await shared.setup();
 }
+
+/**
+ * Be told of the shared tunnel, now and whenever there is another one.
+ * @internal
+ * @param {(tunnel: MixTunnel) => void} follower
+ * @returns {() => void} ends it
+ */
+export const followSharedTunnel = (follower) => {
+  followers.add(follower);
+  if (shared) follower(shared);
+  return () => void followers.delete(follower);
+};
 
 /** Close the shared tunnel; `setupMixTunnel` may be called again afterwards. @returns {Promise<void>} */
 export async function disconnectMixTunnel() {

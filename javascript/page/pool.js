@@ -6,7 +6,7 @@
  */
 
 import { optionError } from "./errors.js";
-import { checkIsolation } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 import { copyOptions, MixTunnel } from "./tunnel.js";
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */

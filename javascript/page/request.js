@@ -12,7 +12,7 @@
 import { baseUrl } from "./base-url.js";
 import { bodyOf } from "./body.js";
 import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
-import { checkIsolation } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./body.js").RequestBody} RequestBody */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */

@@ -89,19 +89,6 @@ export function checkFamily(value) {
   throw new TypeError(`dnsQueryType is "ipv4" or "ipv6", not ${JSON.stringify(value)}`);
 }
 
-/** As in options.py. */
-const MAX_ISOLATION = 1024;
-
-/**
- * @param {unknown} value
- * @returns {string | null}
- */
-export function checkIsolation(value) {
-  if (value === undefined || value === null) return null;
-  if (typeof value === "string" && value.length > 0 && value.length <= MAX_ISOLATION) return value;
-  throw new TypeError(`isolation is a text of 1 to ${MAX_ISOLATION} characters`);
-}
-
 /**
  * @param {unknown} value
  * @returns {AbortSignal | null}

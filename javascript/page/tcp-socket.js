@@ -7,9 +7,10 @@
 
 import { ByteSocket } from "./byte-socket.js";
 import { Channel } from "./channel.js";
+import { checkIsolation } from "./isolation.js";
 import { unlessAborted } from "./signals.js";
 import {
-  checkFamily, checkHost, checkIsolation, checkKeepAlive, checkPort, checkSignal, checkSize, checkTimeouts, checkTls,
+  checkFamily, checkHost, checkKeepAlive, checkPort, checkSignal, checkSize, checkTimeouts, checkTls,
 } from "./socket-options.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */

@@ -11,16 +11,19 @@ import { MixMessages } from "./peer-messages.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
-import { checkFamily, checkHost, checkInteger, checkIsolation } from "./socket-options.js";
+import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
+import { MAINNET_DIRECTORY, serviceWorkers, SPEECH } from "../shared/service.js";
 import { isShared, joinTabs } from "./tab-worker.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
-import { folderOf, startWorker } from "./worker-script.js";
+import { filesOf, folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
@@ -105,7 +108,7 @@ export function copyOptions(options) {
   return copy;
 }
 
-/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>}} MixTunnelEvents */
+/** @typedef {{state: CustomEvent<TunnelSnapshot>, timing: CustomEvent<MixFetchEntry>, loading: CustomEvent<Loading>}} MixTunnelEvents */
 
 /**
  * `EventTarget` that knows the events of a tunnel by name.
@@ -120,7 +123,7 @@ const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventT
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
- * (`event.detail` is a `MixFetchEntry`).
+ * (`event.detail` is a `MixFetchEntry`); "loading", when another one of the worker's files is there (a `Loading`).
  */
 export class MixTunnel extends Target {
   /** @type {Record<string, unknown>} */ #options;
@@ -168,6 +171,8 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
+      // A Service Worker that sends everything through a tunnel would have our own requests wait for it.
+      serviceWorkers()?.controller?.postMessage({ speech: SPEECH, type: "direct", direct: this.ownUrls });
       made = isShared(this.#options)
         ? joinTabs(this.#options)
         : await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
@@ -185,6 +190,7 @@ export class MixTunnel extends Target {
       this.#options.snapshot !== "off",
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
+      (detail) => this.dispatchEvent(new CustomEvent("loading", { detail })),
     );
     this.#connection = connection;
     this.#watchLife();
@@ -300,6 +306,16 @@ export class MixTunnel extends Target {
   /** It is up, or being set up. */
   get active() {
     return this.#ready !== null;
+  }
+
+  /**
+   * Beginnings of the URLs that the tunnel's own worker asks for past the tunnel, where they are of another origin.
+   * @internal
+   * @returns {string[]}
+   */
+  get ownUrls() {
+    const { directoryUrls, assetsUrl } = this.#options;
+    return [...(Array.isArray(directoryUrls) ? directoryUrls.map(String) : MAINNET_DIRECTORY), ...filesOf(assetsUrl)];
   }
 
   /** What the tunnel is doing now. @returns {TunnelSnapshot} */
@@ -492,10 +508,11 @@ export class MixTunnel extends Target {
   /**
    * Lend the tunnel to other code of this site: a port for `shared_tunnel` in a Pyodide (docs/pyodide.md), in this page or
    * transferred to a worker.
+   * @param {{signal?: AbortSignal | null}} [options] the signal takes it back
    * @returns {MessagePort}
    */
-  share() {
-    return share(this);
+  share({ signal = null } = {}) {
+    return share(this, signal);
   }
 
   /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */

@@ -9,7 +9,8 @@
 
 import { MixError, mixError } from "./errors.js";
 import { unlessAborted } from "./signals.js";
-import { bytesOf, checkFamily, checkHost, checkInteger, checkIsolation, checkPort, checkSignal, checkSize } from "./socket-options.js";
+import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, checkSize } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("../shared/messages.js").UdpRequest} UdpRequest */

@@ -6,7 +6,7 @@
 
 import { baseUrl } from "./base-url.js";
 import { isObject, isSignal, sequenceOf } from "./brands.js";
-import { checkIsolation } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("../shared/messages.js").HeaderPair} HeaderPair */
 

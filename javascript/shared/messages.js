@@ -125,6 +125,14 @@
  */
 
 /**
+ * How much of the worker's own files is there.
+ * @typedef {object} Loading
+ * @property {number} files whole ones
+ * @property {number} of so many in all
+ * @property {number} bytes of those files as they came, compressed or from a cache; 0 where the browser does not say
+ */
+
+/**
  * @typedef {object} TrafficRate
  * @property {"1" | "1/2" | "1/4" | "1/8" | "1/16"} rate part of the usual traffic, real and dummy packets together
  * @property {"machine" | "line" | "option" | null} reason why it is not more; null: it is the usual rate
@@ -204,6 +212,7 @@
  * @typedef {{type: "started"} | {type: "booted"}
  *   | {type: "boot-failed", message: string, reason: string | null}
  *   | {type: "crashed", message: string}
+ *   | {type: "loading", loading: Loading}
  *   | {type: "state", snapshot: TunnelSnapshot}
  *   | {type: "result", id: number, value: unknown}
  *   | {type: "error", id: number, error: ErrorDetail}

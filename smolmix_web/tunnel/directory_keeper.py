@@ -20,6 +20,8 @@ from ..mixnet.topology import Topology
 from .assembly import Pinned
 from .directory_loader import load
 
+MOST = 0.5  # of the mix nodes are there for the whole of an epoch
+
 
 class DirectoryKeeper:
     """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
@@ -41,6 +43,8 @@ class DirectoryKeeper:
         self._pinned = pinned
         self._engine: Engine | None = None
         self._wake: Callable[[], None]
+        self._warn: Callable[[SmolmixError], None]
+        self._warned = False
         self._plan: RefreshPlan | None = None
         self._timer: TimerHandle | None = None
         self._planned = float("inf")  # when the timer is due
@@ -67,9 +71,10 @@ class DirectoryKeeper:
             )
         return topology, exits
 
-    def start(self, engine: Engine, wake: Callable[[], None]) -> None:
-        """Keep the topology of `engine` fresh from now on; `wake` is called when there is a new one."""
-        self._engine, self._wake = engine, wake
+    def start(self, engine: Engine, wake: Callable[[], None], warn: Callable[[SmolmixError], None]) -> None:
+        """Keep the topology of `engine` fresh from now on; `wake` is called when there is a new one, `warn` when it is
+        not what others will have got."""
+        self._engine, self._wake, self._warn = engine, wake, warn
         topology = engine.mixnet.topology
         if self._pinned.topology is None and topology is not None:
             self._plan = RefreshPlan(self._host.rng, topology, self._host.now(), self._host.unix_time())
@@ -106,6 +111,7 @@ class DirectoryKeeper:
         engine, host = self._engine, self._host
         assert engine is not None
         base, topology = await self._topology()
+        self._compare(topology, engine.mixnet.topology)
         engine.set_topology(topology, host.now())
         if self._plan is not None:
             self._plan.succeeded(topology, host.now(), host.unix_time())
@@ -129,6 +135,19 @@ class DirectoryKeeper:
             if self._plan is not None:
                 self._plan.failed(self._begun)
         self._timer = self._task = None
+
+    def _compare(self, topology: Topology, known: Topology | None) -> None:
+        """With what the directory has said before (docs/privacy.md). Raises `DirectoryError` `outdated`."""
+        kept = topology.kept_of(known) if known is not None else None
+        if kept is not None and kept < MOST and not self._warned:
+            self._warned = True
+            self._warn(
+                DirectoryError(
+                    f"the directory lists {kept:.0%} of the mix nodes that it listed before in the same epoch",
+                    code="topology_changed",
+                    phase="directory",
+                )
+            )
 
     async def _topology(self) -> tuple[str, Topology]:
         """And the base URL of the server that gave it."""

@@ -177,7 +177,7 @@ class Tunnel(PeerAccess):
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        self._directory.start(self._engine, self._driver.wake)
+        self._directory.start(self._engine, self._driver.wake, self._warn)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
@@ -634,7 +634,8 @@ class Tunnel(PeerAccess):
             async def dial() -> Connected:
                 dialer = own.connector.dialer
                 addresses = await dialer.addresses(host, limits.dns, family)
-                stream = await dialer.tcp(addresses, port, limits.connect, options)
+                named = replace(options or TcpOptions(), name=host)
+                stream = await dialer.tcp(addresses, port, limits.connect, named)
                 if not tls:
                     return Connected(stream, local=stream.local, remote=stream.remote)
                 return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
