@@ -44,6 +44,11 @@ def check_key(key: Any) -> str | None:
     raise UsageError(text, code="bad_isolation", phase="isolation")
 
 
+def too_many(count: int) -> StateError:
+    text = f"{count} isolation keys are in use at once"
+    return StateError(text, code="too_many_isolations", phase="isolation")
+
+
 @dataclass(frozen=True)
 class Common:
     """What all keys of a tunnel share: the way out, its bounds and counters."""
@@ -137,6 +142,9 @@ class Compartments:
             own.uses -= 1
             own.used = self._host.now()
 
+    def keeps(self, key: str) -> bool:
+        return key in self._keyed
+
     @property
     def busy(self) -> bool:
         return any(own.busy for own in self._all())
@@ -184,8 +192,7 @@ class Compartments:
             if not own.busy:
                 self._drop(key)
                 return
-        text = f"{MAX_KEYS} isolation keys are in use at once"
-        raise StateError(text, code="too_many_isolations", phase="isolation")
+        raise too_many(MAX_KEYS)
 
     def _drop(self, key: str) -> None:
         self._keyed.pop(key).close()

@@ -405,6 +405,10 @@ class Tunnel(PeerAccess):
         exit_ = self._engine.exit if self._engine is not None else None
         return exit_.recipient if exit_ is not None and exit_.started else None
 
+    def keeps(self, isolation: str) -> bool:
+        """Is anything remembered of this key?"""
+        return self._compartments is not None and self._compartments.keeps(isolation)
+
     @property
     def busy(self) -> bool:
         """Something is under way, or a connection is open that does not wait for a next request."""
