@@ -163,7 +163,7 @@ class Tunnels {
    * @param {unknown} error
    */
   failed(id, { url, destination }, error) {
-    const page = this.#pages.get(id);
+    const page = this.#pages.get(id) ?? this.#last();
     page?.count({ blocked: 1 });
     page?.tell({ type: "failed", url, destination, error: detailOf(error) });
   }

@@ -116,6 +116,12 @@ LEAKS: dict[str, tuple[str, str]] = {
         "download",
     ),
     "websocket": ("new WebSocket('ws://ws.test/');", "websocket"),
+    "synchronous": (
+        """const request = new XMLHttpRequest();
+        request.open("GET", "http://origin.test/text", false);
+        request.send();""",
+        "synchronous",
+    ),
     "webrtc": (
         """const turn = {urls: "turn:origin.test:80?transport=tcp", username: "a", credential: "b"};
         const peer = new RTCPeerConnection({iceServers: [turn]});
