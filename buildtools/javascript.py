@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ SOURCES = ROOT / "javascript"
 # By where the code runs: in the page, and beside Python, which is the worker or a Pyodide of somebody else's.
 PAGE, WORKER, SERVICE = SOURCES / "page", SOURCES / "worker", SOURCES / "service"
 # What a page imports from dist/. It finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = ("index", "globals", "whole-page")
+ENTRIES = ("index", "globals", "whole-page", "monitor")
 # Those that the one-file build has inside; a Service Worker is a file of its own in any case.
 IN_SINGLE = ("index", "globals")
 # As a script for Service Workers, which sets `smolmix`, and as a module.
@@ -52,7 +53,7 @@ def bundle_all(folder: Path = DIST) -> None:
     """The worker first: its hash and those of its parts, which are there, stand in index.js (page/integrity.js)."""
     bundle(WORKER / "worker.js", folder / "worker.js")
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder)])
+        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder), meanings()])
     bundle_service(folder)
 
 
@@ -76,6 +77,27 @@ def hashes(folder: Path) -> str:
         return base64.b64encode(hashlib.sha256((folder / name).read_bytes()).digest()).decode()
 
     return f"--define:SMOLMIX_SHA256={json.dumps({name: digest(name) for name in CHECKED})}"
+
+
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+def meanings() -> str:
+    """An option of esbuild: what each code of docs/errors.md means, without its markup."""
+    return f"--define:SMOLMIX_ERRORS={json.dumps(error_meanings(ERRORS.read_text(encoding='utf-8')))}"
+
+
+def error_meanings(text: str) -> dict[str, str]:
+    """Of the table: code to meaning. A code that stands there for several phases has all its meanings."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `") or len(cells) != 4 or not cells[3]:
+            continue
+        plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[3]).replace("`", "")
+        for code in re.findall(r"`(\w+)`", cells[0]):
+            found[code] = f"{found[code]}; or: {plain}" if code in found else plain
+    return found
 
 
 def bundle_official(folder: Path) -> None:
@@ -123,4 +145,6 @@ def declare_types(folder: Path = DIST) -> None:
         path.write_text(path.read_text(encoding="utf-8").replace(*BYTES), encoding="utf-8")
     for name in ENTRIES:
         (folder / f"{name}.d.ts").write_text(f'export * from "./types/page/{name}.js";\n', encoding="utf-8")
-    (folder / "service-worker.d.ts").write_text('export * from "./types/service/service-worker.js";\n', encoding="utf-8")
+    (folder / "service-worker.d.ts").write_text(
+        'export * from "./types/service/service-worker.js";\n', encoding="utf-8"
+    )

@@ -27,9 +27,11 @@ from .javascript import (
     bundle_official,
     bundle_package_worker,
     bundle_service,
+    meanings,
 )
 from .libraries import LIBRARIES
 from .notices import notices
+from .sbom import write_package_bill
 from .stamps import Stamp
 
 SOURCE = ROOT / "npm"
@@ -43,7 +45,7 @@ def tarball_of(version: str) -> Path:
 
 
 def package_stamp() -> Stamp:
-    names = ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+    names = ("npm.py", "notices.py", "sbom.py", "package_worker.mjs", "pyodide_inside.mjs")
     makers = [ROOT / "buildtools" / name for name in names]
     return Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, *makers, SOURCE, ROOT / "package.json", origin() or ""])
 
@@ -70,7 +72,7 @@ def write_package(folder: Path, version: str) -> None:
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+        bundle(PAGE / f"{name}.js", target / f"{name}.js", [*SHARED, meanings()])  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
     bundle_service(target)
@@ -96,6 +98,7 @@ def write_package(folder: Path, version: str) -> None:
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
     (folder / "THIRD-PARTY-NOTICES.txt").write_text(notices(), encoding="utf-8")
+    write_package_bill(DIST, folder)
 
 
 def on_demand(name: str) -> bool:

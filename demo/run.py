@@ -21,11 +21,12 @@ from buildtools.common import DIST, TaskError
 from buildtools.engines import ENGINES, ensure_engine
 from localnet.config import NetworkConfig
 from localnet.errors import LocalnetError
-from localnet.names import ORIGIN, WEBSOCKET
+from localnet.names import ECHO, ORIGIN, WEBSOCKET
 from localnet.network import Network
 from localnet.origin import body_sha256
+from localnet.world import ECHO_PORTS
 
-from . import page_check
+from . import local, page_check
 from .check import Expected, Report, check_page
 from .recorder import Allowed
 
@@ -75,7 +76,12 @@ def page_config(net: Network) -> dict[str, Any]:
         "url": f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
         "websocketUrl": f"wss://{WEBSOCKET.name}/",
         "article": {"origin": page_check.URL, "files": list(page_check.FILES)},
-        "examples": [f"https://{ORIGIN.name}{path}" for path in ("/json", "/gzip", "/redirect/2", "/cookies", "/")],
+        "examples": [
+            f"https://{ORIGIN.name}{path}" for path in ("/image", "/json", "/gzip", "/redirect/2", "/cookies")
+        ],
+        "image": f"https://{ORIGIN.name}/image",
+        "tcp": f"{ECHO.name}:{ECHO_PORTS[1]}",
+        "local": local.PREFIX.lstrip("/"),
     }
 
 
@@ -116,7 +122,8 @@ async def run(options: argparse.Namespace) -> int:
             config.write_text(json.dumps(page_config(net)), encoding="utf-8")
             script = options.dist / "service-worker.js"
             folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config, "/service-worker.js": script}
-            with StaticServer(folders, port=options.port) as site:
+            records = local.LocalRecords(net)
+            with StaticServer(folders, port=options.port, answers=records.answers) as site:
                 chosen = check_whole_page if options.page else check
                 report = await chosen(net, site.url, options.engine, options.screenshot)
                 for line in page_check.describe(report) if options.page else describe(report):

@@ -9,12 +9,13 @@
 /redirect/<n>?to=&status= n redirects, then `to` (default /text)
 /gzip /deflate /zstd      a JSON document, content-coded (gzip and zstd also /gzip/<n>: n bytes)
 /slow?chunks=&interval=&size=   a body that drips;               /delay/<seconds> late headers
-/status/<code>            that status;                           /cookies  sets two, shows those sent
-/headers/<n>              n bytes of response headers;           /set?name=value these response headers
-/picture/<w>x<h>?seed=    a PNG;  /sound/<seconds>  a WAV;       /font  TrueType;  these and /range/<n>?seed= in ranges
-/events?count=&interval=  an EventSource's stream, which goes on after Last-Event-ID
-/page/<name>              style.css (/page/more.css imported), module.js, module-part.js, script.js: an article's
-/cors/<path>?allow=&credentials=&methods=&headers=&expose=&age=   any of these, allowed by CORS: what its headers say
+ /client                   the address that the request came from
+ /status/<code>            that status, with ?for=ADDRESS to that client alone;  /cookies  sets two, shows those sent
+ /headers/<n>              n bytes of response headers;           /set?name=value these response headers
+ /picture/<w>x<h>?seed=    a PNG;  /sound/<seconds>  a WAV;       /font  TrueType;  these and /range/<n>?seed= in ranges
+ /events?count=&interval=  an EventSource's stream, which goes on after Last-Event-ID
+ /page/<name>              style.css (/page/more.css imported), module.js, module-part.js, script.js: an article's
+ /cors/<path>?allow=&credentials=&methods=&headers=&expose=&age=   any of these, allowed by CORS: what its headers say
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 import re
 import sys
 import zlib
@@ -114,6 +116,7 @@ class Origin:
             "html": lambda request, rest: text_response(
                 "<!doctype html><title>origin</title><p>Hello.</p>\n", content_type="text/html; charset=utf-8"
             ),
+            "image": lambda request, rest: Response(200, [("content-type", "image/png")], _picture()),
             "json": lambda request, rest: json_response({"hello": "origin", "secure": request.secure}),
             "echo": self._echo,
             "upload": lambda request, rest: json_response(
@@ -124,6 +127,7 @@ class Origin:
             "deflate": lambda request, rest: _coded("deflate", zlib.compress, rest),
             "zstd": lambda request, rest: _coded("zstd", zstd.compress, rest),
             "slow": self._slow,
+            "client": lambda request, rest: text_response(request.client[0]),
             "status": self._status,
             "cookies": self._cookies,
             "picture": self._picture,
@@ -266,6 +270,8 @@ class Origin:
     @staticmethod
     def _status(request: Request, rest: str) -> Response:
         code = _count(rest, 999)
+        if request.query.get("for", request.client[0]) != request.client[0]:
+            code = 200
         if code < 200:
             raise BadRequest("only final status codes")
         return Response(
@@ -279,6 +285,24 @@ class Origin:
         )
         headers = [("set-cookie", "flavour=oat; Path=/"), ("set-cookie", "size=large; Path=/; HttpOnly")]
         return json_response({"cookies": sent}, headers=headers)
+
+
+def _picture(width: int = 240, height: int = 120) -> bytes:
+    """A PNG of three soft waves, one in each colour."""
+
+    def wave(at: float, phase: float) -> int:
+        return round(127 + 100 * math.sin(at + phase))
+
+    rows = b"".join(
+        b"\0" + bytes(wave(x / 40 + y / (25 + 12 * c), 2.1 * c) for x in range(width) for c in range(3))
+        for y in range(height)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def _seed(request: Request) -> str:

@@ -13,6 +13,7 @@ import { whyMute, whyNotStarted } from "../shared/parts.js";
 
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("../shared/messages.js").Loading} Loading */
 
 /** @typedef {import("./line.js").Opening} Opening */
 
@@ -41,6 +42,7 @@ export class WorkerConnection extends Line {
   #running = false;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
+  /** @type {(loading: Loading) => void} */ #onLoading;
   /** @type {(error: unknown) => void} */ #bootEnded = () => {};
   #ended = new AbortController();
   /** The worker's Python runs. @type {Promise<void>} */ booted;
@@ -51,12 +53,14 @@ export class WorkerConnection extends Line {
    * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
+   * @param {(loading: Loading) => void} [onLoading]
    */
-  constructor(worker, script, snapshot, onState, onCrash) {
+  constructor(worker, script, snapshot, onState, onCrash, onLoading = () => {}) {
     super((message, transfer = []) => worker.postMessage(message, transfer));
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;
+    this.#onLoading = onLoading;
     this.booted = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#crash(mixError("boot_timeout", `the worker did not start in ${BOOT_TIMEOUT_MS / 1000} s`, "boot"));
@@ -110,6 +114,9 @@ export class WorkerConnection extends Line {
     this.#heard = true;
     switch (message.type) {
       case "started":
+        return;
+      case "loading":
+        this.#onLoading(message.loading);
         return;
       case "booted":
         this.#running = true;

@@ -43,6 +43,7 @@ import { FetchRecord } from "./timing.js";
  * @property {number} [maxRedirects] default: the tunnel's option
  * @property {boolean} [allowInsecureRedirects] default false: a redirect from https to http is refused
  * @property {(progress: MixProgress) => void} [onProgress]
+ * @property {string | null} [isolation] key: shares no connection, look-up or cookie with another; default: the tunnel's option
  * @property {"half"} [duplex]
  */
 /** @typedef {RequestInit & MixFetchExtras} MixFetchInit */
