@@ -116,6 +116,7 @@ async def fetch(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
 
 
 def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
+    method = field(given, "method", str)
     body: bytes | AsyncIterator[bytes] | None = data
     length = optional(given, "length", int)
     if field(given, "streaming", bool):
@@ -123,8 +124,8 @@ def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | 
     timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
         url=field(given, "url", str),
-        method=field(given, "method", str),
-        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair)],
+        method=method,
+        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair, method)],
         body=body,
         content_length=length,
         redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),
