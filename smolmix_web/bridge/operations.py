@@ -116,11 +116,11 @@ async def fetch(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
 
 
 def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
-    method = field(given, "method", str)
     body: bytes | AsyncIterator[bytes] | None = data
     length = optional(given, "length", int)
     if field(given, "streaming", bool):
         body = Upload(channel) if length is None else BlobUpload(channel)
+    method = field(given, "method", str)
     timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
         url=field(given, "url", str),
