@@ -138,7 +138,7 @@ export async function auditPage() {
   for (const name of requested) {
     const url = elsewhere(name);
     const refused = seen.some((one) => one.enforced && name.startsWith(one.url));
-    if (!url || refused || service?.hasCarried(url)) continue;
+    if (!url || refused || service?.hasTaken(url)) continue;
     leaks.push({ kind: "request", url, happened: true, remedy: "load it when registerMixServiceWorker() has resolved" });
   }
   for (const { url, directive, enforced } of seen) {
