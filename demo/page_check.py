@@ -26,9 +26,9 @@ URL = f"https://{ORIGIN.name}"
 # What the page fetches to compare: path at the origin, and the bytes there.
 FILES: dict[str, bytes] = {
     "/picture/160x125?seed=0": media.picture(160, 125, "0"),
-    "/sound/60": media.sound(60),
+    "/sound/20": media.sound(20),
     "/font": media.font(),
-    "/bytes/100000": body_bytes(100_000),
+    "/bytes/50000": body_bytes(50_000),
     **{f"/page/{name}": text.encode() for name, (_, text) in PAGE_FILES.items()},
 }
 

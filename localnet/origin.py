@@ -83,7 +83,7 @@ PAGE_FILES: dict[str, tuple[str, str]] = {
         "text/css",
         """@import "more.css";
 @font-face { font-family: "Localnet"; src: url("../cors/font") format("truetype"); }
-.article h2 { font-family: "Localnet", monospace; }
+.article .ornament { font-family: "Localnet", monospace; }
 .article .banner { background-image: url("../picture/160x60?seed=banner"); min-height: 60px; }
 """,
     ),

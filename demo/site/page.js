@@ -13,7 +13,7 @@ import { auditPage, closeSideDoors, registerMixServiceWorker } from "./smolmix/w
 
 /** @typedef {{options: import("./smolmix/index.js").SetupMixTunnelOpts, article: {origin: string, files: string[]}}} PageConfig */
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 150_000;
 const PICTURES = 6;
 
 /** @type {Record<string, any>} */
@@ -83,9 +83,9 @@ async function pictures(url) {
 /** @param {string} url */
 async function sound(url) {
   const audio = document.createElement("audio");
-  await add(audio, { src: `${url}/sound/60`, controls: true, preload: "metadata" }, element("sound"), "loadedmetadata");
+  await add(audio, { src: `${url}/sound/20`, controls: true, preload: "metadata" }, element("sound"), "loadedmetadata");
   const sought = loaded(audio, "seeked");
-  audio.currentTime = 45;
+  audio.currentTime = 15;
   await sought;
 }
 
@@ -150,6 +150,7 @@ async function run() {
   };
   service.addEventListener("counts", show);
   service.addEventListener("state", show);
+  service.addEventListener("failed", ({ detail: { url, error } }) => console.warn(`${url}: ${error.code}: ${error.message}`));
   show();
   // Begun before there is a tunnel: it all waits for it.
   element("article").hidden = false;

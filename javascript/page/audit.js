@@ -12,7 +12,7 @@ import { currentService } from "./service-worker.js";
 
 /**
  * @typedef {"uncontrolled" | "request" | "hint" | "speculation" | "frame" | "plugin" | "form" | "download" | "ping" | "refresh"
- *   | "policy" | "websocket" | "webrtc" | "webtransport"} MixLeakKind
+ *   | "policy" | "websocket" | "webrtc" | "webtransport" | "synchronous"} MixLeakKind
  */
 
 /** @typedef {{kind: MixLeakKind, url: string | null, happened: boolean, remedy: string}} MixLeak `happened`: not only possible */
@@ -22,6 +22,7 @@ import { currentService } from "./service-worker.js";
 const MOST_NOTED = 10_000;
 const HINTS = ["dns-prefetch", "preconnect", "prerender"];
 
+let closed = false;
 /** @type {Set<string>} */
 const requested = new Set();
 /** @type {Map<string, {url: string, directive: string, enforced: boolean}>} */
@@ -89,6 +90,9 @@ function ofScripts() {
   const scope = /** @type {any} */ (globalThis);
   const native = (/** @type {unknown} */ value) => typeof value === "function" && /\[native code\]\s*}$/.test(Function.prototype.toString.call(value));
   if (native(scope.WebSocket)) leaks.push({ kind: "websocket", url: null, happened: false, remedy: "install() of globals.js" });
+  if (native(scope.XMLHttpRequest) && native(scope.XMLHttpRequest.prototype.open)) {
+    leaks.push({ kind: "synchronous", url: null, happened: false, remedy: "closeSideDoors(), or install() of globals.js" });
+  }
   const rtc = scope.RTCPeerConnection ?? scope.webkitRTCPeerConnection;
   if (native(rtc)) leaks.push({ kind: "webrtc", url: null, happened: false, remedy: "closeSideDoors()" });
   if (native(scope.WebTransport)) leaks.push({ kind: "webtransport", url: null, happened: false, remedy: "closeSideDoors()" });
@@ -96,8 +100,9 @@ function ofScripts() {
 }
 
 /**
- * Take from the scripts of this page what reaches the network and can go through no tunnel: WebRTC and WebTransport. For good;
- * call it before scripts of others are loaded. (A frame of the same origin has its own: `frame-src 'none'`.)
+ * Take from the scripts of this page what reaches the network and can go through no tunnel: WebRTC, WebTransport, and of
+ * XMLHttpRequest what is synchronous. For good; call it before scripts of others are loaded. (A frame of the same origin has
+ * its own: `frame-src 'none'`.)
  * @returns {string[]} names of what is gone
  */
 export function closeSideDoors() {
@@ -105,6 +110,17 @@ export function closeSideDoors() {
   for (const name of gone) {
     Object.defineProperty(globalThis, name, { value: undefined, writable: false, configurable: false, enumerable: false });
   }
+  const { prototype } = XMLHttpRequest, { open } = prototype;
+  if (!closed) {
+    /** @type {any} */ (prototype).open = {
+      /** @this {XMLHttpRequest} @param {any[]} given */
+      open(...given) {
+        if (given.length > 2 && !given[2]) throw new DOMException("nothing is synchronous in a tunnel", "InvalidAccessError");
+        return Reflect.apply(open, this, given);
+      },
+    }.open;
+  }
+  closed = true;
   return gone;
 }
 
@@ -122,7 +138,7 @@ export async function auditPage() {
   for (const name of requested) {
     const url = elsewhere(name);
     const refused = seen.some((one) => one.enforced && name.startsWith(one.url));
-    if (!url || refused || service?.hasCarried(url)) continue;
+    if (!url || refused || service?.hasTaken(url)) continue;
     leaks.push({ kind: "request", url, happened: true, remedy: "load it when registerMixServiceWorker() has resolved" });
   }
   for (const { url, directive, enforced } of seen) {

@@ -4,10 +4,10 @@
  * @module
  */
 
-/** Of features by which the browser itself asks somebody for something. */
+/** Features by which the browser itself asks somebody for something, and requests that Service Workers do not see. */
 const FEATURES = [
   "attribution-reporting", "browsing-topics", "geolocation", "identity-credentials-get", "join-ad-interest-group", "payment",
-  "private-aggregation", "run-ad-auction", "shared-storage",
+  "private-aggregation", "run-ad-auction", "shared-storage", "sync-xhr",
 ];
 
 /** @typedef {{content?: string[], connect?: string[]}} MixPolicyOptions */

@@ -213,8 +213,8 @@ export class MixServiceWorker extends Target {
     return { ...this.#counts };
   }
 
-  /** @internal @param {string} url @returns {boolean} it went through a tunnel */
-  hasCarried(url) {
+  /** @internal @param {string} url @returns {boolean} the Service Worker took it, so it went through a tunnel or nowhere */
+  hasTaken(url) {
     return this.#urls.has(url);
   }
 

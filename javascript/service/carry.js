@@ -119,7 +119,7 @@ class Journey {
       page.count({}, -1);
     }));
     page.count({ requests: 1 }, 1);
-    tunnels.pageOf(clientId)?.took(request.url);
+    (tunnels.pageOf(clientId) ?? page).took(request.url);
     try {
       const connected = Promise.resolve(line);
       if (mode === "cors" && !open) {

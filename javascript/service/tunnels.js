@@ -75,7 +75,7 @@ class Page {
     return this.#looked !== null && performance.now() > this.#looked + SILENCE_MS;
   }
 
-  /** A request of this page was taken. @param {string} url */
+  /** A request was taken: it has not gone another way. @param {string} url */
   took(url) {
     this.#urls.push(url);
     this.count({});
@@ -163,7 +163,8 @@ class Tunnels {
    * @param {unknown} error
    */
   failed(id, { url, destination }, error) {
-    const page = this.#pages.get(id);
+    const page = this.#pages.get(id) ?? this.#last();
+    page?.took(url);
     page?.count({ blocked: 1 });
     page?.tell({ type: "failed", url, destination, error: detailOf(error) });
   }

@@ -43,7 +43,7 @@ export function serviceWorkers() {
 
 /**
  * Service Worker to page. `worker` is drawn anew whenever it starts. `counted` says what came since the last time, which
- * URLs began, and how many requests are under way.
+ * URLs were taken, and how many requests are under way.
  * @typedef {{type: "welcome", worker: string} | {type: "wanted", worker: string} | {type: "there"}
  *   | {type: "counted", counts: MixServiceCounts, urls: string[], open: number}
  *   | {type: "failed", url: string, destination: string, error: ErrorDetail}} SaidByService

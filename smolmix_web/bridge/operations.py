@@ -122,11 +122,12 @@ def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | 
     length = optional(given, "length", int)
     if field(given, "streaming", bool):
         body = Upload(channel) if length is None else BlobUpload(channel)
+    method = field(given, "method", str)
     timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
         url=field(given, "url", str),
-        method=field(given, "method", str),
-        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair)],
+        method=method,
+        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair, method)],
         body=body,
         content_length=length,
         redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),

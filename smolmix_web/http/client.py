@@ -218,7 +218,7 @@ class HttpClient:
     def _check(self, request: HttpRequest) -> _Checked:
         method = _method(request.method)
         url = parse_url(request.url)
-        headers = check_headers(request.headers)
+        headers = check_headers(request.headers, method)
         body = request.body.encode() if isinstance(request.body, str) else request.body
         if isinstance(body, (bytearray, memoryview)):
             body = bytes(body)

@@ -69,6 +69,8 @@ class Canary:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2.0)
             self.heard[-1] = head.split(b"\r\n", 1)[0].decode("latin-1")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nAccess-Control-Allow-Origin: *\r\n")
+            if b" /bytes/" in head:
+                writer.write(b"Content-Disposition: attachment\r\n")
             writer.write(b"Connection: close\r\n\r\nclear")
             await writer.drain()
         writer.close()
