@@ -117,8 +117,10 @@ class HttpClient:
         max_decoded: int = MAX_DECODED,
         http2: bool = True,
         cookie_jar: CookieJar | None = None,
+        plain: bool = False,
     ) -> None:
-        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`."""
+        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `plain`: requests as the official
+        client makes them, over HTTP/1.1 and without content codings."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
@@ -128,8 +130,10 @@ class HttpClient:
         self._clock: Clock = net
         self._store = Store()
         self._max_decoded = max_decoded
+        self._plain = plain
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
+        http2 = http2 and not plain
         self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds, http2=http2)
 
     @property
@@ -237,7 +241,7 @@ class HttpClient:
         if request.timeout is not None:
             timeouts = replace(timeouts, total=request.timeout)
         ranged = any(name.lower() == "range" for name, _ in headers)
-        headers = with_defaults(headers, "identity" if ranged else accept_encoding())
+        headers = with_defaults(headers, "identity" if ranged or self._plain else accept_encoding())
         max_redirects, insecure = request.max_redirects, request.allow_insecure_redirects
         return _Checked(
             method,
@@ -319,6 +323,7 @@ class HttpClient:
             request.timeouts,
             timings,
             _never_back(request.given.on_upload),
+            lower=self._plain,
         )
         reasons: Counter[Again] = Counter()
         try:

@@ -124,6 +124,7 @@ class Tunnel(PeerAccess):
         self._http: HttpClient | None = None
         self._settled: asyncio.Future[None] | None = None
         wants_exit = options.exit != "none"
+        self._plain = options.fingerprint == "official"
         self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
         self._troubles = (0, 0)
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
@@ -169,6 +170,7 @@ class Tunnel(PeerAccess):
             extra_roots=roots,
             default_roots=defaults,
             https=self._doh,
+            plain=self._plain,
         )
         self._connector = NetConnector(
             self._driver,
@@ -185,6 +187,7 @@ class Tunnel(PeerAccess):
             max_redirects=options.max_redirects,
             max_decoded=options.max_decoded_bytes,
             cookie_jar=self.cookies,
+            plain=self._plain,
         )
         if self._suspended:
             self._engine.suspend(self._host.now())
@@ -580,6 +583,7 @@ class Tunnel(PeerAccess):
             compression=compression,
             max_size=max_size,
             turns=self._turns,
+            plain=self._plain,
         )
 
     async def connect_tcp(
