@@ -115,7 +115,9 @@ class Network:
         )
         for node in self.plans:
             if node.kind == "exit":
-                host = ExitHost(self.gateway(node.name), self.seed, self.directory, self.world.dial_map, config)
+                number = len(self.exits) + 1
+                gateway, dial_map = self.gateway(node.name), self.world.dial_map
+                host = ExitHost(gateway, self.seed, self.directory, dial_map, config, number)
                 self.entry(node.name).exit_address = str(host.address)
                 self.exits.append(host)
         # Only now do the exits see a directory that lists them all.

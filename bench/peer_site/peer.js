@@ -1,12 +1,13 @@
 // What a page does with one of the two clients, timed where a user would look: in the page.
 //
-// The address says which: `#{"client": "ours" | "official", "options": {...}}`. Set-up begins with the page; `peer` is the
-// interface for the driver. All times are milliseconds.
+// The address says which: `#{"client": "ours" | "single" | "official", "options": {...}}`; "single" is ours in one file.
+// Set-up begins with the page; `peer` is the interface for the driver. All times are milliseconds.
 
 const { client, options } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 
 async function load() {
   if (client === "ours") return import("/smolmix/index.js");
+  if (client === "single") return import("/smolmix/single/smolmix.js");
   const [tunnel, { mixFetch }] = await Promise.all([import("@nymproject/mix-tunnel"), import("@nymproject/mix-fetch")]);
   return { ...tunnel, mixFetch };
 }

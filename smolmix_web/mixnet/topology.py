@@ -141,11 +141,11 @@ class Topology:
         """Percent by which an exit at the node with this base58 identity is chosen; 0 where there cannot be one."""
         return self.nodes.exit_weight(name) if isinstance(self.nodes, NodeTable) else 0
 
-    def identities_of(self, hops: Sequence[Hop]) -> list[bytes]:
-        """The nodes of a route of this topology, or of an earlier one as far as they are still used."""
+    def identities_of(self, routes: Sequence[Sequence[Hop]]) -> list[list[bytes]]:
+        """The nodes of routes of this topology, or of an earlier one as far as they are still used."""
         nodes = self.nodes.met() if isinstance(self.nodes, NodeTable) else self.nodes.values()
         by_address = {node.hop.address: node.identity for node in nodes}
-        return [by_address[hop.address] for hop in hops if hop.address in by_address]
+        return [[by_address[hop.address] for hop in route if hop.address in by_address] for route in routes]
 
     def knows(self, identity: bytes) -> bool:
         """Can a route end at this gateway?"""

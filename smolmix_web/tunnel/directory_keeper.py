@@ -6,12 +6,13 @@ One timer and at most one request at a time; a pinned topology needs neither.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ..engine import Engine
 from ..errors import DirectoryError, SmolmixError
 from ..exit.link import MAX_CANDIDATES, ExitLink
 from ..host.base import Host, TimerHandle
+from ..mixnet.addresses import Recipient
 from ..mixnet.directory_query import DirectoryQuery
 from ..mixnet.exits import ExitCandidate, draw_exits, pinned_exit
 from ..mixnet.refresh import RefreshPlan
@@ -25,8 +26,17 @@ MOST = 0.5  # of the mix nodes are there for the whole of an epoch
 class DirectoryKeeper:
     """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
 
-    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned, *, exits: bool = True) -> None:
-        """`exits`: are any wanted?"""
+    def __init__(
+        self,
+        host: Host,
+        urls: Sequence[str],
+        pinned: Pinned,
+        *,
+        exits: bool = True,
+        taken: Callable[[], Collection[Recipient]] = tuple,
+    ) -> None:
+        """`exits`: are any wanted? `taken`: those that are drawn last."""
+        self._taken = taken
         self._wants_exits = exits
         self._host = host
         self._urls = urls
@@ -149,7 +159,9 @@ class DirectoryKeeper:
         preferred = self._pinned.exit
         if preferred is not None:
             return [pinned_exit(preferred, query.described)]
-        return draw_exits(self._host.rng, query.described, topology, MAX_CANDIDATES)
+        taken = self._taken()
+        drawn = draw_exits(self._host.rng, query.described, topology, MAX_CANDIDATES + len(taken))
+        return sorted(drawn, key=lambda exit_: exit_.recipient in taken)[:MAX_CANDIDATES]
 
     def _arm(self) -> None:
         plan = self._plan
