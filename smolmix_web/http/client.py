@@ -121,7 +121,7 @@ class HttpClient:
         plain: bool = False,
     ) -> None:
         """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that several
-        clients share. `plain`: requests as the official client makes them, over HTTP/1.1 and without content codings."""
+        clients share. `plain`: requests as the official client makes them: HTTP/1.1, no content codings."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
