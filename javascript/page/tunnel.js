@@ -65,6 +65,7 @@ import { filesOf, folderOf, startWorker } from "./worker-script.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {"whole" | "paired"} [tcpSegments] "paired": fewest packets per byte, slower start; default "whole"
+ * @property {"usual" | "official"} [fingerprint] "official": behind the exit as the official client; default "usual"
  * @property {number} [maxRedirects] default 20
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB

@@ -67,6 +67,7 @@ class Compartment:
     def __init__(self, common: Common, cookies: CookieJar, cache: DnsCache) -> None:
         options, driver = common.options, common.driver
         keepalive, roots, defaults = options.tcp_keepalive_ms / 1000, options.ca_certificates, options.default_roots
+        plain = options.fingerprint == "official"
         self.cookies = cookies
         self.turns = Turns()
         self.doh = DnsOverHttps(driver, extra_roots=roots, default_roots=defaults, keepalive=keepalive)
@@ -81,6 +82,7 @@ class Compartment:
             extra_roots=roots,
             default_roots=defaults,
             https=self.doh,
+            plain=plain,
         )
         self.connector = NetConnector(
             driver, self.resolver, extra_roots=roots, default_roots=defaults, keepalive=keepalive, anew=common.anew
@@ -93,6 +95,7 @@ class Compartment:
             max_decoded=options.max_decoded_bytes,
             cookie_jar=cookies,
             bodies=common.bodies,
+            plain=plain,
         )
         self.uses = 0  # operations that have not come to their end or their answer
         self.used = 0.0  # when the last one did

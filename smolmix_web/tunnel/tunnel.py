@@ -133,6 +133,7 @@ class Tunnel(PeerAccess):
         self._compartments: Compartments | None = None
         self._settled: asyncio.Future[None] | None = None
         wants_exit = options.exit != "none"
+        self._plain = options.fingerprint == "official"
         self._directory = DirectoryKeeper(
             host, options.directory_urls, self._pinned, exits=wants_exit, taken=self._family.taken
         )
@@ -606,6 +607,7 @@ class Tunnel(PeerAccess):
                 compression=compression,
                 max_size=max_size,
                 turns=own.turns,
+                plain=self._plain,
             )
 
     async def connect_tcp(
