@@ -18,6 +18,8 @@ SECTIONS = (
 KINDS = {
     "index": "index.js",
     "globals": "globals.js",
+    "whole-page": "whole-page.js",
+    "monitor": "monitor.js",
     "functions": "Functions",
     "classes": "Classes",
     "interfaces": "Interfaces",

@@ -42,7 +42,7 @@ def compile_cases(declared: Path, cases: Path, work: Path, *, javascript: bool =
             "types": [],
             "paths": {
                 "smolmix": [str(declared / "index.d.ts")],
-                "smolmix/globals": [str(declared / "globals.d.ts")],
+                "smolmix/*": [str(declared / "*.d.ts")],
             },
             "allowJs": javascript,
             "checkJs": javascript,
@@ -83,12 +83,17 @@ def test_a_wrong_expectation_does_not_compile(declared: Path, tmp_path: Path, li
     assert code != 0 and re.search(complaint, output), output
 
 
-def exported(source: str) -> set[str]:
-    """Values and types that `javascript/page/index.js` exports."""
-    values = re.findall(r"^export (?:async )?(?:class|function) (\w+)", source, re.MULTILINE)
+def values(source: str) -> set[str]:
+    """What `javascript/page/index.js` exports that is there at run time."""
+    made = re.findall(r"^export (?:async )?(?:class|function) (\w+)", source, re.MULTILINE)
     lists = re.findall(r"^export \{ ([^}]*) \}", source, re.MULTILINE)
+    return {*made, *(name for names in lists for name in names.split(", "))}
+
+
+def exported(source: str) -> set[str]:
+    """Values and types that it exports."""
     types = re.findall(r"^(?:/\*| )\* @typedef \{import\([^)]*\)\.\w+(?:<T>)?\} (\w+)", source, re.MULTILINE)
-    return {*values, *(name for names in lists for name in names.split(", ")), *types}
+    return {*values(source), *types}
 
 
 def test_every_export_is_used_by_the_cases() -> None:
@@ -129,9 +134,22 @@ declare const body: FormData;
 declare const again: () => void;
 declare const axios: { get(url: string): Promise<unknown> };
 declare const pyodide: { globals: Map<string, unknown> };
+declare const smolmix: typeof import("smolmix/service-worker");
+declare const importScripts: (url: string) => void;
 """
 # What they import from, by the end of its name.
-PLACES = {"index.js": "smolmix", "globals.js": "smolmix/globals", "smolmix-web": "smolmix"}
+PLACES = {
+    "index.js": "smolmix",
+    "globals.js": "smolmix/globals",
+    "whole-page.js": "smolmix/whole-page",
+    "monitor.js": "smolmix/monitor",
+    "smolmix-web": "smolmix",
+}
+# The types of a document do not know what a Service Worker listens to.
+IN_WORKER = """
+/** @type {(type: "fetch", listener: (event: import("smolmix/service-worker").MixFetchEvent) => void) => void} */
+var addEventListener = self.addEventListener;
+"""
 # Their other half is of another project.
 FOREIGN = {"examples/webview/capacitor/README.md"}
 
@@ -144,11 +162,10 @@ def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Pat
         for number, code in enumerate(examples(pages[page], "js")):
             for end, name in PLACES.items():
                 code = re.sub(rf'from "[^"]*{re.escape(end)}"', f'from "{name}"', code)
+            code = (IN_WORKER if "importScripts" in code else "") + code
             (tmp_path / f"{page.replace('/', '_')}.{number}.js").write_text(f"{code}\nexport {{}};\n")
-    values = re.findall(r"^export (?:async )?(?:class|function) (\w+)", (PAGE / "index.js").read_text(), re.MULTILINE)
-    exports = [
-        f'declare const {name}: typeof import("smolmix").{name};' for name in (*values, "MixTunnel", "MixWebSocket")
-    ]
+    names = values((PAGE / "index.js").read_text())
+    exports = [f'declare const {name}: typeof import("smolmix").{name};' for name in names]
     (tmp_path / "given.d.ts").write_text("\n".join([GIVEN, *exports]))
     status, output = compile_cases(declared, tmp_path, tmp_path, javascript=True)
     assert status == 0, output

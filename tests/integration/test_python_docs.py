@@ -11,14 +11,14 @@ import pytest
 
 import smolmix_web.cpython
 from localnet import Network
-from smolmix_web.cpython import open_tunnel
+from smolmix_web.cpython import open_pool, open_tunnel
 from smolmix_web.integrations import blocking
 from tests.examples import examples, expected, local, needs_pyodide, pages_with
 
 pytestmark = pytest.mark.timeout(150)
 
-# A program, and then parts that share its names and a tunnel. Elsewhere each block is a program of its own.
-CHAPTER = "docs/python.md"
+# A program, then parts that share names and a tunnel, with those of a second page. Elsewhere each block is a program.
+CHAPTER, SEQUEL = "docs/python.md", "docs/isolation.md"
 ELSEWHERE = {"docs/pyodide.md", "localnet/README.md"}  # in tests/browser; what a test of ours looks like
 
 
@@ -49,9 +49,10 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
     }
     for module in (smolmix_web.cpython, blocking):
         monkeypatch.setattr(module, "open_tunnel", functools.partial(open_tunnel, **options))
+    monkeypatch.setattr(smolmix_web.cpython, "open_pool", functools.partial(open_pool, **options))
     pages = pages_with("python")
     whole, *parts = map(local, examples(pages[CHAPTER], "python"))
-    others = [path for name, path in pages.items() if name != CHAPTER and name not in ELSEWHERE]
+    others = [path for name, path in pages.items() if name not in {CHAPTER, SEQUEL, *ELSEWHERE}]
     programs = [local(code) for path in others for code in examples(path, "python") if not needs_pyodide(code)]
     assert len(programs) >= 7
     for program in (whole, *programs):
@@ -59,6 +60,6 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
     assert len(parts) >= 8
     async with open_tunnel(**options) as tunnel:
         names: dict[str, Any] = {"tunnel": tunnel}
-        for part in parts:
+        for part in (*parts, *map(local, examples(pages[SEQUEL], "python"))):
             assert await run(part, names) == expected(part), part
     assert localnet.violations() == {}
