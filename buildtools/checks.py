@@ -25,12 +25,13 @@ FOLDERS = {
     "integration": "integration",
     "browser": "browser",
     "interop": "interop",
+    "docs": "docs",
     "consumers": "consumers",
 }
 GROUPS = ("unit", *FOLDERS)
 # Run only when named: their projects download hundreds of megabytes of other people's tools.
 NAMED_ONLY = {"consumers"}
-BROWSER_GROUPS = {"browser", "interop", "consumers"}
+BROWSER_GROUPS = {"browser", "interop", "docs", "consumers"}
 COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from .javascript import CHECKED
 from .libraries import LIBRARIES, fetch_libraries
 from .parts import PYODIDE, Part, bundled_packages, crates, interpreter_parts, npm_part, wheel_part
+from .report import files_of
 from .wheels import project_table, read_zip
 
 BILL = "sbom.cdx.json"
@@ -161,8 +162,8 @@ def distributions(folder: Path, names: list[str]) -> list[dict[str, Any]]:
 
 
 def sums(folder: Path) -> str:
-    """As sha256sum writes and reads it: every file below `folder` but this one, sorted by name."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    """As sha256sum writes and reads it: every file that is shipped but this one, sorted by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
     return "".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files) if name != SUMS)
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from buildtools.common import ROOT
 from tests.browser.guest_session import GuestPage, GuestSession, guest_session
-from tests.integration.test_python_docs import examples, expected, local
+from tests.examples import examples, expected, local, needs_pyodide, pages_with
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
@@ -70,8 +70,11 @@ async def prepare(guest: GuestPage, *, documented: bool = False) -> None:
 
 @pytest.mark.feature("Pyodide", "every example of docs/pyodide.md")
 async def test_every_example(guests: GuestSession) -> None:
-    parts = [local(part) for part in examples(PAGE)]
-    [lending] = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    others = [path for path in pages_with("python").values() if path != PAGE]
+    parts = [local(part) for path in others for part in examples(path, "python") if needs_pyodide(part)]
+    assert parts
+    parts += map(local, examples(PAGE, "python"))
+    [lending] = examples(PAGE, "js")
     lending = re.sub(r"import \{ (\w+) \} from (.*);", r"const { \1 } = await import(\2);", lending)
     async with guests.open("page", ours=True) as guest:
         await prepare(guest, documented=True)

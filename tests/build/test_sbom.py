@@ -19,6 +19,7 @@ from buildtools.common import DIST, REQUIREMENTS, ROOT
 from buildtools.libraries import LIBRARIES
 from buildtools.notices import INTERPRETER
 from buildtools.parts import INTERPRETER_PARTS, bundled_packages, npm_part
+from buildtools.report import files_of
 from buildtools.sbom import BILL, SUMS, bill, bill_text, package_bill, sums, write_sums
 from buildtools.setup import locked_packages
 
@@ -132,7 +133,7 @@ def test_sha256sum_reads_the_list() -> None:
     lines = (DIST / SUMS).read_text().splitlines()
     names = [line.split("  ", 1)[1] for line in lines]
     assert names == sorted(names)
-    assert set(names) == {p.relative_to(DIST).as_posix() for p in DIST.rglob("*") if p.is_file()} - {SUMS}
+    assert set(names) == {path.relative_to(DIST).as_posix() for path in files_of(DIST)} - {SUMS}
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=DIST, check=True)
 
