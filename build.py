@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|faults|linux|integration|browser|interop|consumers",
+        metavar="unit|faults|linux|integration|browser|interop|node|consumers",
         help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
 

@@ -9,15 +9,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common import DIST, NODE_MODULES, ROOT, run
+from .common import BUILD, DIST, NODE_MODULES, ROOT, run
 
 SOURCES = ROOT / "javascript"
 # By where the code runs: in the page, and beside Python, which is the worker or a Pyodide of somebody else's.
 PAGE, WORKER = SOURCES / "page", SOURCES / "worker"
 # What a page imports from dist/. It finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = ("index", "globals")
+ENTRIES = ("index", "globals", "auto")
+# What of it is in the one file (page/single/index.js).
+SINGLE = ("index", "globals")
 # The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
 SHARED = ("--external:*/index.js", "--external:*/mix-tunnel.js")
+# What is in the package's entries for Node.js and in nothing of dist/.
+NODE_LIBRARIES = ("@pondwader/socks5-server", "agent-base")
 # What the four official packages export, over our tunnel: only in the npm package.
 OFFICIAL = ("mix-tunnel", "mix-fetch", "mix-dns", "mix-websocket")
 
@@ -79,10 +83,17 @@ def bundle_package_worker(parts: Path, target: Path) -> None:
     run(["node", ROOT / "buildtools" / "package_worker.mjs", WORKER / "worker.js", parts, target])
 
 
+def bundle_node(parts: str, folder: Path) -> None:
+    """The same entries and the worker for Node.js and its like, into `folder`; `parts` as above, but its text."""
+    own_files = BUILD / "npm" / "node-own-files.js"
+    own_files.write_text(parts, encoding="utf-8")
+    run(["node", ROOT / "buildtools" / "node_package.mjs", SOURCES, own_files, folder])
+
+
 def bundle_single(folder: Path) -> None:
     """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
     run(["node", ROOT / "buildtools" / "single.mjs", SOURCES, folder])
-    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in ENTRIES)
+    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in SINGLE)
     (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
 
 
@@ -90,12 +101,24 @@ def bundle_single(folder: Path) -> None:
 BYTES = "Uint8Array<ArrayBuffer>", 'ReturnType<Uint8ArrayConstructor["of"]>'
 
 
+# Of TypeScript from 5.2 on; who compiles for older engines has not asked for it.
+DISPOSABLE = '/// <reference lib="esnext.disposable" />\n'
+
+
 # What the page's API looks like to TypeScript: made from the JSDoc comments, without what is marked @internal.
 TYPES = ("--declaration", "--emitDeclarationOnly", "--stripInternal")
 DIALECT = (
     "--ignoreConfig", "--allowJs", "--strict", "--skipLibCheck", "--types", "", "--target", "es2022",
-    "--module", "es2022", "--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable,dom.asynciterable",
+    "--module", "es2022", "--moduleResolution", "bundler",
+    "--lib", "es2022,esnext.disposable,dom,dom.iterable,dom.asynciterable",
 )  # fmt: skip
+
+
+def spell_out(folder: Path) -> None:
+    """Types by names that compilers of others know."""
+    for path in folder.rglob("*.d.ts"):
+        text = path.read_text(encoding="utf-8").replace(*BYTES)
+        path.write_text(f"{DISPOSABLE}{text}" if "AsyncDisposable" in text else text, encoding="utf-8")
 
 
 def declare_types(folder: Path = DIST) -> None:
@@ -112,7 +135,17 @@ def declare_types(folder: Path = DIST) -> None:
             *(PAGE / f"{name}.js" for name in ENTRIES),
         ]
     )
-    for path in (folder / "types").rglob("*.d.ts"):
-        path.write_text(path.read_text(encoding="utf-8").replace(*BYTES), encoding="utf-8")
+    spell_out(folder / "types")
     for name in ENTRIES:
         (folder / f"{name}.d.ts").write_text(f'export * from "./types/page/{name}.js";\n', encoding="utf-8")
+
+
+def declare_node_types(folder: Path) -> None:
+    """What only Node.js and its like have, beside the types of the page in `folder`; it needs `@types/node`."""
+    made = BUILD / "npm" / "node-types"
+    once = ("--composite", "false", "--incremental", "false", "--noEmit", "false")
+    run([NODE_MODULES / ".bin" / "tsc", "-p", SOURCES / "node", *once, *TYPES, "--rootDir", SOURCES, "--outDir", made])
+    # The worker's are nobody's business.
+    shutil.copytree(made / "node", folder / "types" / "node", ignore=shutil.ignore_patterns("worker"))
+    spell_out(folder / "types" / "node")
+    (folder / "node.d.ts").write_text('export * from "./types/node/node.js";\n', encoding="utf-8")

@@ -47,7 +47,7 @@ const crashError = (message) => {
 };
 
 export class WorkerConnection {
-  /** @type {Worker} */ #worker;
+  /** @type {Worker & {hold?: (busy: boolean) => void}} */ #worker;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
   #nextId = 1;
   #heard = false;
@@ -143,12 +143,14 @@ export class WorkerConnection {
     switch (message.type) {
       case "error":
         this.#listeners.delete(message.id);
+        this.#hold();
         listener.failed(new MixError(message.error));
         return;
       case "result":
       case "end":
       case "closed":
         this.#listeners.delete(message.id);
+        this.#hold();
     }
     listener.message(message);
   }
@@ -190,6 +192,11 @@ export class WorkerConnection {
     for (const listener of listeners) listener.failed(error);
   }
 
+  /** Programs without a page end when nothing is under way (node/worker-script.js). */
+  #hold() {
+    this.#worker.hold?.(this.#listeners.size > 0);
+  }
+
   /**
    * Send an opening message and listen to its id. Returns the id, or throws when the worker is gone.
    * @param {Opening} message
@@ -202,6 +209,7 @@ export class WorkerConnection {
     const id = this.#nextId++;
     this.#worker.postMessage({ ...message, id }, transfer);
     this.#listeners.set(id, listener);
+    this.#hold();
     return id;
   }
 
@@ -220,7 +228,9 @@ export class WorkerConnection {
    * @param {{code?: number, text?: string}} [farewell] what another client is told
    */
   abort(id, farewell = {}) {
-    if (this.#listeners.delete(id)) this.#worker.postMessage({ type: "abort", id, ...farewell });
+    if (!this.#listeners.delete(id)) return;
+    this.#worker.postMessage({ type: "abort", id, ...farewell });
+    this.#hold();
   }
 
   /**
