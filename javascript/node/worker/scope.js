@@ -2,8 +2,8 @@
  * What a Web Worker's global has and a worker thread's has not: so that worker/worker.js finds the place it knows.
  *
  * `fetch` reads the package's own files, as it would have them from a server; whatever else reaches it comes from one of the
- * guard's doors, and its host is permitted then. What tells a program that it runs in Node.js is taken away: Python and what
- * it loads shall use the web's interfaces, which the guard knows.
+ * guard's doors, and its host is permitted then. What programs have and no page is taken away:
+ * Python and what it loads shall use the web's interfaces, which the guard knows.
  *
  * @module
  */
@@ -71,4 +71,4 @@ give("WebSocket", WebSocket);
 guardWires();
 // In a browser such a one is a line on the console; here it would end the thread.
 process.on("unhandledRejection", (reason) => console.error("smolmix:", reason));
-Reflect.deleteProperty(scope, "process");
+for (const name of ["process", "Deno", "Bun"]) Reflect.deleteProperty(scope, name);
