@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the demo page once in a headless browser, then keep serving it")
     demo.add_argument("--once", action="store_true", help="exit after the check")
     demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.add_argument("--page", action="store_true", help="check the whole page (page.html) instead of the first one")
     demo.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"that browser ({ENGINES[0]})")
     demo.add_argument("--port", type=int, help="port of the demo site on 127.0.0.1")
 
@@ -115,6 +116,7 @@ def main(arguments: list[str]) -> int:
             command = [common.PYTHON, "-m", "demo.run", "--dist", common.DIST, "--engine", options.engine]
             command += ["--once"] if options.once else []
             command += ["--json"] if options.json else []
+            command += ["--page"] if options.page else []
             command += ["--port", str(options.port)] if options.port is not None else []
             return common.call(command, env=common.tool_environment())
         case "bench":

@@ -11,6 +11,7 @@ from bench import privacy_wire as wire
 from localnet.observed import Seen
 
 MOST = 400_000  # of one recording: who is left alone for too long ends with too little, not without memory
+ACTIVITIES = ("nothing", "fetch", "downloads", "uploads", "stream", "chatter", "names")  # for whole phases
 GATEWAY_PACKET = 9  # bytes before the Sphinx packet in what the gateway opens: type, rotation, first hop of seven
 
 

@@ -6,10 +6,11 @@ Nothing is cached, unless `headers` have a Cache-Control of their own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 TYPES = {
@@ -25,21 +26,69 @@ TYPES = {
 }
 
 
+MAX_BODY = 1 << 16  # bytes of a request
+
+
+class Asked(NamedTuple):
+    method: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    status: int
+    content_type: str
+    body: bytes
+
+
 class StaticServer:
-    """Serves folders below URL prefixes: `StaticServer({"/": site, "/dist/": dist})`; the longest prefix wins.
+    """Serves folders below URL prefixes: `StaticServer({"/": site, "/dist/": dist})`; the longest prefix wins. What
+    `answers` has by its whole path is asked for each time, in a thread of the server's.
 
     `requests` holds the path of every request answered, in order. Use as a context manager, or `start` and `close`.
     """
 
-    def __init__(self, folders: Mapping[str, Path], *, headers: Mapping[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        *,
+        headers: Mapping[str, str] | None = None,
+        port: int = 0,
+        answers: Mapping[str, Callable[[Asked], Answer]] | None = None,
+    ) -> None:
         self.requests: list[str] = []
         self._folders = sorted(folders.items(), key=lambda item: -len(item[0]))
         self._headers = dict(headers or {})
+        self._answers = dict(answers or {})
         owner = self
 
         class Handler(SimpleHTTPRequestHandler):
             extensions_map = {"": "application/octet-stream", **TYPES}
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                if not self._answered():
+                    super().do_GET()
+
+            def do_POST(self) -> None:
+                if not self._answered():
+                    self.send_error(405)
+
+            def _answered(self) -> bool:
+                made = owner._answers.get(urlsplit(self.path).path)
+                if made is None:
+                    return False
+                size = int(self.headers.get("Content-Length") or 0)
+                if size > MAX_BODY:
+                    self.send_error(413)
+                    return True
+                answer = made(Asked(self.command, dict(self.headers), self.rfile.read(size)))
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.content_type)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+                return True
 
             def translate_path(self, path: str) -> str:
                 return str(owner._find(unquote(urlsplit(path).path)))

@@ -59,7 +59,7 @@ def lint_commands() -> list[tuple[str, list[str | Path]]]:
         ("lint-imports", [PYTHON.with_name("lint-imports"), "--no-cache", "--no-logo"]),
         ("tsc --checkJs", [*tsc, "tsconfig.json"]),
         # Each side alone, with what is shared: what imports the other side does not compile.
-        *((f"tsc {side}", [*tsc, f"javascript/{side}"]) for side in ("page", "worker", "shared", "node")),
+        *((f"tsc {side}", [*tsc, f"javascript/{side}"]) for side in ("page", "service", "worker", "shared", "node")),
     ]
 
 

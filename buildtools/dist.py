@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .common import BUILD, DIST, ROOT, build_lock, run, say
 from .guest_wheel import write_guest_wheel
-from .javascript import SOURCES, bundle_all, bundle_single, declare_types
+from .javascript import ERRORS, SOURCES, bundle_all, bundle_single, declare_types
 from .pyodide_dist import write_distribution
 from .report import CODINGS, source_files
 from .sbom import BILL, SUMS, write_bill, write_sums
@@ -41,10 +41,11 @@ SCRIPT_INPUTS = (
     ROOT / "buildtools" / "parts.py",
     ROOT / "buildtools" / "sbom.py",
     ROOT / "package-lock.json",
+    ERRORS,
 )
 
 
-SCRIPT_OUTPUTS = tuple(DIST / name for name in ("index.js", "worker.js", BILL, SUMS))
+SCRIPT_OUTPUTS = tuple(DIST / name for name in ("index.js", "worker.js", "service-worker.js", BILL, SUMS))
 
 
 def stamps() -> tuple[Stamp, Stamp]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ from .common import BUILD, DIST, NODE_MODULES, ROOT, run
 
 SOURCES = ROOT / "javascript"
 # By where the code runs: in the page, and beside Python, which is the worker or a Pyodide of somebody else's.
-PAGE, WORKER = SOURCES / "page", SOURCES / "worker"
+PAGE, WORKER, SERVICE = SOURCES / "page", SOURCES / "worker", SOURCES / "service"
 # What a page imports from dist/. It finds the worker beside itself, the worker finds pyodide/.
-ENTRIES = ("index", "globals", "auto")
-# What of it is in the one file (page/single/index.js).
-SINGLE = ("index", "globals")
+ENTRIES = ("index", "globals", "auto", "whole-page", "monitor")
+# Those that the one-file build has inside; a Service Worker is a file of its own in any case.
+IN_SINGLE = ("index", "globals")
+# As a script for Service Workers, which sets `smolmix`, and as a module.
+SERVICE_SCRIPT, SERVICE_MODULE = "service-worker.js", "service-worker-module.js"
 # The page's entries share one tunnel: what another one needs of the API it imports from the file beside it.
 SHARED = ("--external:*/index.js", "--external:*/mix-tunnel.js")
 # What is in the package's entries for Node.js and in nothing of dist/.
@@ -52,7 +55,15 @@ def bundle_all(folder: Path = DIST) -> None:
     """The worker first: its hash and those of its parts, which are there, stand in index.js (page/integrity.js)."""
     bundle(WORKER / "worker.js", folder / "worker.js")
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder)])
+        bundle(PAGE / f"{name}.js", folder / f"{name}.js", [*SHARED, hashes(folder), meanings()])
+    bundle_service(folder)
+
+
+def bundle_service(folder: Path) -> None:
+    """The Service Worker that a site serves, or imports in its own."""
+    classic = ("--format=iife", "--global-name=smolmix")
+    bundle(SERVICE / "service-worker.js", folder / SERVICE_SCRIPT, classic)
+    bundle(SERVICE / "service-worker.js", folder / SERVICE_MODULE)
 
 
 # What the worker loads before it runs anything of Python's, and itself; wheels have their hashes in the lock.
@@ -68,6 +79,27 @@ def hashes(folder: Path) -> str:
         return base64.b64encode(hashlib.sha256((folder / name).read_bytes()).digest()).decode()
 
     return f"--define:SMOLMIX_SHA256={json.dumps({name: digest(name) for name in CHECKED})}"
+
+
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+def meanings() -> str:
+    """An option of esbuild: what each code of docs/errors.md means, without its markup."""
+    return f"--define:SMOLMIX_ERRORS={json.dumps(error_meanings(ERRORS.read_text(encoding='utf-8')))}"
+
+
+def error_meanings(text: str) -> dict[str, str]:
+    """Of the table: code to meaning. A code that stands there for several phases has all its meanings."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `") or len(cells) != 4 or not cells[3]:
+            continue
+        plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[3]).replace("`", "")
+        for code in re.findall(r"`(\w+)`", cells[0]):
+            found[code] = f"{found[code]}; or: {plain}" if code in found else plain
+    return found
 
 
 def bundle_official(folder: Path) -> None:
@@ -93,7 +125,7 @@ def bundle_node(parts: str, folder: Path) -> None:
 def bundle_single(folder: Path) -> None:
     """Everything in one file, as a module and as a classic script, and its types; `folder` has all else."""
     run(["node", ROOT / "buildtools" / "single.mjs", SOURCES, folder])
-    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in SINGLE)
+    types = "".join(f'export * from "../types/page/{name}.js";\n' for name in IN_SINGLE)
     (folder / "single" / "smolmix.d.ts").write_text(types, encoding="utf-8")
 
 
@@ -110,8 +142,10 @@ TYPES = ("--declaration", "--emitDeclarationOnly", "--stripInternal")
 DIALECT = (
     "--ignoreConfig", "--allowJs", "--strict", "--skipLibCheck", "--types", "", "--target", "es2022",
     "--module", "es2022", "--moduleResolution", "bundler",
-    "--lib", "es2022,esnext.disposable,dom,dom.iterable,dom.asynciterable",
 )  # fmt: skip
+# What there is where the code runs.
+OF_PAGES = ("--lib", "es2022,esnext.disposable,dom,dom.iterable,dom.asynciterable")
+OF_WORKERS = ("--lib", "es2022,esnext.disposable,webworker,webworker.iterable")
 
 
 def spell_out(folder: Path) -> None:
@@ -123,21 +157,16 @@ def spell_out(folder: Path) -> None:
 
 def declare_types(folder: Path = DIST) -> None:
     """A `.d.ts` for TypeScript beside each entry of the page, and what it refers to in `types/`."""
-    run(
-        [
-            NODE_MODULES / ".bin" / "tsc",
-            *DIALECT,
-            *TYPES,
-            "--rootDir",
-            SOURCES,
-            "--outDir",
-            folder / "types",
-            *(PAGE / f"{name}.js" for name in ENTRIES),
-        ]
-    )
+    pages = [PAGE / f"{name}.js" for name in ENTRIES]
+    for library, entries in ((OF_PAGES, pages), (OF_WORKERS, [SERVICE / "service-worker.js"])):
+        output = ("--rootDir", SOURCES, "--outDir", folder / "types")
+        run([NODE_MODULES / ".bin" / "tsc", *DIALECT, *library, *TYPES, *output, *entries])
     spell_out(folder / "types")
     for name in ENTRIES:
         (folder / f"{name}.d.ts").write_text(f'export * from "./types/page/{name}.js";\n', encoding="utf-8")
+    (folder / "service-worker.d.ts").write_text(
+        'export * from "./types/service/service-worker.js";\n', encoding="utf-8"
+    )
 
 
 def declare_node_types(folder: Path) -> None:

@@ -19,16 +19,21 @@ from .dist import PYTHON_INPUTS, SCRIPT_INPUTS, ensure_dist
 from .javascript import (
     ENTRIES,
     PAGE,
+    SERVICE_MODULE,
+    SERVICE_SCRIPT,
     SHARED,
     WORKER,
     bundle,
     bundle_node,
     bundle_official,
     bundle_package_worker,
+    bundle_service,
     declare_node_types,
+    meanings,
 )
 from .libraries import LIBRARIES
 from .notices import notices
+from .sbom import write_package_bill
 from .stamps import Stamp
 
 SOURCE = ROOT / "npm"
@@ -42,7 +47,7 @@ def tarball_of(version: str) -> Path:
 
 
 def package_stamp() -> Stamp:
-    names = ("npm.py", "node_package.mjs", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+    names = ("npm.py", "node_package.mjs", "notices.py", "sbom.py", "package_worker.mjs", "pyodide_inside.mjs")
     makers = [ROOT / "buildtools" / name for name in names]
     return Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, *makers, SOURCE, ROOT / "package.json", origin() or ""])
 
@@ -69,9 +74,13 @@ def write_package(folder: Path, version: str) -> None:
     target = folder / "dist"
     (target / "pyodide").mkdir(parents=True)
     for name in ENTRIES:
-        bundle(PAGE / f"{name}.js", target / f"{name}.js", SHARED)  # without the hashes of dist/
+        bundle(PAGE / f"{name}.js", target / f"{name}.js", [*SHARED, meanings()])  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
+    bundle_service(target)
+    for name in (SERVICE_SCRIPT, SERVICE_MODULE):
+        unmapped(target / name)
+    shutil.copyfile(DIST / "service-worker.d.ts", target / "service-worker.d.ts")
     shutil.copytree(DIST / "types", target / "types", ignore=shutil.ignore_patterns("*.gz", "*.br"))
     lock = json.loads((DIST / "pyodide" / "pyodide-lock.json").read_text())
     lock["packages"] = {name: entry for name, entry in lock["packages"].items() if on_demand(name)}
@@ -93,6 +102,7 @@ def write_package(folder: Path, version: str) -> None:
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
     (folder / "THIRD-PARTY-NOTICES.txt").write_text(notices(), encoding="utf-8")
+    write_package_bill(DIST, folder)
 
 
 def on_demand(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`dist/sbom.cdx.json`, the bill of materials (CycloneDX 1.6), and `dist/SHA256SUMS`: what is shipped, and its hashes.
+"""`sbom.cdx.json`, the bill of materials (CycloneDX 1.6), and `dist/SHA256SUMS`: what is shipped, and its hashes.
 
 Equal contents give equal bytes: there is no time in the bill, and its serial number is made of what it says.
 Of each library the hash is that of the file in its registry, as the lock files pin it; where it is shipped as a file of
@@ -28,8 +28,12 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def as_text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
 def bill_text(folder: Path) -> str:
-    return json.dumps(bill(folder), indent=1, sort_keys=True) + "\n"
+    return as_text(bill(folder))
 
 
 def write_bill(folder: Path) -> None:
@@ -62,9 +66,29 @@ def bill(folder: Path) -> dict[str, Any]:
         "components": components,
         "dependencies": [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)],
     }
+    return numbered(found)
+
+
+def write_package_bill(dist: Path, package: Path) -> None:
+    (package / BILL).write_text(as_text(package_bill(dist, package)), encoding="utf-8")
+
+
+def package_bill(dist: Path, package: Path) -> dict[str, Any]:
+    """Of the npm package, which is made of what is in `dist`: the same parts, and of the files those that it has."""
+    found = bill(dist)
+    found["metadata"]["component"]["description"] = "The npm package"
+    for one in found["components"]:
+        named = [f"dist/{reference['url']}" for reference in one.pop("externalReferences", [])]
+        if files := distributions(package, [name for name in named if (package / name).is_file()]):
+            one["externalReferences"] = files
+    return numbered(found)
+
+
+def numbered(found: dict[str, Any]) -> dict[str, Any]:
+    """With the serial number of what it says."""
+    found.pop("serialNumber", None)
     text = json.dumps(found, sort_keys=True)
-    found["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_URL, text).urn
-    return found
+    return {**found, "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, text).urn}
 
 
 def component(part: Part) -> dict[str, Any]:

@@ -65,6 +65,12 @@ ANSWERS = {
     "__thrown_object_from_unwind_exception": 0,
 }
 
+# What javascript/worker/unpack.js calls, before there is Python, to unpack the library that Python starts with.
+UNPACKER = (
+    "ZSTD_DCtx_setParameter", "ZSTD_createDCtx", "ZSTD_decompressStream", "ZSTD_freeDCtx", "ZSTD_getFrameContentSize",
+    "free", "malloc",
+)  # fmt: skip
+
 OPTIMISER = NODE_MODULES / "binaryen" / "bin" / "wasm-opt"
 # What the interpreter's makers compiled it with; nothing newer may come into it.
 FEATURES = [
@@ -83,7 +89,7 @@ def trimmed_interpreter(core: Path, side_modules: Iterable[bytes]) -> dict[str, 
     """File name to the trimmed file in build/, for the files of `core` that are trimmed; made once for equal inputs."""
     folder = BUILD / "trimmed"
     modules = sorted(side_modules)
-    needed = sorted({name for module in modules for name in imported_names(module)})
+    needed = sorted({name for module in modules for name in imported_names(module)}.union(UNPACKER))
     files = {name: folder / name for name in (LOADER, PROGRAM)}
     here = Path(__file__).parent
     names = ("trim.py", "wasm.py", "wasm_code.py", "wasm_image.py", "wasm_reach.py", SCRIPT.name)

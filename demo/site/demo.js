@@ -1,34 +1,17 @@
 /**
- * The demo page: connects, asks for a name, fetches a page, echoes a WebSocket message, and shows each step.
- *
- * `config.json` beside this file says which network to use; `window.demo` holds the outcome for scripts.
+ * The demo page: sets the tunnel up and takes first steps (a name, a page, a WebSocket message), then offers panels to play
+ * with. `config.json` beside this file says which network to use; `window.demo` holds the outcome for scripts.
  *
  * @module
  */
 
-import { MixWebSocket, getMixTunnel, getTunnelState, mixDNS, mixFetch, setupMixTunnel } from "./smolmix/index.js";
+import "./smolmix/monitor.js";
+import { MixWebSocket, disconnectMixTunnel, getMixTunnel, getTunnelState, mixDNS, mixFetch, setupMixTunnel } from "./smolmix/index.js";
+import { showPanels } from "./tabs.js";
 
-/**
- * @typedef {object} DemoConfig
- * @property {import("./smolmix/index.js").SetupMixTunnelOpts} options
- * @property {string} name
- * @property {string} url
- * @property {string} websocketUrl
- * @property {string[]} [examples]
- */
+/** @typedef {import("./ui.js").DemoConfig} DemoConfig */
 
 const ECHO_TIMEOUT_MS = 60_000;
-const REFRESH_MS = 1_000;
-
-/** What is shown of the statistics: label and the counters that are added up. @type {[string, string[]][]} */
-const NUMBERS = [
-  ["Sphinx sent", ["packets_sent"]],
-  ["of them cover", ["main_cover_sent", "loop_cover_sent"]],
-  ["sent again", ["retransmitted"]],
-  ["Sphinx received", ["bodies_received"]],
-  ["IP sent", ["ip_packets_sent"]],
-  ["IP received", ["ip_packets_received"]],
-];
 
 /**
  * @param {string} id
@@ -57,7 +40,7 @@ async function step(id, work, describe) {
   const output = /** @type {HTMLOutputElement} */ (item.querySelector("output"));
   outcome.step = id;
   item.dataset.result = "working";
-  output.value = "…";
+  output.value = "working";
   const started = performance.now();
   try {
     const value = await work();
@@ -98,90 +81,38 @@ async function echo(url, message) {
   }
 }
 
-/** @param {string | null} text */
-const short = (text) => (text ? `${text.slice(0, 9)}…` : "…");
-
-async function showState() {
+/** Set up the shared tunnel, and show it from its first moment on. @param {DemoConfig["options"]} options */
+async function connect(options) {
+  const done = setupMixTunnel(options);
+  done.catch(() => {}); // awaited below
   const tunnel = await getMixTunnel();
-  const badge = /** @type {HTMLOutputElement} */ (element("state"));
-  const show = () => {
-    const { state, step: doing, gateway, exit, addresses } = tunnel.state;
-    outcome.state = state;
-    badge.dataset.state = state;
-    badge.value = doing ? `${state}: ${doing}` : state;
-    element("hop-gateway").textContent = short(gateway);
-    element("hop-exit").textContent = short(exit);
-    element("hop-page").textContent = addresses[0] ?? "Web Worker";
-  };
-  tunnel.addEventListener("state", show);
-  show();
-}
-
-async function showNumbers() {
-  const tunnel = await getMixTunnel();
-  const statistics = await tunnel.statistics();
-  element("numbers").replaceChildren(
-    ...NUMBERS.map(([label, counters]) => {
-      const row = document.createElement("div");
-      const term = document.createElement("dt");
-      const number = document.createElement("dd");
-      term.textContent = label;
-      number.textContent = counters.reduce((sum, name) => sum + Number(statistics[name] ?? 0), 0).toLocaleString("en");
-      row.append(term, number);
-      return row;
-    }),
-  );
-  return statistics;
-}
-
-/** @param {SubmitEvent} event */
-async function tryFetch(event) {
-  event.preventDefault();
-  const answer = element("answer");
-  const button = /** @type {HTMLButtonElement} */ (element("try").querySelector("button"));
-  const url = /** @type {HTMLInputElement} */ (element("url")).value;
-  button.disabled = true;
-  answer.textContent = `GET ${url} …`;
-  try {
-    const started = performance.now();
-    const response = await mixFetch(url);
-    const body = await response.text();
-    const ms = Math.round(performance.now() - started);
-    const head = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    const way = `${response.url} · ${/** @type {any} */ (response).mix.tls ?? "no TLS"} · ${ms} ms`;
-    answer.textContent = `${response.status} ${response.statusText} · ${way}\n${head}\n\n${body.slice(0, 4000)}`;
-  } catch (error) {
-    answer.textContent = String(error);
-  } finally {
-    button.disabled = false;
-  }
+  /** @type {import("./smolmix/monitor.js").MixMonitor} */ (element("monitor")).tunnel = tunnel;
+  const note = () => { outcome.state = tunnel.state.state; };
+  tunnel.addEventListener("state", note);
+  note();
+  await done;
 }
 
 /** @param {DemoConfig} config */
 function fillIn(config) {
   element("dns-name").textContent = config.name;
-  element("hop-web").textContent = config.name;
   element("fetch-url").textContent = config.url;
   element("websocket-url").textContent = config.websocketUrl;
-  const examples = config.examples ?? [config.url];
-  /** @type {HTMLInputElement} */ (element("url")).value = examples[0] ?? config.url;
-  element("examples").replaceChildren(...examples.map((url) => new Option(url, url)));
 }
 
 async function main() {
   /** @type {DemoConfig} */
   const config = await (await fetch("config.json")).json();
   fillIn(config);
-  const setup = await step("setup", async () => {
-    const done = setupMixTunnel(config.options);
-    done.catch(() => {}); // awaited below
-    await showState();
-    await done;
-  }, () => "ready");
-  outcome.setup_ms = setup.ms;
-  const numbers = setInterval(() => void showNumbers().catch(() => clearInterval(numbers)), REFRESH_MS);
-  /** @type {HTMLButtonElement} */ (element("try").querySelector("button")).disabled = false;
-  element("answer").textContent = "Choose a URL of this network and press the button.";
+  showPanels(element("tabs"), element("panels"), {
+    config,
+    tunnel: getMixTunnel,
+    async reconnect(more) {
+      await disconnectMixTunnel();
+      await connect({ ...config.options, ...more });
+    },
+  });
+  outcome.setup_ms = (await step("setup", () => connect(config.options), () => "ready")).ms;
 
   const dns = await step("dns", () => mixDNS(config.name), (address) => address);
   outcome.dns = { name: config.name, address: dns.value, ms: dns.ms };
@@ -189,17 +120,15 @@ async function main() {
   const page = await step("fetch", async () => {
     const response = await mixFetch(config.url);
     const body = await response.arrayBuffer();
-    const { tls } = /** @type {import("./smolmix/index.js").MixResponse} */ (response).mix;
-    return { status: response.status, bytes: body.byteLength, sha256: await sha256(body), tls };
+    return { status: response.status, bytes: body.byteLength, sha256: await sha256(body), tls: response.mix.tls };
   }, ({ status, bytes, tls }) => `${status} · ${bytes.toLocaleString("en")} bytes · ${tls ?? "no TLS"}`);
   outcome.fetch = { url: config.url, ...page.value, ms: page.ms };
   element("sha256").textContent = page.value.sha256;
-  element("proof").hidden = false;
 
   const sent = `hello through the mixnet ${crypto.randomUUID()}`;
   const socket = await step("websocket", () => echo(config.websocketUrl, sent), () => "text echoed");
   outcome.websocket = { sent, echoed: socket.value, ms: socket.ms };
-  outcome.statistics = await showNumbers();
+  outcome.statistics = await (await getMixTunnel()).statistics();
   outcome.state = (await getTunnelState()).state;
 }
 
@@ -209,7 +138,6 @@ function describeError(error) {
   return { ...error, name: error.name, message: error.message };
 }
 
-element("try").addEventListener("submit", (event) => void tryFetch(event));
 main()
   .catch((error) => { outcome.error = describeError(error); })
   .finally(() => { outcome.finished = true; });

@@ -26,6 +26,9 @@ export function folderOf(assetsUrl) {
   return url.endsWith("/") ? url : `${url}/`;
 }
 
+/** @returns {string[]} nothing is asked of a network for it */
+export const filesOf = () => [];
+
 /**
  * A worker thread as `connection.js` uses a `Worker`. How it ends is told by messages, as the worker's own code tells it. While
  * nothing is under way in it, it keeps no program from ending.

@@ -11,6 +11,7 @@ import { Closable, closable } from "./dispose.js";
 import { MixError, mixError } from "./errors.js";
 import { unlessAborted } from "./signals.js";
 import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, checkSize } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("../shared/messages.js").UdpRequest} UdpRequest */
@@ -29,6 +30,7 @@ import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, 
  * @property {number} [sendBufferSize] has no effect: datagrams of all sockets share one queue
  * @property {number} [receiveBufferSize] bytes, held within 4 KiB to 16 MiB; default 256 KiB
  * @property {AbortSignal | null} [signal] ends the socket, at any time
+ * @property {string | null} [isolation] of the names that it speaks to, as of `mixFetch`
  */
 
 /**
@@ -79,6 +81,7 @@ function describe(options) {
     remotePort: connected ? checkPort(remotePort, "remotePort") : null,
     family: ipv6Only ? 6 : checkFamily(dnsQueryType),
     receiveBufferSize: checkSize(options.receiveBufferSize, "receiveBufferSize"),
+    isolation: checkIsolation(options.isolation),
   };
 }
 

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { decompress } from "fzstd";
 import { PACK } from "./distribution.js";
 import { mark } from "./marks.js";
+import { unpack } from "./unpack.js";
 import { PartError, checkWebAssembly, textOf } from "../shared/parts.js";
 
 /**
@@ -27,6 +27,8 @@ import { PartError, checkWebAssembly, textOf } from "../shared/parts.js";
  * @property {any} globals
  */
 
+/** The unpacked pack. @typedef {Uint8Array<ArrayBuffer>} Library */
+
 const INTERPRETER = "pyodide/pyodide.asm.wasm";
 
 /**
@@ -34,9 +36,10 @@ const INTERPRETER = "pyodide/pyodide.asm.wasm";
  * that cannot be had ends it.
  *
  * @param {import("./distribution.js").Distribution} parts
- * @param {(build: string) => Promise<{options?: object, library?: Blob}>} [choose] by the name of the build: more options
- *   for `loadPyodide`, and the unpacked pack where it is at hand
- * @returns {Promise<{pyodide: Pyodide, library: Blob}>} rejects with a `PartError` that names the file which could not be had
+ * @param {(build: string) => Promise<{options?: object, library?: Library}>} [choose] by the name of the build: more
+ *   options for `loadPyodide`, and the unpacked pack where it is at hand
+ * @returns {Promise<{pyodide: Pyodide, library: Library}>} rejects with a `PartError` that names the file which could not
+ *   be had
  */
 export async function startPython(parts, choose = async () => ({})) {
   checkWebAssembly();
@@ -44,16 +47,17 @@ export async function startPython(parts, choose = async () => ({})) {
   const packed = parts.pack();
   packed.catch(() => {}); // nobody may need it
   const chosen = lock.then(({ info }) => choose(String(info?.build)));
-  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, { options }, library] = await Promise.all([
+  const [{ loadPyodide }, { default: createModule }, compiled, lockFileContents, { options, library: kept }, pack] = await Promise.all([
     parts.loader(),
     parts.script(),
     parts.program().then((module) => mark("compiled", module)),
     lock,
     chosen,
-    chosen.then(async ({ library: kept }) => mark("unpacked", kept ?? unpack(await packed))),
+    chosen.then(({ library }) => library ? new Uint8Array() : packed),
   ]);
   mark("parts");
-  const stdLibURL = URL.createObjectURL(library);
+  // Python is not there yet to unpack what it starts with: Pyodide gets this in its place.
+  const stdLibURL = URL.createObjectURL(new Blob());
   const scope = /** @type {any} */ (globalThis);
   // Pyodide would fetch the WebAssembly itself, and say nothing when that fails. This name stops it.
   scope.WasmOffsetConverter = null;
@@ -61,17 +65,37 @@ export async function startPython(parts, choose = async () => ({})) {
     await fetch(stdLibURL).catch(() => {
       throw new PartError(PACK, "blocked", "the Content-Security-Policy forbids it (connect-src needs blob:)");
     });
+    let library = kept;
     const pyodide = await new Promise((resolve, reject) => {
       /** @param {Record<string, unknown>} settings @returns {Promise<unknown>} */
       const createPyodideModule = (settings) => {
+        /** @type {any} */
+        let decoder;
         const instantiateWasm = (/** @type {any} */ imports, /** @type {(...made: any) => void} */ receive) => {
           Object.assign(imports.env, ERROR_MARKER);
-          WebAssembly.instantiate(compiled, imports).then((instance) => receive(instance, compiled)).catch((error) => {
+          WebAssembly.instantiate(compiled, imports).then((instance) => {
+            decoder = instance.exports;
+            receive(instance, compiled);
+          }).catch((error) => {
             reject(new PartError(INTERPRETER, "damaged", `it does not fit the scripts beside it (${textOf(error)})`));
           });
           return {};
         };
-        return createModule({ ...settings, instantiateWasm });
+        const onRuntimeInitialized = () => {
+          try {
+            library ??= unpack(decoder, pack);
+          } catch (error) {
+            reject(new PartError(PACK, "damaged", `it cannot be unpacked (${textOf(error)})`));
+            module.noInitialRun = true;
+            return;
+          }
+          mark("unpacked");
+          const name = module.FS.readdir("/lib").find((/** @type {string} */ entry) => entry.endsWith(".zip"));
+          module.FS.writeFile(`/lib/${name}`, library, { canOwn: true });
+        };
+        /** @type {any} */
+        const module = { ...settings, instantiateWasm, onRuntimeInitialized };
+        return createModule(module);
       };
       loadPyodide({
         indexURL: parts.base, packageBaseUrl: parts.base, lockFileContents, stdLibURL, createPyodideModule, ...options,
@@ -83,7 +107,7 @@ export async function startPython(parts, choose = async () => ({})) {
       });
     });
     delete pyodide._api.config._loadSnapshot; // as large as Python's memory
-    return { pyodide, library };
+    return { pyodide, library: /** @type {Library} */ (library) };
   } finally {
     delete scope.WasmOffsetConverter;
     URL.revokeObjectURL(stdLibURL);
@@ -96,12 +120,3 @@ const ERROR_MARKER = {
   Jsv_GetError_import: () => MARKER,
   JsvError_Check: (/** @type {unknown} */ value) => value === MARKER,
 };
-
-/** @param {Uint8Array<ArrayBuffer>} packed @returns {Blob} */
-function unpack(packed) {
-  try {
-    return new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (decompress(packed))], { type: "application/zip" });
-  } catch (error) {
-    throw new PartError(PACK, "damaged", `it cannot be unpacked (${textOf(error)})`);
-  }
-}

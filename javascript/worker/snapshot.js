@@ -18,7 +18,8 @@ const FOLDER = "snapshot/";
 const LENGTH = "x-length", LIBRARY = "x-library", DIGEST = "x-digest";
 const PAGE = 4096;
 
-/** @typedef {{memory: Uint8Array, library: Blob}} Snapshot */
+/** @typedef {import("./runtime.js").Library} Library */
+/** @typedef {{memory: Uint8Array, library: Library}} Snapshot */
 
 /**
  * @param {string} base address of the worker's files; nothing is ever fetched from the name below it
@@ -49,7 +50,7 @@ function pagesInUse(memory) {
 
 /**
  * A list of pages, the pages, the library.
- * @param {Uint8Array<ArrayBuffer>} memory @param {Blob} library @returns {Blob}
+ * @param {Uint8Array<ArrayBuffer>} memory @param {Library} library @returns {Blob}
  */
 function pack(memory, library) {
   const used = pagesInUse(memory);
@@ -72,7 +73,7 @@ function unpack(packed, length, rest) {
     at += size;
   }
   if (at + rest !== packed.byteLength) return null;
-  return { memory, library: new Blob([new Uint8Array(packed, at)], { type: "application/zip" }) };
+  return { memory, library: new Uint8Array(packed.slice(at)) };
 }
 
 /**
@@ -100,14 +101,14 @@ export async function findSnapshot(base, build) {
  * @param {string} base
  * @param {string} build
  * @param {Uint8Array<ArrayBuffer>} memory
- * @param {Blob} library
+ * @param {Library} library
  * @returns {Promise<boolean>} whether it is kept
  */
 export async function keepSnapshot(base, build, memory, library) {
   try {
     const packed = pack(memory, library);
     const headers = {
-      [LENGTH]: String(memory.length), [LIBRARY]: String(library.size), [DIGEST]: await digestOf(await packed.arrayBuffer()),
+      [LENGTH]: String(memory.length), [LIBRARY]: String(library.length), [DIGEST]: await digestOf(await packed.arrayBuffer()),
     };
     await dropSnapshots();
     const cache = await caches.open(CACHE);

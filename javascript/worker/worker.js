@@ -9,6 +9,7 @@ import { createCrypto } from "./crypto/index.js";
 import { createDirectory } from "./directory.js";
 import { createGuard } from "./guard.js";
 import { createAlarm, listen } from "./host.js";
+import { watchLoading } from "./loading.js";
 import { mark } from "./marks.js";
 import { distribution } from "./own-files.js";
 import { PartError, textOf } from "../shared/parts.js";
@@ -24,6 +25,7 @@ import { TabClients } from "./tab-clients.js";
 const KEEP_AFTER_MS = 3_000;
 
 const { base } = distribution;
+const parts = watchLoading(distribution, (loading) => self.postMessage({ type: "loading", loading }));
 const guard = createGuard(self, distribution.files);
 const directory = createDirectory(guard);
 
@@ -79,7 +81,7 @@ function post(message, /** @type {Transferable[]} */ transfer = []) {
  */
 async function python() {
   let restored = false, name = "";
-  const start = (/** @type {boolean} */ look) => startPython(distribution, async (build) => {
+  const start = (/** @type {boolean} */ look) => startPython(parts, async (build) => {
     name = build;
     if (!(await wanted)) return {};
     const snapshot = look ? await findSnapshot(base, build) : null;

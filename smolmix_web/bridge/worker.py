@@ -17,6 +17,8 @@ from pyodide.ffi import create_proxy
 from ..host.browser import BrowserHost, Parts
 from ..tunnel import Tunnel
 from ..tunnel.options import TunnelOptions
+from ..tunnel.pool import AnyTunnel, TunnelPool
+from ..tunnel.pool_options import PoolOptions
 from .bridge import Bridge
 from .conversion import message_to_python, post
 
@@ -29,9 +31,13 @@ def start(post_message: Any, restored: bool) -> Any:
     # A memory that was kept has the state of its day; nothing that matters draws from it, and nothing shall.
     random.seed()
 
-    def make_tunnel(options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> Tunnel:
+    def make_tunnel(
+        options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
+    ) -> AnyTunnel:
         parts = Parts(guard, storage, answer.ask, events)
         host = BrowserHost(parts, options.directory_urls, verbose=options.debug)
+        if pool is not None:
+            return TunnelPool(options, pool, host, on_change=on_change)
         return Tunnel(options, host, on_change=on_change)
 
     def worker_statistics() -> dict[str, Any]:

@@ -84,10 +84,11 @@ class TcpOptions:
     keepalive: float | None = None  # s idle before the first probe, and between probes
     send_buffer: int | None = None  # given, it no longer grows with the path
     receive_buffer: int | None = None  # also the largest window; given, it no longer grows with the path
+    name: str | None = None  # of the peer, for people to read
 
     def settings(self) -> dict[str, Any]:
         """As fields of `TcpConfig`."""
-        changes: dict[str, Any] = {"nodelay": self.nodelay, "keepalive": self.keepalive}
+        changes: dict[str, Any] = {"nodelay": self.nodelay, "keepalive": self.keepalive, "name": self.name}
         if self.send_buffer is not None:
             changes["send_buffer"] = changes["send_buffer_initial"] = _bounded(self.send_buffer)
         if self.receive_buffer is not None:

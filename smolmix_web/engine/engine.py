@@ -30,7 +30,7 @@ from ..mixnet.lanes import Lane
 from ..mixnet.line import LineGauge
 from ..mixnet.topology import Topology
 from ..mixnet.work import ANSWER_CAME, OUT, SENT, WorkMeter
-from ..netstack import Endpoint, Stack, StackConfig
+from ..netstack import Endpoint, Stack, StackConfig, State
 from ..netstack.observer import Observer
 from ..rand import RandomSource
 from ..streams.hub import StreamHub
@@ -44,6 +44,7 @@ FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
 MAX_BUFFERED = 256 * 1024  # bytes in the socket's own buffer before packets are held back
 # SURBs of ours that the exit holds. It asks by itself below 60: this is for a request that does not arrive.
 SURBS_LOW, SURBS_HIGH, SURBS_PATIENCE = 30, 54, 2.0
+MAX_FLOWS = 64  # that the statistics tell of
 STALL_LIMIT = 30.0  # s that it may stay so
 LATE = 5.0  # s; a poll this late means that the machine slept
 # The time that an exit gets to prove itself where it may have forgotten us: at least, and in round trips.
@@ -529,6 +530,12 @@ class Engine:
         """TCP connections that are not closed."""
         return self._stack is not None and bool(self._stack.connections)
 
+    @property
+    def open_flows(self) -> int:
+        """TCP connections that one side at least has not ended yet."""
+        connections = self._stack.connections if self._stack is not None else ()
+        return sum(connection.state is not State.TIME_WAIT for connection in connections)
+
     def disconnect(self, now: float) -> None:
         """Give the exit's addresses back; poll on until `disconnected` or as long as you care."""
         self.exit.disconnect(now)
@@ -545,6 +552,7 @@ class Engine:
         account = None if exit_ is None else self.mixnet.surb_account(exit_)
         connection = session.connection if session is not None else None
         topology, trip = self.mixnet.topology, self.mixnet.round_trip
+        route, newest = self.mixnet.routes()
         return {
             **mixnet.traffic(),
             "queues": {**self.mixnet.queues(), "ip": self.exit.waiting},
@@ -558,7 +566,7 @@ class Engine:
             "loss": None if self.mixnet.loss is None else round(self.mixnet.loss, 3),
             "path": {
                 "gateway": self.gateway.endpoint.name,
-                "route": [base58_encode(identity) for identity in self.mixnet.last_route()],
+                "route": [base58_encode(identity) for identity in route],
                 "exit": None if exit_ is None else str(exit_),
                 "exit_version": connection.version if connection is not None else None,
                 "addresses": [str(address) for address in self.addresses],
@@ -566,6 +574,11 @@ class Engine:
                 "epoch": topology.epoch_id if topology is not None else None,
                 "key_rotation": topology.rotation_id if topology is not None else None,
             },
+            "newest": [
+                {"number": number, "kind": kind, "route": [base58_encode(identity) for identity in way]}
+                for number, kind, way in newest
+            ],
+            "flows": self._flows(),
             **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
             "traffic": {**self.traffic, **self.ladder.statistics(), "line": self.line.statistics()},
             "queue_length": self.mixnet.queue_length,
@@ -580,6 +593,26 @@ class Engine:
             "exit": asdict(session.statistics) if session is not None else {},
             "stack": self._stack.statistics.to_dict() if self._stack is not None else {},
         }
+
+    def _flows(self) -> list[dict[str, Any]]:
+        """The youngest `MAX_FLOWS` TCP connections, oldest first."""
+        connections = self._stack.connections if self._stack is not None else ()
+        flows = []
+        for connection in connections[-MAX_FLOWS:]:
+            info = connection.info(self._polled)
+            flows.append(
+                {
+                    "name": connection.config.name,
+                    "local": info.local,
+                    "remote": info.remote,
+                    "state": info.state,
+                    "round_trip_ms": None if info.srtt is None else round(info.srtt * 1000),
+                    "bytes_sent": info.bytes_sent,
+                    "bytes_received": info.bytes_received,
+                    "retransmits": info.retransmits,
+                }
+            )
+        return flows
 
 
 def _lane(message: OutgoingMessage) -> Lane:

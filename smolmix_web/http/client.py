@@ -117,8 +117,10 @@ class HttpClient:
         max_decoded: int = MAX_DECODED,
         http2: bool = True,
         cookie_jar: CookieJar | None = None,
+        bodies: Store | None = None,
     ) -> None:
-        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`."""
+        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that
+        several clients share."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
@@ -126,7 +128,7 @@ class HttpClient:
         self.cookie_jar = cookie_jar
         self.timeouts = timeouts or Timeouts()
         self._clock: Clock = net
-        self._store = Store()
+        self._store = Store() if bodies is None else bodies
         self._max_decoded = max_decoded
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
@@ -136,6 +138,16 @@ class HttpClient:
     def connection_count(self) -> int:
         """Connections open, being opened, in use or idle."""
         return self._pool.connection_count
+
+    @property
+    def busy(self) -> bool:
+        """A connection is in use or being opened."""
+        return self._pool.connection_count > self.idle_count
+
+    @property
+    def idle_count(self) -> int:
+        """Connections that lie idle."""
+        return self._pool.idle_count
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """Send a request; returns when the header of the final response is there. Any status is a response.

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from ..dial import Connected, Dialer, TlsInfo
 from ..dns import Resolver
-from ..edge.sockets import Address, Net
+from ..edge.sockets import Address, Net, TcpOptions
 from ..edge.tls import TlsOptions
 from .timeouts import Timeouts
 from .url import Url
@@ -63,7 +63,7 @@ class NetConnector:
         begin = self._clock.now()
         addresses = await self.dialer.addresses(url.host, timeouts.dns)
         found = self._clock.now()
-        stream = await self.dialer.tcp(addresses, url.port, timeouts.connect)
+        stream = await self.dialer.tcp(addresses, url.port, timeouts.connect, TcpOptions(name=url.host))
         opened = self._clock.now()
         if url.secure:
             connected = await self.dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))

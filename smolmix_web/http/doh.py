@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..dial import Connected, Dialer
 from ..dns import ServerAddress
-from ..edge.sockets import Net
+from ..edge.sockets import Net, TcpOptions
 from ..edge.tls import TlsOptions
 from ..errors import DnsError, SmolmixError
 from .client import HttpClient, HttpRequest
@@ -101,5 +101,6 @@ class _Pinned:
         self._server = server
 
     async def connect(self, url: Url, timeouts: Timeouts, alpn: Sequence[str] = ("http/1.1",)) -> Connected:
-        stream = await self._dialer.tcp([self._server.address], self._server.port, timeouts.connect)
+        named = TcpOptions(name=url.host)
+        stream = await self._dialer.tcp([self._server.address], self._server.port, timeouts.connect, named)
         return await self._dialer.tls(stream, url.host, timeouts.tls, TlsOptions(alpn=tuple(alpn)))

@@ -59,10 +59,11 @@ Headers = list[tuple[str, str]]
 # the page or the settings. The values are the official client's. That makes no crowd of its users and ours: it sends
 # `Accept-Encoding: identity`, because it cannot decode, and its TLS is another one.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+LANGUAGES = "en-US,en;q=0.9"
 DEFAULTS: tuple[tuple[str, str], ...] = (
     ("User-Agent", USER_AGENT),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
-    ("Accept-Language", "en-US,en;q=0.9"),
+    ("Accept-Language", LANGUAGES),
 )
 
 

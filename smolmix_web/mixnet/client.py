@@ -17,6 +17,7 @@ from ..crypto.provider import Crypto
 from ..errors import CryptoError, MessageError, SphinxError
 from ..rand import RandomSource
 from ..sphinx.constants import ACK, EXTENDED32, KEY_PART
+from ..sphinx.packet import Hop
 from .acks import decrypt_ack
 from .addresses import Recipient
 from .body import open_body
@@ -55,6 +56,7 @@ from .work import ACK_CAME, COVER_CAME
 LATE_TICK = 5.0  # seconds after which a late poll means that the machine slept
 WAKING = 1.5  # seconds given to acks that wait in the socket of a machine that wakes up
 
+NEWEST = 8  # packets that left and are remembered for people to look at
 MAX_CHECKS = 8  # packets to ourselves whose way back is watched; beyond, the oldest is forgotten
 
 __all__ = ["Delivery", "Lane", "MixnetClient", "ReceivedMessage", "TrafficConfig"]
@@ -99,6 +101,8 @@ class MixnetClient:
         self._ahead = MadeAhead(
             self._factory, self._outbox, self.streams, self._fill_turn, main_stream=config.main_stream
         )
+        self._newest: deque[tuple[int, str, tuple[Hop, ...]]] = deque(maxlen=NEWEST)
+        self._kind = "cover"  # of the packet that leaves
         self._check_wanted = False
         self._checks: dict[FragmentIdentifier, float] = {}  # when they left
         self._check_back = float("-inf")
@@ -165,9 +169,14 @@ class MixnetClient:
         """Packets that wait: by lane, `ready` for their tick, and `in_flight` for their ack."""
         return {**self._outbox.lengths(), "ready": len(self._ahead), "in_flight": self.in_flight}
 
-    def last_route(self) -> list[bytes]:
-        """Identities of the nodes that the newest packet with data goes through, as far as they are still listed."""
-        return self._topology.identities_of(self._factory.last_route) if self._topology is not None else []
+    def routes(self) -> tuple[list[bytes], list[tuple[int, str, list[bytes]]]]:
+        """Identities of the nodes that the newest packet with data goes through; and of the newest packets of any kind
+        that left, oldest first, number, kind and the same. Of a reply only its recipient knows them."""
+        if self._topology is None:
+            return [], []
+        ways = [self._factory.last_route, *(route for _, _, route in self._newest)]
+        last, *names = self._topology.identities_of(ways)
+        return last, [(number, kind, way) for (number, kind, _), way in zip(self._newest, names, strict=True)]
 
     def room(self, lane: Lane) -> int:
         """Packets that `send` still takes on this lane."""
@@ -405,6 +414,7 @@ class MixnetClient:
             if prepared is None:
                 break
             self.statistics.packets_sent += 1
+            self._newest.append((self.statistics.packets_sent, self._kind, prepared.route))
             out.append(prepared.mix_packet())
         return out
 
@@ -417,6 +427,7 @@ class MixnetClient:
         return self.streams.main is None and (self._check_wanted or bool(self._ahead) or self._outbox.has_packets)
 
     def _next_due(self, topology: Topology, now: float) -> PreparedPacket | None:
+        self._kind = "cover"
         stream = self.streams.take(now)
         if stream is not None and stream is self.streams.cover:
             self.statistics.loop_cover_sent += 1
@@ -429,6 +440,7 @@ class MixnetClient:
         outgoing = self._ahead.take_message(topology, now)
         if outgoing is not None:
             self._outbox.left(outgoing, now)
+            self._kind = outgoing.kind
             return outgoing.prepared
         if not self.config.main_stream:
             return None

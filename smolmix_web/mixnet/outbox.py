@@ -36,6 +36,13 @@ class OutgoingPacket(NamedTuple):
     prepared: PreparedPacket
     pending: PendingFragment[Owner]
 
+    @property
+    def kind(self) -> str:
+        """As the statistics count it."""
+        if self.pending.retransmissions:
+            return "retransmitted"
+        return "surb" if getattr(self.pending.owner, "kind", None) is ContentKind.ADDITIONAL_SURBS else "real"
+
 
 def unknown_gateway(identity: bytes) -> DirectoryError:
     return DirectoryError(

@@ -31,6 +31,7 @@ class PreparedPacket(NamedTuple):
     rotation: int  # rotation byte: 0, 1 or 2
     packet: bytes
     expected_delay: float  # seconds: sum of the delays in the mix nodes there and back, "D" of client-behaviour 3.2
+    route: tuple[Hop, ...] = ()  # empty for a reply: its SURB's maker drew it
 
     def mix_packet(self) -> MixPacket:
         return MixPacket(SPHINX_PACKET, self.rotation, self.first_hop, self.packet)
@@ -117,7 +118,7 @@ def seal_packet(
         version=version,
     )
     expected = total_delay(delays_ns) + total_delay(ack.delays_ns)
-    return PreparedPacket(unpad_node_address(route[0].address), rotation, packet, expected)
+    return PreparedPacket(unpad_node_address(route[0].address), rotation, packet, expected, tuple(route))
 
 
 def build_reply_packet(

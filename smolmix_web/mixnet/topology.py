@@ -126,15 +126,26 @@ class Topology:
         """Nodes left out for malformed fields, of those that were looked at."""
         return self.nodes.skipped if isinstance(self.nodes, NodeTable) else 0
 
+    def kept_of(self, earlier: Topology) -> float | None:
+        """What share of an earlier topology's mix nodes are mix nodes still; None where another epoch has drawn others.
+        Raises `DirectoryError` `outdated`: it is no earlier one. Some directory is behind, or tells us what it tells
+        nobody else."""
+        if self.epoch_id < earlier.epoch_id:
+            raise _refuse(f"epoch {self.epoch_id} is over, {earlier.epoch_id} has begun", "outdated")
+        if self.epoch_id > earlier.epoch_id:
+            return None
+        known, mixes = (set().union(*(pool.numbers() for pool in one._pools)) for one in (earlier, self))
+        return len(known & mixes) / len(known)
+
     def exit_weight(self, name: str) -> int:
         """Percent by which an exit at the node with this base58 identity is chosen; 0 where there cannot be one."""
         return self.nodes.exit_weight(name) if isinstance(self.nodes, NodeTable) else 0
 
-    def identities_of(self, hops: Sequence[Hop]) -> list[bytes]:
-        """The nodes of a route of this topology, or of an earlier one as far as they are still used."""
+    def identities_of(self, routes: Sequence[Sequence[Hop]]) -> list[list[bytes]]:
+        """The nodes of routes of this topology, or of an earlier one as far as they are still used."""
         nodes = self.nodes.met() if isinstance(self.nodes, NodeTable) else self.nodes.values()
         by_address = {node.hop.address: node.identity for node in nodes}
-        return [by_address[hop.address] for hop in hops if hop.address in by_address]
+        return [[by_address[hop.address] for hop in route if hop.address in by_address] for route in routes]
 
     def knows(self, identity: bytes) -> bool:
         """Can a route end at this gateway?"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +65,10 @@ def make_engine(
     topology: Topology,
     exits: Sequence[ExitCandidate],
     observer: Observer | None,
+    taken: Callable[[], Collection[Recipient]] = tuple,
 ) -> Engine:
     """A client with this identity that is about to open its gateway and the first of `exits`; without any of them one
-    that has the mixnet alone."""
+    that has the mixnet alone. `taken`: see `ExitLink`."""
     keys = identity.keys
     traffic = TrafficConfig.switched(
         options.traffic_preset,
@@ -106,7 +107,8 @@ def make_engine(
     exit_link: ExitLink | NoExit = NoExit()
     if options.exit != "none":
         limit = options.connect_timeout_ms / 1000
-        exit_link = ExitLink(exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=limit)
+        pins = pinned.exit is not None
+        exit_link = ExitLink(exits, exit_session, rng, pinned=pins, connect_timeout=limit, taken=taken)
     return Engine(
         rng,
         gateway=gateway,

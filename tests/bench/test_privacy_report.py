@@ -83,9 +83,9 @@ def test_one_clock_for_two_users_is_noticed_although_packets_are_late() -> None:
 
 def test_activity_that_shows_is_a_difference() -> None:
     quiet = {"ours": [busy(50), busy(51)], "official": [busy(52), busy(53)]}
-    assert not {one for one in names(privacy_report.differences(quiet)) if one[1] == "idle and busy"}
+    assert not {one for one in names(privacy_report.differences(quiet)) if one[1] == "activities"}
     loud = {**quiet, "ours": [busy(90), busy(91)]}
-    assert ("rate.download", "idle and busy") in names(privacy_report.differences(loud))
+    assert ("rate.download", "activities") in names(privacy_report.differences(loud))
 
 
 def test_the_page_has_exactly_the_facts_and_differences_that_the_report_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,8 @@ async def test_a_server_answers_with(fresh: ApiPage, answer: str) -> None:
     await fresh.set_up()
 
 
+PACK = (DIST / "pyodide" / "python.zst").read_bytes() if DIST.exists() else b""
+
 # Whole, of the right type, and of no use: what goes wrong with it only later.
 USELESS = {
     "a lock file without anything": ("pyodide-lock.json", b"{}"),
@@ -111,6 +113,10 @@ USELESS = {
     "a module with nothing in it": ("pyodide.asm.wasm", b"\0asm\1\0\0\0"),
     "a loader that fails": ("pyodide.mjs", b"export const loadPyodide = async () => { throw new Error('mine'); };"),
     "a loader that throws nothing": ("pyodide.mjs", b"export const loadPyodide = async () => { throw undefined; };"),
+    "a pack with an error inside": ("python.zst", PACK[:100_000] + bytes(1000) + PACK[101_000:]),
+    "a pack that lacks its last byte": ("python.zst", PACK[:-1]),
+    "a pack of nothing": ("python.zst", bytes.fromhex("28b52ffd2000010000")),
+    "a pack that says it has 2^63 bytes": ("python.zst", PACK[:4] + b"\xe0" + bytes(7) + b"\x80" + PACK[12:]),
     "a script that throws what is no error": ("pyodide.asm.mjs", b"throw {a: 1};"),
 }
 

@@ -39,7 +39,7 @@ def test_the_worker_bundled_in_another_folder(tmp_path: Path) -> None:
     other = tmp_path / "another place"
     shutil.copytree(ROOT / "javascript", other / "javascript")
     shutil.copy2(ROOT / "tsconfig.json", other)
-    for name in ("@noble", "fzstd", "libsodium-sumo"):
+    for name in ("@noble", "libsodium-sumo"):
         linked(NODE_MODULES / name, other / "node_modules" / name)
     target = other / "build" / "dist" / "worker.js"
     bundle(other / "javascript" / "worker" / "worker.js", target)

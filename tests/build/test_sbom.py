@@ -19,7 +19,7 @@ from buildtools.common import DIST, REQUIREMENTS, ROOT
 from buildtools.libraries import LIBRARIES
 from buildtools.notices import INTERPRETER
 from buildtools.parts import INTERPRETER_PARTS, bundled_packages, npm_part
-from buildtools.sbom import BILL, SUMS, bill, bill_text, sums, write_sums
+from buildtools.sbom import BILL, SUMS, bill, bill_text, package_bill, sums, write_sums
 from buildtools.setup import locked_packages
 
 pytestmark = [
@@ -99,7 +99,7 @@ def test_hashes_are_those_of_the_locks_and_of_the_files(shipped: dict[str, Any])
             assert f"sha256:{component['hashes'][0]['content']}" in locked[component["name"]]
         for file in component.get("externalReferences", []):
             assert file["hashes"][0]["content"] == hashlib.sha256((DIST / file["url"]).read_bytes()).hexdigest()
-    assert len(npm_part("fzstd").digest[1]) == 128
+    assert len(npm_part("libsodium-sumo").digest[1]) == 128
 
 
 def test_packages_are_those_of_the_source_maps(tmp_path: Path) -> None:
@@ -112,6 +112,20 @@ def test_equal_files_give_an_equal_bill(shipped: dict[str, Any]) -> None:
     assert bill_text(DIST) == (DIST / BILL).read_text()
     assert "timestamp" not in shipped["metadata"]
     assert bill(DIST)["serialNumber"] == shipped["serialNumber"]
+
+
+def test_the_bill_of_the_npm_package(validator: Draft7Validator, shipped: dict[str, Any], tmp_path: Path) -> None:
+    """The same parts; of the files those that are there, by their own hash."""
+    pack = tmp_path / "dist" / "pyodide" / "python.zst"
+    pack.parent.mkdir(parents=True)
+    pack.write_bytes(b"another one")
+    found = package_bill(DIST, tmp_path)
+    assert [error.message for error in validator.iter_errors(found)] == []
+    assert [one["bom-ref"] for one in found["components"]] == [one["bom-ref"] for one in shipped["components"]]
+    files = [file for one in every(found["components"]) for file in one.get("externalReferences", [])]
+    digest = hashlib.sha256(b"another one").hexdigest()
+    assert [(file["url"], file["hashes"][0]["content"]) for file in files] == [("dist/pyodide/python.zst", digest)]
+    assert found["serialNumber"] != shipped["serialNumber"]
 
 
 def test_sha256sum_reads_the_list() -> None:

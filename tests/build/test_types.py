@@ -117,7 +117,7 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/javascript.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/javascript.md", "docs/isolation.md"])
 def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Path, page: str) -> None:
     """Each as a module of its own, with every export at hand that it does not import by itself."""
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -14,13 +15,26 @@ import pytest
 from browserkit.server import StaticServer
 from buildtools.common import NODE_MODULES, ROOT
 from buildtools.npm import check_entries
+from buildtools.sbom import BILL
 from tests.consumers.conftest import World
 from tests.consumers.consumer import install
 
 pytestmark = pytest.mark.timeout(600)
 
 CODE = Path(__file__).parent / "official"
-ENTRIES = ["", "/globals", "/auto", "/single", "/mix-tunnel", "/mix-fetch", "/mix-dns", "/mix-websocket"]
+ENTRIES = [
+    "",
+    "/globals",
+    "/auto",
+    "/whole-page",
+    "/service-worker",
+    "/monitor",
+    "/single",
+    "/mix-tunnel",
+    "/mix-fetch",
+    "/mix-dns",
+    "/mix-websocket",
+]
 OFFICIAL = ["mix-tunnel", "mix-fetch", "mix-dns", "mix-websocket"]
 MOST_BYTES = 9_000_000  # half of it is the one-file form
 
@@ -28,7 +42,7 @@ MOST_BYTES = 9_000_000  # half of it is the one-file form
 def test_what_is_in_it(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         names = {name.removeprefix("package/") for name in archive.getnames()}
-    assert {"package.json", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "dist/worker.js"} <= names
+    assert {"package.json", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", BILL, "dist/worker.js"} <= names
     assert not [name for name in names if name.endswith((".map", ".gz", ".br", ".py", ".zip"))]
     assert {name for name in names if "/pyodide/" in name and not name.endswith(".whl")} == {
         "dist/pyodide/pyodide.asm.wasm",
@@ -36,6 +50,19 @@ def test_what_is_in_it(tarball: Path) -> None:
     }
     assert tarball.stat().st_size < MOST_BYTES
     check_entries()
+
+
+def test_its_bill_of_materials(tarball: Path) -> None:
+    """Names files of the package by their hashes, and no others."""
+    with tarfile.open(tarball) as archive:
+        files = {entry.name.removeprefix("package/"): archive.extractfile(entry) for entry in archive.getmembers()}
+        contents = {name: file.read() for name, file in files.items() if file is not None}
+    components = json.loads(contents[BILL])["components"]
+    named = {
+        file["url"]: file["hashes"][0]["content"] for one in components for file in one.get("externalReferences", [])
+    }
+    assert named == {name: hashlib.sha256(contents[name]).hexdigest() for name in named}
+    assert {"dist/pyodide/pyodide.asm.wasm", "dist/pyodide/python.zst"} <= set(named)
 
 
 def test_every_library_in_it_is_named(tarball: Path) -> None:

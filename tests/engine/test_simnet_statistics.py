@@ -59,8 +59,33 @@ def test_statistics_say_what_the_gateway_sees() -> None:
     layers = [{base58_encode(node.identity) for node in layer} for layer in network.topology().layers]
     assert all(name in layer for name, layer in zip(path["route"][:3], layers, strict=True))
     assert path["route"][3] == path["exit"].split("@")[1]
+    newest = seen["newest"]
+    last = seen["packets_sent"]
+    assert [packet["number"] for packet in newest] == list(range(last - 7, last + 1))
+    assert {packet["kind"] for packet in newest} <= set(packets)
+    ends = {"cover": path["gateway"]}  # cover comes back to us, the rest goes to the exit's gateway
+    for packet in newest:
+        assert all(name in layer for name, layer in zip(packet["route"][:3], layers, strict=True))
+        assert packet["route"][3] == ends.get(packet["kind"], path["route"][3])
     assert path["addresses"] == [str(address) for address in tunnel.engine.addresses] and len(path["addresses"]) == 2
     assert path["key_rotation"] == network.clock.at(network.unix_time()).rotation
+
+
+@pytest.mark.feature("Python", "live statistics: open TCP connections, each with state, bytes and round trip")
+def test_open_flows() -> None:
+    network = SimNetwork("flows")
+    tunnel = SimTunnel(network)
+    tunnel.start()
+    flow = tunnel.connect(Endpoint(ORIGIN, SINK_PORT), pattern(3_000))
+    assert tunnel.run(60, lambda: tunnel.engine.statistics()["flows"][0]["bytes_sent"] == 3_000)
+    (seen,) = tunnel.engine.statistics()["flows"]
+    assert seen["remote"] == str(Endpoint(ORIGIN, SINK_PORT)) and seen["local"] == str(flow.connection.local)
+    assert seen["state"] == "ESTABLISHED" and seen["name"] is None and seen["bytes_received"] == 0
+    assert 50 < seen["round_trip_ms"] < 2_000
+    for _ in range(80):
+        tunnel.connect(Endpoint(ORIGIN, SINK_PORT), b"")
+    flows = tunnel.engine.statistics()["flows"]
+    assert len(flows) == 64 and seen["local"] not in [other["local"] for other in flows]  # the youngest ones
 
 
 def test_statistics_before_anything_happened() -> None:
@@ -68,6 +93,7 @@ def test_statistics_before_anything_happened() -> None:
     seen = tunnel.engine.statistics()
     assert total(seen["up"]) == total(seen["down"]) == 0
     assert (seen["round_trip_ms"], seen["loss"], seen["path"]["route"], seen["path"]["mtu"]) == (None, None, [], None)
+    assert seen["newest"] == seen["flows"] == []
 
 
 def test_queues_are_those_that_wait() -> None:

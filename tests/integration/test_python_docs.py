@@ -1,4 +1,4 @@
-"""The examples of docs/python.md and docs/peer-to-peer.md run, in order, against a local network, as they say."""
+"""The examples of docs/python.md, peer-to-peer.md and isolation.md run, in order, against a local network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 
 import smolmix_web.cpython
 from localnet import Network
-from smolmix_web.cpython import open_tunnel
+from smolmix_web.cpython import open_pool, open_tunnel
 from smolmix_web.integrations import blocking
 
 pytestmark = pytest.mark.timeout(150)
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 PEERS = PAGE.with_name("peer-to-peer.md")
+ISOLATION = PAGE.with_name("isolation.md")
 README = PAGE.parents[1] / "README.md"
 # Names of the documentation -> of the local network.
 NAMES = {
@@ -74,12 +75,13 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
     }
     for module in (smolmix_web.cpython, blocking):
         monkeypatch.setattr(module, "open_tunnel", functools.partial(open_tunnel, **options))
+    monkeypatch.setattr(smolmix_web.cpython, "open_pool", functools.partial(open_pool, **options))
     whole, *parts = map(local, examples(PAGE))
     for program in (whole, *map(local, examples(README)), *examples(PEERS)):
         assert await run(program, {}) == expected(program)
     assert len(parts) >= 8
     async with open_tunnel(**options) as tunnel:
         names: dict[str, Any] = {"tunnel": tunnel}
-        for part in parts:
+        for part in (*parts, *map(local, examples(ISOLATION))):
             assert await run(part, names) == expected(part), part
     assert localnet.violations() == {}

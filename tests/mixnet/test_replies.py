@@ -440,6 +440,7 @@ def test_a_restarted_client_spends_no_surb_twice(network: Any, quiet: TrafficCon
     assert len(b.messages) == 1 and b.client.surbs_held(b.messages[0].sender_tag) == 0 and network.refused == []
 
 
+@pytest.mark.cpython  # for its length: half a minute of three clients' packets
 @pytest.mark.parametrize("ahead", [False, True], ids=["made at their ticks", "made ahead"])
 def test_turns_that_nothing_wants_fill_the_pile(network: Any, ahead: bool) -> None:
     """In the place of cover: not one packet more leaves, and none at another time."""

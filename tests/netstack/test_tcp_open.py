@@ -18,7 +18,7 @@ def test_syn_carries_mss_scale_and_sack() -> None:
     assert syn.flags == SYN and not syn.payload
     assert (syn.mss, syn.window_scale, syn.sack_permitted) == (1380, 7, True)
     assert syn.timestamp is not None and syn.timestamp[1] == 0
-    assert syn.window == 65535
+    assert syn.window == 47 * 1380
 
 
 def test_active_open() -> None:

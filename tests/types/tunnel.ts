@@ -3,7 +3,7 @@
 import {
   MixCookies, MixError, MixTunnel, createMixFetch, disconnectMixTunnel, getMixTunnel, getTunnelState, mixDNS, mixFetch, setupMixTunnel,
 } from "smolmix";
-import type { MixCookie, MixTimeouts, SetupMixTunnelOpts, TunnelSnapshot } from "smolmix";
+import type { Loading, MixCookie, MixTimeouts, SetupMixTunnelOpts, TunnelSnapshot } from "smolmix";
 import { exactly } from "./exactly.js";
 
 const limits: MixTimeouts = { queue: 1, dns: 1, connect: 1, tls: 1, request: 1, response: 1, idle: 1, total: 1 };
@@ -14,7 +14,7 @@ export const everything: Required<SetupMixTunnelOpts> = {
   storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired",
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
   caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
-  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true,
+  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true, isolation: "alice",
 };
 
 export async function life(): Promise<void> {
@@ -31,6 +31,10 @@ export async function life(): Promise<void> {
   exactly<Promise<void>>()(tunnel.suspend());
   exactly<Promise<void>>()(tunnel.resume());
   exactly<boolean>()(tunnel.active);
+  tunnel.addEventListener("loading", ({ detail }) => {
+    exactly<Loading>()(detail);
+    exactly<number>()(detail.bytes);
+  });
   exactly<TunnelSnapshot>()(tunnel.state);
   exactly<Promise<string[]>>()(tunnel.resolve("name", { family: 4, signal: null }));
   exactly<Promise<Record<string, unknown>>>()(tunnel.statistics());

@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 import { once } from "node:events";
 import { finished } from "node:stream/promises";
 import { MixError } from "../../page/index.js";
-import { PROXY_OPTIONS, runProxy } from "./proxy.js";
+import { PROXY_OPTIONS, readProxy, runProxy } from "./proxy.js";
 
 /** @typedef {import("../../page/tunnel.js").MixTunnel} MixTunnel */
 /** @typedef {Record<string, any>} Values */
@@ -21,6 +21,7 @@ import { PROXY_OPTIONS, runProxy } from "./proxy.js";
  * @typedef {object} Command
  * @property {Record<string, import("node:util").ParseArgsOptionDescriptor>} options
  * @property {number} places how many arguments it takes
+ * @property {(values: Values) => void} [check] what is wrong with them is thrown, before anything is sent
  * @property {boolean} [endless] until it is interrupted
  * @property {(tunnel: MixTunnel, values: Values, places: string[]) => Promise<Record<string, unknown>>} run
  */
@@ -30,14 +31,16 @@ const ANSWER_MS = 60_000;
 /** @param {string} code @param {string} message @returns {MixError} */
 const wrong = (code, message) => new MixError({ name: "UsageError", code, phase: null, message });
 
+/** @param {Values} values @returns {[string, string][]} */
+const headersOf = ({ header = [] }) => header.map((/** @type {string} */ line) => {
+  const at = line.indexOf(":");
+  if (at < 0) throw wrong("bad_header", `header ${JSON.stringify(line)} is not NAME: VALUE`);
+  return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+});
+
 /** @param {MixTunnel} tunnel @param {Values} values @param {string[]} places */
 async function runFetch(tunnel, values, [url]) {
-  /** @type {[string, string][]} */
-  const headers = (values.header ?? []).map((/** @type {string} */ line) => {
-    const at = line.indexOf(":");
-    if (at < 0) throw wrong("bad_header", `header ${JSON.stringify(line)} is not NAME: VALUE`);
-    return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
-  });
+  const headers = headersOf(values);
   const method = values.method ?? (values.data === undefined ? "GET" : "POST");
   const began = performance.now();
   const response = await tunnel.fetch(url, { method, headers, body: values.data });
@@ -68,9 +71,13 @@ async function runFetch(tunnel, values, [url]) {
   }
 }
 
+/** @param {Values} values */
+function checkDns({ family }) {
+  if (family !== undefined && !["4", "6"].includes(family)) throw wrong("bad_arguments", "--family is 4 or 6");
+}
+
 /** @param {MixTunnel} tunnel @param {Values} values @param {string[]} places */
 async function runDns(tunnel, { family, type, server, json }, [name]) {
-  if (family !== undefined && !["4", "6"].includes(family)) throw wrong("bad_arguments", "--family is 4 or 6");
   if (type === undefined && server === undefined) {
     const asked = family === undefined ? null : /** @type {4 | 6} */ (Number(family));
     const addresses = await tunnel.resolve(name, { family: asked });
@@ -128,9 +135,15 @@ export const COMMANDS = {
       method: { type: "string", short: "X" }, header: { type: "string", short: "H", multiple: true },
       data: { type: "string", short: "d" }, output: { type: "string", short: "o" },
     },
+    check: headersOf,
     run: runFetch,
   },
-  dns: { places: 1, options: { family: { type: "string" }, type: { type: "string" }, server: { type: "string" } }, run: runDns },
+  dns: {
+    places: 1,
+    options: { family: { type: "string" }, type: { type: "string" }, server: { type: "string" } },
+    check: checkDns,
+    run: runDns,
+  },
   ws: { places: 1, options: { message: { type: "string", short: "m", multiple: true } }, run: runWs },
-  proxy: { places: 0, endless: true, options: PROXY_OPTIONS, run: runProxy },
+  proxy: { places: 0, endless: true, options: PROXY_OPTIONS, check: readProxy, run: runProxy },
 };

@@ -17,6 +17,7 @@ import { PLACE } from "./proxy.js";
 const PROGRAM = "smolmix-web";
 const EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130;
 const TIMEOUT_S = 300;
+const RATES = ["auto", "1", "1/2", "1/4", "1/8", "1/16"];
 const STRING = { type: /** @type {const} */ ("string") }, FLAG = { type: /** @type {const} */ ("boolean") };
 const MANY = { ...STRING, multiple: true };
 const TUNNEL = {
@@ -37,7 +38,7 @@ tunnel: --directory URL, --ipr ADDRESS, --gateway ID, --ca FILE, --no-tls, --no-
   --client-id NAME, --storage-passphrase-file FILE, --timeout S (${TIMEOUT_S}), --json, --quiet
 
 exit codes: 0 done; 1 it failed (one line on stderr says why, with --json also an object with \`error\` on stdout);
-2 the command line is wrong and nothing was sent; 130 interrupted
+2 the command line is wrong; 130 interrupted
 The Python command has more (udp, tcp, ping, listen, send, stream, an HTTP and a DNS proxy).`;
 
 /** @param {string} message @returns {MixError} */
@@ -88,6 +89,9 @@ function read(words) {
   }
   const seconds = Number(values.timeout ?? TIMEOUT_S);
   if (!(seconds > 0)) throw usage("--timeout is a number of seconds");
+  const rate = values["traffic-rate"] ?? RATES[0];
+  if (!RATES.includes(rate)) throw usage(`--traffic-rate is one of ${RATES.join(", ")}`);
+  command.check?.(values);
   return { command, values, places: parsed.positionals };
 }
 

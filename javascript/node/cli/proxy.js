@@ -58,16 +58,22 @@ function placeOf(text, anywhere) {
   return { host: address, port: Number(port) };
 }
 
-/** @param {MixTunnel} tunnel @param {Values} values */
-export async function runProxy(tunnel, values) {
-  const { host, port } = placeOf(values.socks, Boolean(values.anywhere));
+/** @param {Values} values */
+export function readProxy(values) {
   const most = Number(values["max-connections"] ?? MOST_CONNECTIONS);
   if (!Number.isInteger(most) || most < 1) throw wrong("bad_arguments", "--max-connections is a number");
+  const line = values["credentials-file"] && readFileSync(values["credentials-file"], "utf8").split(/\r?\n/, 1)[0];
+  if (line !== undefined && line.indexOf(":") < 1) throw wrong("bad_arguments", "the first line of --credentials-file is USER:PASSWORD");
+  return { ...placeOf(values.socks, Boolean(values.anywhere)), most, line };
+}
+
+/** @param {MixTunnel} tunnel @param {Values} values */
+export async function runProxy(tunnel, values) {
+  const { host, port, most, line } = readProxy(values);
   const counters = { connections: 0, failed: 0, received: 0, sent: 0 };
   const proxy = createServer();
-  if (values["credentials-file"]) {
-    const line = readFileSync(values["credentials-file"], "utf8").split(/\r?\n/, 1)[0], at = line.indexOf(":");
-    if (at < 1) throw wrong("bad_arguments", "the first line of --credentials-file is USER:PASSWORD");
+  if (line !== undefined) {
+    const at = line.indexOf(":");
     proxy.setAuthHandler(({ username, password }) => username === line.slice(0, at) && password === line.slice(at + 1));
   }
   /** @type {Set<import("node:net").Socket>} */

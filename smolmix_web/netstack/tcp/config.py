@@ -12,6 +12,7 @@ MIX_LATENESS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TcpConfig:
+    name: str | None = None  # what the application calls the peer, for people to read
     send_buffer: int = 4 * 1024 * 1024  # where automatic sizing ends
     send_buffer_initial: int = 128 * 1024  # to begin with; not above send_buffer
     receive_buffer: int = 64 * 1024  # to begin with
