@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(200
 async def test_a_network(programs: Programs) -> None:
     got = await programs.value(
         """const network = await api.startLocalnet({ ...args, args: ["--exits", "1"] });
-        await api.setupMixTunnel(network.options);
+        await api.setupMixTunnel({ ...network.options, disablePoissonTraffic: true, disableCoverTraffic: true });
         const { status } = await api.mixFetch("https://origin.test/text");
         await api.disconnectMixTunnel();
         await network.stop();
@@ -31,6 +31,7 @@ async def test_a_network(programs: Programs) -> None:
 
 async def test_what_is_missing_is_named(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "localnet").mkdir()
+    (tmp_path / "localnet" / "__init__.py").touch()
     (tmp_path / "localnet" / "__main__.py").write_text("raise SystemExit('no port is free')")
     got = await programs.value(
         """const told = [];
