@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|faults|linux|integration|browser|interop|docs|consumers",
+        metavar="unit|faults|linux|integration|browser|interop|docs|node|consumers",
         help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
 

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .javascript import CHECKED
+from .javascript import CHECKED, NODE_LIBRARIES
 from .libraries import LIBRARIES, fetch_libraries
 from .parts import PYODIDE, Part, bundled_packages, crates, interpreter_parts, npm_part, wheel_part
 from .report import files_of
@@ -75,8 +75,13 @@ def write_package_bill(dist: Path, package: Path) -> None:
 
 
 def package_bill(dist: Path, package: Path) -> dict[str, Any]:
-    """Of the npm package, which is made of what is in `dist`: the same parts, and of the files those that it has."""
+    """Of the npm package, which is made of what is in `dist`: the same parts, of the files those that it has, and
+    what its entries for Node.js have besides."""
     found = bill(dist)
+    more = [component(npm_part(name)) for name in NODE_LIBRARIES]
+    found["components"] += more
+    found["dependencies"][0]["dependsOn"] += [one["bom-ref"] for one in more]
+    found["dependencies"] += [{"ref": one["bom-ref"]} for one in more]
     found["metadata"]["component"]["description"] = "The npm package"
     for one in found["components"]:
         named = [f"dist/{reference['url']}" for reference in one.pop("externalReferences", [])]

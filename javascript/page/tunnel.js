@@ -8,6 +8,7 @@ import { WorkerConnection } from "./connection.js";
 import { MixCookies } from "./cookies.js";
 import { MixListener, MixPeerStream } from "./peer-stream.js";
 import { MixMessages } from "./peer-messages.js";
+import { closable } from "./dispose.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
@@ -120,7 +121,8 @@ export function copyOptions(options) {
  *   options?: boolean | EventListenerOptions) => void} removeEventListener
  */
 
-const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventTarget);
+const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisposable} */ (
+  /** @type {unknown} */ (EventTarget));
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
@@ -522,3 +524,5 @@ export class MixTunnel extends Target {
     return /** @type {Promise<Record<string, unknown>>} */ (connection.call({ type: "statistics" }));
   }
 }
+
+closable(MixTunnel, (tunnel) => tunnel.disconnect());
