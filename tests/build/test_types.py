@@ -150,6 +150,8 @@ IN_WORKER = """
 /** @type {(type: "fetch", listener: (event: import("smolmix/service-worker").MixFetchEvent) => void) => void} */
 var addEventListener = self.addEventListener;
 """
+# Examples for Node.js need the types of Node.js, which this page's API is not compiled with.
+FOR_NODE = re.compile(r'"(node:|smolmix-web/(node|auto)")')
 # Their other half is of another project.
 FOREIGN = {"examples/webview/capacitor/README.md"}
 
@@ -162,6 +164,8 @@ def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Pat
         for number, code in enumerate(examples(pages[page], "js")):
             for end, name in PLACES.items():
                 code = re.sub(rf'from "[^"]*{re.escape(end)}"', f'from "{name}"', code)
+            if FOR_NODE.search(code):
+                continue
             code = (IN_WORKER if "importScripts" in code else "") + code
             (tmp_path / f"{page.replace('/', '_')}.{number}.js").write_text(f"{code}\nexport {{}};\n")
     names = values((PAGE / "index.js").read_text())
