@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import pickle
 import sys
 import tempfile
@@ -163,6 +164,7 @@ def asked(net_log: str) -> dict[str, int]:
 async def record(runs: int, keep: Path | None) -> dict[str, list[Recording]]:
     """All runs, the clients in turns; written to `keep` as they come."""
     recordings: dict[str, list[Recording]] = {client: [] for client in CLIENTS}
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
     config = NetworkConfig(seed="privacy", gateways=1, exits=1)
     async with Network(config) as network, directory_door(network) as switches, async_playwright() as playwright:
         with StaticServer(FOLDERS, headers=CACHING) as site:
@@ -174,6 +176,7 @@ async def record(runs: int, keep: Path | None) -> dict[str, list[Recording]]:
                     user = User(network, site.url, client)
                     await user.live(playwright, switches)
                     recording = user.recording
+                    recording.load = load
                     recording.asked = _named(recording.asked, own)
                     recordings[client].append(recording)
                     if keep is not None:
@@ -211,7 +214,7 @@ def main() -> int:
         privacy_report.write(report)
     if options.json:
         print(json.dumps(report))
-    return 1 if privacy_report.unexplained(report) or report["missing"] else 0
+    return 1 if privacy_report.unexplained(report) or report["missing"] or report["load"] > privacy_report.QUIET else 0
 
 
 if __name__ == "__main__":

@@ -323,8 +323,9 @@ def _query_case(recording: Recording) -> str:
     return "drawn" if any(query.mixed_case for _, _, query in recording.queries) else "as asked"
 
 
-def _query_servers(recording: Recording) -> str:
-    return _set(".".join(map(str, packet.target)) for _, packet, _ in recording.queries)
+def _query_server(recording: Recording) -> str:
+    """Another one is asked where the first is slow."""
+    return next((".".join(map(str, packet.target)) for _, packet, _ in recording.queries), NOTHING)
 
 
 def _query_ports(recording: Recording) -> str:
@@ -401,7 +402,7 @@ EXACT: dict[str, Fact[str]] = {
     "dns.kinds": Fact("resolver", "records asked for, in order", _query_kinds),
     "dns.form": Fact("resolver", "flags and EDNS", _query_form),
     "dns.case": Fact("resolver", "case of names", _query_case),
-    "dns.servers": Fact("exit", "resolvers", _query_servers),
+    "dns.servers": Fact("exit", "the resolver that is asked first", _query_server),
     "dns.ports": Fact("resolver", "source ports", _query_ports),
     "dns.repeated": Fact("resolver", "questions for one name, used three times", _asked_again),
 }

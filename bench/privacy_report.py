@@ -9,13 +9,15 @@ from typing import Any
 
 from bench.peer_plan import CLIENTS
 from bench.privacy_facts import DRAWN, EXACT, NOTHING, RATES, alike, middle, recurring
-from bench.privacy_reasons import DIRECTORY, NOT_MEASURED, REASONS, SHOWS_STILL
+from bench.privacy_reasons import DIRECTORY, FINGERPRINT, NOT_MEASURED, REASONS, SHOWS_STILL
 from bench.privacy_records import Recording
 from bench.privacy_samples import ONE_PERCENT, summary, told_apart
 from buildtools.common import NODE_MODULES, ROOT
 
 PAGE = ROOT / "docs" / "privacy.md"
 NOT_LOOKED_INTO = "not looked into"
+QUIET = 0.5  # load of the machine for each core, before anything ran, beyond which times and rates prove nothing
+BUSY = "the machine had other things to do: to be measured again"
 LONGEST = 150  # characters of a value on the page
 SHOWS = ("rate.download", "rate.upload")  # of ours these have to be alike with `rate.idle`: else activity shows
 
@@ -54,16 +56,17 @@ def differences(recordings: Mapping[str, Sequence[Recording]]) -> list[Differenc
     rates = {
         name: [middle(rate.read(one) for one in runs) for runs in (ours, official)] for name, rate in RATES.items()
     }
-    found += [_between_clients(name) for name, (own, other) in rates.items() if not alike(own, other)]
+    excuse = BUSY if max(one.load for one in (*ours, *official)) > QUIET else NOT_LOOKED_INTO
+    found += [_between_clients(name, excuse) for name, (own, other) in rates.items() if not alike(own, other)]
     for name in SHOWS:
         if not alike(rates[name][0], rates["rate.idle"][0]):
-            found.append(Difference(name, "activities", NOT_LOOKED_INTO, "gateway"))
-    found += [Difference("gaps", "activities", NOT_LOOKED_INTO, f"gateway: {pair}") for pair in told_apart(ours)]
+            found.append(Difference(name, "activities", excuse, "gateway"))
+    found += [Difference("gaps", "activities", excuse, f"gateway: {pair}") for pair in told_apart(ours)]
     return found
 
 
-def _between_clients(name: str) -> Difference:
-    return Difference(name, "clients", *REASONS.get(name, (NOT_LOOKED_INTO, "whoever sees it")))
+def _between_clients(name: str, otherwise: str = NOT_LOOKED_INTO) -> Difference:
+    return Difference(name, "clients", *REASONS.get(name, (otherwise, "whoever sees it")))
 
 
 def report(recordings: Mapping[str, Sequence[Recording]]) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def report(recordings: Mapping[str, Sequence[Recording]]) -> dict[str, Any]:
         vantage.setdefault(fact.seen_by, {})[name] = {"what": fact.what, **both}
     return {
         "runs": min(map(len, recordings.values())),
+        "load": max(one.load for runs in recordings.values() for one in runs),
         "vantage": vantage,
         "missing": [name for name, value in values["ours"].items() if value in (NOTHING, "-")],
         "activities": {client: summary(recordings[client]) for client in CLIENTS},
@@ -99,6 +103,8 @@ def text(found: Mapping[str, Any]) -> str:
         lines += [f"    {client}: {row[client][:400]}" for client in CLIENTS]
     if found["missing"]:
         lines.append(f"nothing seen of ours: {', '.join(found['missing'])}")
+    if found["load"] > QUIET:
+        lines.append(f"the machine was busy (load {found['load']:.1f} for each core): its rates prove nothing")
     if stale := set(REASONS) - {difference["fact"] for difference in found["differences"]}:
         lines.append(f"reasons without a difference: {', '.join(sorted(stale))}")
     for client in CLIENTS:
@@ -113,16 +119,19 @@ def page(found: Mapping[str, Any]) -> str:
     """docs/privacy.md."""
     version = json.loads((NODE_MODULES / "@nymproject" / "mix-tunnel" / "package.json").read_text())["version"]
     parts = [INTRODUCTION.format(version=version, runs=found["runs"])]
+    if found["load"] > QUIET:
+        parts.append(UNDER_LOAD.format(load=found["load"]))
     for seen_by, rows in found["vantage"].items():
         parts.append(f"\n## Seen by the {seen_by.removeprefix('the ')}\n\n| fact | what | ours | official | same |\n")
         parts.append("|---|---|---|---|---|\n")
-        parts.extend(_rows(rows, {one["fact"] for one in found["differences"]}))
+        same = {one["fact"]: "not known" if one["reason"] == BUSY else "no" for one in found["differences"]}
+        parts.extend(_rows(rows, same))
     parts.append(_activities(found["activities"]))
     parts.append(SHOWS_STILL + DIRECTORY)
     parts.append("\n## Why they differ\n\n| fact | why | who could use it |\n|---|---|---|\n")
     for name, (reason, use) in REASONS.items():
         parts.append(f"| `{name}` | {reason} | {use} |\n")
-    parts.append(ENDING)
+    parts.append(FINGERPRINT + ENDING)
     return "".join(parts)
 
 
@@ -137,10 +146,9 @@ def _activities(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "".join(lines)
 
 
-def _rows(rows: Mapping[str, Mapping[str, str]], different: set[str]) -> Iterator[str]:
+def _rows(rows: Mapping[str, Mapping[str, str]], same: Mapping[str, str]) -> Iterator[str]:
     for name, row in rows.items():
-        same = "no" if name in different else "yes"
-        cells = [f"`{name}`", row["what"], _cell(row["ours"]), _cell(row["official"]), same]
+        cells = [f"`{name}`", row["what"], _cell(row["ours"]), _cell(row["official"]), same.get(name, "yes")]
         yield f"| {' | '.join(cells)} |\n"
 
 
@@ -152,6 +160,13 @@ def _cell(value: str) -> str:
 def write(found: Mapping[str, Any]) -> None:
     PAGE.write_text(page(found), encoding="utf-8")
 
+
+UNDER_LOAD = """
+**This run was on a busy machine** (load {load:.1f} for each core before it began). Everything is as exact as ever but
+times and rates: ours goes down [the ladder](traffic.md#the-ladder) when others take the machine's time, and up when
+they stop, so rates of different minutes differ; the official client's packets come late and in bursts. Rows that begin
+with `rate.` and the activities below are of that, and wait for a quiet machine.
+"""
 
 ACTIVITIES_HEAD = f"""
 ## What the gateway can tell of an activity

@@ -24,9 +24,11 @@ from .javascript import (
     SHARED,
     WORKER,
     bundle,
+    bundle_node,
     bundle_official,
     bundle_package_worker,
     bundle_service,
+    declare_node_types,
     meanings,
 )
 from .libraries import LIBRARIES
@@ -45,7 +47,7 @@ def tarball_of(version: str) -> Path:
 
 
 def package_stamp() -> Stamp:
-    names = ("npm.py", "notices.py", "sbom.py", "package_worker.mjs", "pyodide_inside.mjs")
+    names = ("npm.py", "node_package.mjs", "notices.py", "sbom.py", "package_worker.mjs", "pyodide_inside.mjs")
     makers = [ROOT / "buildtools" / name for name in names]
     return Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, *makers, SOURCE, ROOT / "package.json", origin() or ""])
 
@@ -88,6 +90,8 @@ def write_package(folder: Path, version: str) -> None:
     parts = FOLDER / "own-files.js"
     parts.write_text(parts_module(lock, wheels), encoding="utf-8")
     bundle_package_worker(parts, target / "worker.js")
+    bundle_node(parts_module(lock, wheels, "../pyodide"), target / "node")
+    declare_node_types(target)
     bundle_official(target)
     for path in (target / "official").glob("*.js"):
         unmapped(path)
@@ -105,11 +109,11 @@ def on_demand(name: str) -> bool:
     return name in LIBRARIES and LIBRARIES[name].on_demand
 
 
-def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
+def parts_module(lock: dict[str, Any], wheels: list[str], folder: str = "./pyodide") -> str:
     """In the place of javascript/worker/own-files.js: bundlers follow each `new URL`, if it is written out."""
 
     def address(name: str) -> str:
-        return f'new URL("./pyodide/{name}", import.meta.url).href'
+        return f'new URL("{folder}/{name}", import.meta.url).href'
 
     lines = [f"  {json.dumps(name)}: {address(name)}," for name in wheels]
     return "\n".join(

@@ -13,9 +13,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .javascript import CHECKED
+from .javascript import CHECKED, NODE_LIBRARIES
 from .libraries import LIBRARIES, fetch_libraries
 from .parts import PYODIDE, Part, bundled_packages, crates, interpreter_parts, npm_part, wheel_part
+from .report import files_of
 from .wheels import project_table, read_zip
 
 BILL = "sbom.cdx.json"
@@ -74,8 +75,13 @@ def write_package_bill(dist: Path, package: Path) -> None:
 
 
 def package_bill(dist: Path, package: Path) -> dict[str, Any]:
-    """Of the npm package, which is made of what is in `dist`: the same parts, and of the files those that it has."""
+    """Of the npm package, which is made of what is in `dist`: the same parts, of the files those that it has, and
+    what its entries for Node.js have besides."""
     found = bill(dist)
+    more = [component(npm_part(name)) for name in NODE_LIBRARIES]
+    found["components"] += more
+    found["dependencies"][0]["dependsOn"] += [one["bom-ref"] for one in more]
+    found["dependencies"] += [{"ref": one["bom-ref"]} for one in more]
     found["metadata"]["component"]["description"] = "The npm package"
     for one in found["components"]:
         named = [f"dist/{reference['url']}" for reference in one.pop("externalReferences", [])]
@@ -161,8 +167,8 @@ def distributions(folder: Path, names: list[str]) -> list[dict[str, Any]]:
 
 
 def sums(folder: Path) -> str:
-    """As sha256sum writes and reads it: every file below `folder` but this one, sorted by name."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    """As sha256sum writes and reads it: every file that is shipped but this one, sorted by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
     return "".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files) if name != SUMS)
 
 

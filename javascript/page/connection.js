@@ -48,7 +48,7 @@ export class WorkerConnection extends Line {
   /** The worker's Python runs. @type {Promise<void>} */ booted;
 
   /**
-   * @param {Worker} worker
+   * @param {Worker & {hold?: (busy: boolean) => void}} worker `hold`: of a program (node/worker-script.js)
    * @param {() => string} script its address
    * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
@@ -56,7 +56,7 @@ export class WorkerConnection extends Line {
    * @param {(loading: Loading) => void} [onLoading]
    */
   constructor(worker, script, snapshot, onState, onCrash, onLoading = () => {}) {
-    super((message, transfer = []) => worker.postMessage(message, transfer));
+    super((message, transfer = []) => worker.postMessage(message, transfer), (busy) => worker.hold?.(busy));
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;

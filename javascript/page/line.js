@@ -29,9 +29,22 @@ export class Line {
   #nextId = 1;
   /** @type {unknown} */ #dead = null;
 
-  /** @param {(message: any, transfer?: Transferable[]) => void} post */
-  constructor(post) {
+  /** @type {(busy: boolean) => void} */ #hold;
+
+  /**
+   * @param {(message: any, transfer?: Transferable[]) => void} post
+   * @param {(busy: boolean) => void} [hold] told whether anything is under way: programs end when nothing is
+   */
+  constructor(post, hold = () => {}) {
     this.#post = post;
+    this.#hold = hold;
+  }
+
+  /** @param {number} id @returns {boolean} whether somebody listened to it */
+  #drop(id) {
+    const known = this.#listeners.delete(id);
+    this.#hold(this.#listeners.size > 0);
+    return known;
   }
 
   /** What ended it, null while it works. @returns {unknown} */
@@ -57,13 +70,13 @@ export class Line {
     if (!listener) return;
     switch (message.type) {
       case "error":
-        this.#listeners.delete(message.id);
+        this.#drop(message.id);
         listener.failed(new MixError(message.error));
         return;
       case "result":
       case "end":
       case "closed":
-        this.#listeners.delete(message.id);
+        this.#drop(message.id);
     }
     listener.message(message);
   }
@@ -80,6 +93,7 @@ export class Line {
     const id = this.#nextId++;
     this.#post({ ...message, id }, transfer);
     this.#listeners.set(id, listener);
+    this.#hold(true);
     return id;
   }
 
@@ -98,7 +112,7 @@ export class Line {
    * @param {{code?: number, text?: string}} [farewell] what another client is told
    */
   abort(id, farewell = {}) {
-    if (this.#listeners.delete(id)) this.#post({ type: "abort", id, ...farewell });
+    if (this.#drop(id)) this.#post({ type: "abort", id, ...farewell });
   }
 
   /**

@@ -54,7 +54,8 @@ export class MixResponse extends Response {
     this.#headers = new ReceivedHeaders(head.headers);
   }
 
-  get status() { return this.#head.status; }
+  // Node.js looks at it while the object is made.
+  get status() { return #head in this ? this.#head.status : super.status; }
   get ok() { return this.#head.status >= 200 && this.#head.status <= 299; }
   get statusText() { return this.#head.statusText; }
   get headers() { return this.#headers; }

@@ -8,6 +8,7 @@ import { WorkerConnection } from "./connection.js";
 import { MixCookies } from "./cookies.js";
 import { MixListener, MixPeerStream } from "./peer-stream.js";
 import { MixMessages } from "./peer-messages.js";
+import { closable } from "./dispose.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
@@ -65,6 +66,7 @@ import { filesOf, folderOf, startWorker } from "./worker-script.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {"whole" | "paired"} [tcpSegments] "paired": fewest packets per byte, slower start; default "whole"
+ * @property {"usual" | "official"} [fingerprint] "official": behind the exit as the official client; default "usual"
  * @property {number} [maxRedirects] default 20
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
@@ -119,7 +121,8 @@ export function copyOptions(options) {
  *   options?: boolean | EventListenerOptions) => void} removeEventListener
  */
 
-const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventTarget);
+const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisposable} */ (
+  /** @type {unknown} */ (EventTarget));
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
@@ -521,3 +524,5 @@ export class MixTunnel extends Target {
     return /** @type {Promise<Record<string, unknown>>} */ (connection.call({ type: "statistics" }));
   }
 }
+
+closable(MixTunnel, (tunnel) => tunnel.disconnect());

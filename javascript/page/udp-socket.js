@@ -7,6 +7,7 @@
  * @module
  */
 
+import { Closable, closable } from "./dispose.js";
 import { MixError, mixError } from "./errors.js";
 import { unlessAborted } from "./signals.js";
 import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, checkSize } from "./socket-options.js";
@@ -85,7 +86,7 @@ function describe(options) {
 }
 
 /** A UDP socket; made by `tunnel.udpSocket`, or over the shared tunnel by `new UDPSocket`. */
-export class MixUdpSocket {
+export class MixUdpSocket extends Closable {
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
   /** Ends everything, from the wait for the tunnel on. */ #control = new AbortController();
@@ -108,6 +109,7 @@ export class MixUdpSocket {
    * @param {UDPSocketOptions} [options]
    */
   constructor(connected, options = {}) {
+    super();
     connected.catch(ignore);
     const request = describe(options);
     const signal = checkSignal(options.signal);
@@ -327,3 +329,6 @@ export class MixUdpSocket {
     return this.#ended !== null && this.#closed.then(() => true, () => false);
   }
 }
+
+// One of its streams may be in somebody's hands, or it is broken: then there is no order to end it in.
+closable(MixUdpSocket, (socket) => socket.close().catch(() => socket.abort()));

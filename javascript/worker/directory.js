@@ -42,7 +42,7 @@ const EXITS = [
 const OPTIONS = {
   clientId: ["string"], preferredIpr: ["string"], preferredGateway: ["string"], forceTls: ["boolean"],
   disablePoissonTraffic: ["boolean"], disableCoverTraffic: ["boolean"], trafficPreset: ["string"],
-  trafficRate: ["string"], assetsUrl: ["string"], integrity: ["string"],
+  trafficRate: ["string"], fingerprint: ["string"], assetsUrl: ["string"], integrity: ["string"],
   openReplySurbs: ["number"], dataReplySurbs: ["number"], primaryDns: ["string"], fallbackDns: ["string"],
   storagePassphrase: ["string"], connectTimeoutMs: ["number"], dnsTimeoutMs: ["number"], tcpKeepaliveMs: ["number"],
   tcpBufferSize: ["number"], tcpSegments: ["string"], maxRedirects: ["number"], debug: ["boolean"],

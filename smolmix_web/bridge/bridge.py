@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
 from ..tunnel.options import TunnelOptions
-from ..tunnel.pool import AnyTunnel, TunnelPool
-from ..tunnel.pool_options import PoolOptions
 from . import operations, peers, sockets
 from .channel import Channel, Close, Finish, Post, Rewound, Write, field, isolation, optional
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
+    from ..tunnel.pool_options import PoolOptions
 
 MAX_CHANNELS = 1024
 CANCEL_TIMEOUT = 1.0  # s for cancelled operations to free what they hold, at a disconnect
 
 Message = Mapping[str, Any]
-Operation = Callable[[AnyTunnel, Channel, Message], Coroutine[Any, Any, None]]
+Operation = Callable[["AnyTunnel", Channel, Message], Coroutine[Any, Any, None]]
 
 
 class MakeTunnel(Protocol):
@@ -178,7 +180,11 @@ class Bridge:
         if options.crypto == "pyca":
             await fetch_pyca()
         given = optional(message, "pool", Mapping)
-        pool = None if given is None else PoolOptions.from_mapping(given)
+        pool = None
+        if given is not None:
+            from ..tunnel.pool_options import PoolOptions
+
+            pool = PoolOptions.from_mapping(given)
         self._tunnel = self._make_tunnel(options, self._changed, pool)
         await self._tunnel.start()
         channel.send("result", value=None)
@@ -218,6 +224,8 @@ class Bridge:
 
     async def _rotate(self, channel: Channel, message: Message) -> None:
         """Another exit for a key of a pool; one `result`, null, when it is in use."""
+        from ..tunnel.pool import TunnelPool
+
         tunnel = self._ready()
         if not isinstance(tunnel, TunnelPool):
             raise StateError("a tunnel alone keeps its exit: a pool rotates", code="no_pool")

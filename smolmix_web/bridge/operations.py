@@ -9,18 +9,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
 from ..http.headers import forbidden
 from ..http.timings import Timings
-from ..tunnel.pool import AnyTunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
 from .channel import Channel, Close, Write, field, isolation, optional
 from .progress import Progress, milliseconds
 from .upload import BlobUpload, Upload
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 AHEAD_MESSAGES = 64  # of a WebSocket, on their way to a page that has not taken them yet
 AHEAD_BYTES = 1 << 20

@@ -6,14 +6,16 @@ The messages they exchange with the page are described in `javascript/shared/mes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..edge.peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..errors import UsageError
 from ..streams.control import FIRST_OWN
-from ..tunnel.pool import AnyTunnel
 from .channel import Channel, field, optional
 from .sockets import carry
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 CLOSE_TIMEOUT = 120.0  # s for what was written to arrive, once both halves have ended
 

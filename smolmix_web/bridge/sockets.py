@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..dial import Connected
 from ..edge.sockets import ByteStream, TcpOptions, UdpSocket
 from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, UsageError
 from ..http import Timeouts
-from ..tunnel.pool import AnyTunnel
 from .channel import Channel, Write, field, isolation, optional
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 READ_PIECE = 65_536
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyodide_js  # type: ignore[import-not-found, unused-ignore]
 import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
@@ -17,10 +17,12 @@ from pyodide.ffi import create_proxy
 from ..host.browser import BrowserHost, Parts
 from ..tunnel import Tunnel
 from ..tunnel.options import TunnelOptions
-from ..tunnel.pool import AnyTunnel, TunnelPool
-from ..tunnel.pool_options import PoolOptions
 from .bridge import Bridge
 from .conversion import message_to_python, post
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
+    from ..tunnel.pool_options import PoolOptions
 
 
 def start(post_message: Any, restored: bool) -> Any:
@@ -37,6 +39,8 @@ def start(post_message: Any, restored: bool) -> Any:
         parts = Parts(guard, storage, answer.ask, events)
         host = BrowserHost(parts, options.directory_urls, verbose=options.debug)
         if pool is not None:
+            from ..tunnel.pool import TunnelPool
+
             return TunnelPool(options, pool, host, on_change=on_change)
         return Tunnel(options, host, on_change=on_change)
 

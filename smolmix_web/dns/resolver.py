@@ -108,10 +108,13 @@ class Resolver:
         extra_roots: Sequence[str] = (),
         default_roots: bool = True,
         https: HttpsExchange | None = None,
+        plain: bool = False,
     ) -> None:
         """An address literal with a port is a server asked over UDP. `timeout` in seconds is for one server.
 
         The roots are for DNS over TLS; `https` carries DNS over HTTPS. `statistics` may count for several resolvers.
+        `plain`: questions as the official client asks them, without EDNS, with names as they are, and for IPv6 only
+        where there is no IPv4.
         """
         self._net = net
         self._servers = [_server("primaryDns", primary)]
@@ -124,6 +127,7 @@ class Resolver:
         self._extra_roots = tuple(extra_roots)
         self._default_roots = default_roots
         self._https = https
+        self._plain = plain
         self._lookups: dict[_Key, _Lookup] = {}
         self._datagrams: OrderedDict[ServerAddress, DatagramExchange] = OrderedDict()
         self._streams: OrderedDict[ServerAddress, StreamExchange] = OrderedDict()
@@ -148,7 +152,7 @@ class Resolver:
         owner = to_owner(host)
         if family is not None:
             return await self._addresses(owner, _AAAA if family == 6 else _A)
-        if {address.version for address in self._net.stack.addresses} == {4, 6}:
+        if not self._plain and {address.version for address in self._net.stack.addresses} == {4, 6}:
             return await self._both_families(owner)
         try:
             return await self._addresses(owner, _A)
@@ -362,7 +366,7 @@ class Resolver:
             raise DnsError(f"{name}: {server}: {error.message}", code="dns_malformed", phase="dns") from error
 
     async def _one_way(self, server: ServerAddress, question: Question) -> Reply:
-        if self._without_edns.get(server, 0.0) > self._net.now():
+        if self._plain or self._without_edns.get(server, 0.0) > self._net.now():
             return await self._carried(server, question, edns=False)
         try:
             return await self._carried(server, question, edns=True)
@@ -402,7 +406,9 @@ class Resolver:
     def _datagram(self, server: ServerAddress) -> DatagramExchange:
         way = self._datagrams.get(server)
         if way is None:
-            way = self._datagrams[server] = DatagramExchange(self._net, server, self._rng, self.statistics)
+            way = self._datagrams[server] = DatagramExchange(
+                self._net, server, self._rng, self.statistics, folds=self._plain
+            )
         self._datagrams.move_to_end(server)
         if len(self._datagrams) > MAX_WAYS:
             self._datagrams.popitem(last=False)

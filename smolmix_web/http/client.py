@@ -118,9 +118,10 @@ class HttpClient:
         http2: bool = True,
         cookie_jar: CookieJar | None = None,
         bodies: Store | None = None,
+        plain: bool = False,
     ) -> None:
-        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that
-        several clients share."""
+        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that several
+        clients share. `plain`: requests as the official client makes them: HTTP/1.1, no content codings."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
@@ -130,8 +131,10 @@ class HttpClient:
         self._clock: Clock = net
         self._store = Store() if bodies is None else bodies
         self._max_decoded = max_decoded
+        self._plain = plain
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
+        http2 = http2 and not plain
         self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds, http2=http2)
 
     @property
@@ -249,7 +252,7 @@ class HttpClient:
         if request.timeout is not None:
             timeouts = replace(timeouts, total=request.timeout)
         ranged = any(name.lower() == "range" for name, _ in headers)
-        headers = with_defaults(headers, "identity" if ranged else accept_encoding())
+        headers = with_defaults(headers, "identity" if ranged or self._plain else accept_encoding())
         max_redirects, insecure = request.max_redirects, request.allow_insecure_redirects
         return _Checked(
             method,
@@ -331,6 +334,7 @@ class HttpClient:
             request.timeouts,
             timings,
             _never_back(request.given.on_upload),
+            lower=self._plain,
         )
         reasons: Counter[Again] = Counter()
         try:

@@ -93,6 +93,8 @@ class HttpConnection:
         elif body is not None:
             fields.append(("Transfer-Encoding", "chunked"))
         fields += request.headers
+        if request.lower:
+            fields = [(name.lower(), value) for name, value in fields]
         out = request_head(request.method, request.url.target, fields)
         inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
         if inline:

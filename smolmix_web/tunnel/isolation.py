@@ -44,6 +44,11 @@ def check_key(key: Any) -> str | None:
     raise UsageError(text, code="bad_isolation", phase="isolation")
 
 
+def too_many(count: int) -> StateError:
+    text = f"{count} isolation keys are in use at once"
+    return StateError(text, code="too_many_isolations", phase="isolation")
+
+
 @dataclass(frozen=True)
 class Common:
     """What all keys of a tunnel share: the way out, its bounds and counters."""
@@ -62,6 +67,7 @@ class Compartment:
     def __init__(self, common: Common, cookies: CookieJar, cache: DnsCache) -> None:
         options, driver = common.options, common.driver
         keepalive, roots, defaults = options.tcp_keepalive_ms / 1000, options.ca_certificates, options.default_roots
+        plain = options.fingerprint == "official"
         self.cookies = cookies
         self.turns = Turns()
         self.doh = DnsOverHttps(driver, extra_roots=roots, default_roots=defaults, keepalive=keepalive)
@@ -76,6 +82,7 @@ class Compartment:
             extra_roots=roots,
             default_roots=defaults,
             https=self.doh,
+            plain=plain,
         )
         self.connector = NetConnector(
             driver, self.resolver, extra_roots=roots, default_roots=defaults, keepalive=keepalive, anew=common.anew
@@ -88,6 +95,7 @@ class Compartment:
             max_decoded=options.max_decoded_bytes,
             cookie_jar=cookies,
             bodies=common.bodies,
+            plain=plain,
         )
         self.uses = 0  # operations that have not come to their end or their answer
         self.used = 0.0  # when the last one did
@@ -137,6 +145,9 @@ class Compartments:
             own.uses -= 1
             own.used = self._host.now()
 
+    def keeps(self, key: str) -> bool:
+        return key in self._keyed
+
     @property
     def busy(self) -> bool:
         return any(own.busy for own in self._all())
@@ -184,8 +195,7 @@ class Compartments:
             if not own.busy:
                 self._drop(key)
                 return
-        text = f"{MAX_KEYS} isolation keys are in use at once"
-        raise StateError(text, code="too_many_isolations", phase="isolation")
+        raise too_many(MAX_KEYS)
 
     def _drop(self, key: str) -> None:
         self._keyed.pop(key).close()

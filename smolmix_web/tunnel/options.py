@@ -190,6 +190,13 @@ class TunnelOptions:
         "",
         "paired: servers send half segments, two in a packet; fewest packets, slower start",
     )
+    fingerprint: str = _option(
+        "fingerprint",
+        _one_of("usual", "official"),
+        "usual",
+        "",
+        "official: behind the exit as the official client, and slower (docs/privacy.md)",
+    )
     max_redirects: int = _option("maxRedirects", integer(0, 50), 20, "", "HTTP redirects followed")
     debug: bool = _option("debug", _flag, False, "", "log progress to the console")
     # -- ours ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from ..http import CookieJar, HttpRequest, HttpResponse
 from ..http.timeouts import Timeouts
 from ..mixnet.addresses import Recipient
 from ..websocket import WebSocketConnection, WebSocketTimeouts
-from .isolation import IDLE_SECONDS, MAX_KEYS, check_key
+from .isolation import IDLE_SECONDS, MAX_KEYS, check_key, too_many
 from .options import TunnelOptions
 from .pool_options import PoolOptions, check_members
 from .pool_seat import REPLACE_TIMEOUT, Seat
@@ -211,13 +211,12 @@ class TunnelPool:
     # -- who goes where -------------------------------------------------------------------------------
 
     def _home(self, key: str) -> _Home:
-        """A key that was not used for long begins anew; so does one that gave way to others (`MAX_KEYS` a tunnel)."""
+        """A key that its tunnel has forgotten begins anew after a time; so does one that gave way to others."""
         now = self._host.now()
         home = self._homes.get(key)
-        if home is None or now - home.used > IDLE_SECONDS:
+        if home is None or (now - home.used > IDLE_SECONDS and not home.seat.keeps(key)):
             self._homes.pop(key, None)
-            if len(self._homes) >= MAX_KEYS * len(self._seats):
-                self._homes.popitem(last=False)
+            self._make_room()
             kept = Counter(id(home.seat) for home in self._homes.values())
             seat = min(self._seats, key=lambda seat: (seat.tunnel is None, kept[id(seat)]))
             jar = self.cookies if key == self._default else CookieJar(self._host.unix_time)
@@ -225,6 +224,15 @@ class TunnelPool:
         home.used = now
         self._homes.move_to_end(key)
         return home
+
+    def _make_room(self) -> None:
+        """Of the keys of which no tunnel has anything the one goes that was not used for longest."""
+        limit = (MAX_KEYS + 1) * len(self._seats)
+        if len(self._homes) >= limit:
+            forgotten = (key for key, home in self._homes.items() if not home.seat.keeps(key) and key != self._default)
+            if (key := next(forgotten, None)) is None:
+                raise too_many(limit)
+            del self._homes[key]
 
     @property
     def _default(self) -> str:

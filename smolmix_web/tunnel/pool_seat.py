@@ -66,6 +66,10 @@ class Seat:
         """All that there are, in any state."""
         return [tunnel for tunnel in (self.tunnel, self._coming, self._ending) if tunnel is not None]
 
+    def keeps(self, isolation: str) -> bool:
+        """Is anything remembered of this key?"""
+        return any(tunnel.keeps(isolation) for tunnel in self.tunnels)
+
     @property
     def replacing(self) -> bool:
         return self._task is not None

@@ -133,6 +133,7 @@ class Tunnel(PeerAccess):
         self._compartments: Compartments | None = None
         self._settled: asyncio.Future[None] | None = None
         wants_exit = options.exit != "none"
+        self._plain = options.fingerprint == "official"
         self._directory = DirectoryKeeper(
             host, options.directory_urls, self._pinned, exits=wants_exit, taken=self._family.taken
         )
@@ -405,6 +406,10 @@ class Tunnel(PeerAccess):
         exit_ = self._engine.exit if self._engine is not None else None
         return exit_.recipient if exit_ is not None and exit_.started else None
 
+    def keeps(self, isolation: str) -> bool:
+        """Is anything remembered of this key?"""
+        return self._compartments is not None and self._compartments.keeps(isolation)
+
     @property
     def busy(self) -> bool:
         """Something is under way, or a connection is open that does not wait for a next request."""
@@ -602,6 +607,7 @@ class Tunnel(PeerAccess):
                 compression=compression,
                 max_size=max_size,
                 turns=own.turns,
+                plain=self._plain,
             )
 
     async def connect_tcp(

@@ -44,10 +44,13 @@ async def shake_hands(
     *,
     compression: bool,
     max_size: int,
+    plain: bool = False,
 ) -> Agreed:
     """Raises `WebSocketError` codes `bad_status` (`reason`: the status) and `websocket_handshake`."""
     key = generate_key()
-    await stream.write(_request(target, key, protocols, headers, compression))
+    compression = compression and not plain
+    make = _plain_request if plain else _request
+    await stream.write(make(target, key, protocols, headers, compression))
     reader = HeadReader(secure=target.secure, upgrade=True)
     head = await _read_head(stream, reader)
     if head.status != 101:
@@ -84,6 +87,15 @@ def _request(target: Url, key: str, protocols: Sequence[str], headers: Headers, 
     if protocols:
         fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
     return request_head("GET", target.target, fields)
+
+
+def _plain_request(target: Url, key: str, protocols: Sequence[str], headers: Headers, compression: bool) -> bytes:
+    """As the official client, with a caller's headers at the end."""
+    fields = [("Host", target.authority), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    fields += [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", key)]
+    if protocols:
+        fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
+    return request_head("GET", target.target, [*fields, *headers])
 
 
 async def _read_head(stream: ByteStream, reader: HeadReader) -> Head:

@@ -15,6 +15,7 @@ from smolmix_web.errors import HttpError, WebSocketError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.http.exchange import Rewindable
 from smolmix_web.http.timings import Timings
+from smolmix_web.tunnel.pool_options import PoolOptions
 from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
 from tests.virtual_loop import run_virtual
@@ -57,6 +58,28 @@ async def test_isolation_keys_are_passed_on() -> None:
     page.say("fetch", 5, request=request(isolation=7), data=None)
     await settle()
     assert page.error(5) == ("bad_message", None)
+
+
+@pytest.mark.feature(
+    "Isolation", "A page's pool reaches the worker; bad options of it are refused; one tunnel has no pool"
+)
+async def test_a_pool_is_set_up() -> None:
+    page = Page()
+    page.say("setup", 1, options={}, pool={"size": 3.0, "rotate": {"everyMs": 60_000, "statuses": [403]}})
+    await settle()
+    assert page.kinds() == ["result"] and page.pool == PoolOptions(3, 60_000, None, frozenset({403}))
+    page.say("rotate", 2, isolation="alice")
+    await settle()
+    assert page.error(2) == ("no_pool", None), "what stands in here is one tunnel"
+    for pool in ({"size": 0}, {"sizes": 3}):
+        other = Page()
+        other.say("setup", 1, options={}, pool=pool)
+        await settle()
+        assert other.error() == ("bad_option", "setup") and other.tunnel is None
+    single = Page()
+    single.say("setup", 1, options={}, pool=None)
+    await settle()
+    assert single.kinds() == ["result"] and single.pool is None
 
 
 # -- fetch ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ alike, never twice where they must not."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,32 +12,11 @@ from bench.privacy_facts import DRAWN, EXACT, NOTHING, recurring
 from bench.privacy_records import Recorder, Recording
 from localnet import Network
 from smolmix_web.errors import DirectoryError
+from tests.bench.privacy_shapes import OFFICIAL, SHAPE
 from tests.integration.tunnels import get, open_tunnel
 
 pytestmark = pytest.mark.timeout(90)
 
-SHAPE = {
-    "exit.ip": "64 DF 0",
-    "exit.ip.id": "counts in each connection, from where is drawn",
-    "tcp.syn.options": "mss,sackOK,ts,nop,wscale",
-    "tcp.syn.window": "64860",
-    "tcp.syn.mss": "1380",
-    "tcp.syn.scale": "7",
-    "tcp.ports": "drawn",
-    "tcp.isn": "drawn",
-    "tcp.timestamps": "an offset of its own for each connection",
-    "tls.alpn": "h2,http/1.1",
-    "tls.order": "drawn for each connection",
-    "websocket.headers": "Host Connection Pragma Cache-Control User-Agent Upgrade Sec-WebSocket-Version "
-    "Accept-Encoding Accept-Language Sec-WebSocket-Key Sec-WebSocket-Extensions",
-    "dns.kinds": "A, AAAA",
-    "dns.case": "drawn",
-    "dns.ports": "drawn",
-    "dns.repeated": "once",
-    "gateway.frames": "2452",
-    "gateway.texts.during": "none",
-    "gateway.close": "1000",
-}
 # Of a browser's log, of a second visit, and of what is not done here.
 NOT_HERE = {
     "page.asked",
@@ -51,12 +31,12 @@ NOT_HERE = {
 }
 
 
-async def a_user(network: Network) -> Recording:
+async def a_user(network: Network, **options: Any) -> Recording:
     recorder, loop = Recorder(), asyncio.get_running_loop()
     network.watch(recorder)
     began = loop.time()
     try:
-        async with open_tunnel(network) as tunnel:
+        async with open_tunnel(network, **options) as tunnel:
             ready = loop.time()
             # The second server speaks HTTP/1.1 alone, and ends its connection: the next one is a new one.
             unsized = "https://origin.test/unsized/100"
@@ -85,6 +65,13 @@ async def test_two_users_are_alike_and_share_nothing(localnet: Network) -> None:
             assert first != NOTHING, name
     for name, drawn in DRAWN.items():
         assert recurring(drawn.read(user) for user in users) == "never twice", name
+
+
+@pytest.mark.feature("Sockets", "behind the exit as the official client, by choice")
+@pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1}], indirect=True)
+async def test_the_fingerprint_of_the_official_client(localnet: Network) -> None:
+    user = await a_user(localnet, fingerprint="official")
+    assert {name: EXACT[name].read(user) for name in OFFICIAL} == OFFICIAL
 
 
 async def test_nobody_is_told_when_nobody_watches(localnet: Network) -> None:

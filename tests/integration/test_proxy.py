@@ -332,19 +332,19 @@ async def test_a_thousand_short_connections_leave_nothing(localnet: Network) -> 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_throughput_beside_fetch(localnet: Network) -> None:
-    """Of 1 MB through the proxy and by `fetch`, by turns; the machine's noise is in both."""
+    """Of 10 MB through the proxy and by `fetch`, by turns; the machine's noise is in both."""
     async with proxied(localnet) as (tunnel, proxy):
         loop = asyncio.get_running_loop()
         times: dict[str, list[float]] = {"proxy": [], "fetch": []}
         for _ in range(3):
             begun = loop.time()
-            response = await tunnel.fetch("http://http.test/bytes/1000000")
-            assert len(await response.read()) == 1_000_000
+            response = await tunnel.fetch("http://http.test/bytes/10000000")
+            assert len(await response.read()) == 10_000_000
             times["fetch"].append(loop.time() - begun)
             begun = loop.time()
             _, reader, writer = await socks(proxy, "http.test", 80)
-            writer.write(b"GET /bytes/1000000 HTTP/1.0\r\nHost: http.test\r\n\r\n")
-            assert len(await reader.read()) > 1_000_000
+            writer.write(b"GET /bytes/10000000 HTTP/1.0\r\nHost: http.test\r\n\r\n")
+            assert len(await reader.read()) > 10_000_000
             times["proxy"].append(loop.time() - begun)
             writer.close()
         print(times)

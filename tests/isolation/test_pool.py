@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from smolmix_web.errors import OptionError, SmolmixError, StateError, TimeoutExpired, UsageError
 from smolmix_web.host.base import HttpAnswer
 from smolmix_web.http import HttpRequest
+from smolmix_web.tunnel.isolation import MAX_KEYS
 from smolmix_web.tunnel.options import TunnelOptions
 from smolmix_web.tunnel.pool import REFUSED_PAUSE, TunnelPool
 from smolmix_web.tunnel.pool_options import MAX_SIZE, PoolOptions
@@ -480,6 +482,32 @@ def test_one_directory_for_all() -> None:
     simulate(network, main())
 
 
+@pytest.mark.feature("Isolation", "The keys of a pool have a bound, and are forgotten as those of a tunnel")
+@patch("smolmix_web.tunnel.pool.IDLE_SECONDS", 400.0)
+@patch("smolmix_web.tunnel.isolation.IDLE_SECONDS", 400.0)
+def test_the_keys_of_a_pool() -> None:
+    network = SimNetwork("bound", exits=2)
+    Site(network)
+
+    async def main() -> None:
+        async with opened(network, size=2) as (pool, _):
+            await get(pool, "alice", "/login", cookies="jar")
+            for _ in range(3):  # used again and again, at last long after the day it was first used
+                await asyncio.sleep(360)
+                assert await get(pool, "alice", "/cookie", cookies="jar") == (200, "session=1")
+            await asyncio.sleep(410)
+            assert await get(pool, "alice", "/cookie", cookies="jar") == (200, "") and len(pool.jar("alice")) == 0
+            for number in range(3 * MAX_KEYS):
+                assert len(pool.jar(f"key {number}")) == 0
+                await pool.resolve("192.0.2.1", isolation=f"key {number}")
+            assert pool.statistics()["isolations"] == 2 * (MAX_KEYS + 1)
+            homes = Counter(id(home.seat) for home in pool._homes.values())
+            assert max(homes.values()) - min(homes.values()) <= 2, "as many at each exit"
+            assert await get(pool, "alice", "/cookie", cookies="jar") == (200, "")
+
+    simulate(network, main())
+
+
 @pytest.mark.feature("Isolation", "Bad options of a pool are refused before anything is sent")
 @pytest.mark.parametrize(
     ("pool", "option"),
@@ -506,6 +534,7 @@ def test_options_of_one_tunnel_alone() -> None:
     network = SimNetwork("alone")
     host = SimHost(network)
     address = str(network.exit("exit1").address)
+    given: dict[str, Any]
     for given in ({"clientId": "me"}, {"preferredIpr": address}, {"exit": "none"}, {"shared": True}, {"topology": {}}):
         with pytest.raises(OptionError) as raised:
             pool_to(network, host, {}, **given)

@@ -21,6 +21,15 @@ def test_syn_carries_mss_scale_and_sack() -> None:
     assert syn.window == 47 * 1380
 
 
+def test_a_syn_of_another_stack() -> None:
+    """What `fingerprint: "official"` has: options by their kinds, the whole buffer, no identification."""
+    raw = Raw(linux=False, timestamps=False, receive_buffer=65_535, receive_buffer_max=65_535)
+    raw.stack.tcp_connect(raw.remote, raw.now)
+    (packet,) = raw.stack.poll(raw.now)
+    assert packet[4:6] == b"\0\0"
+    assert packet[34:36] == b"\xff\xff" and packet[40:] == bytes.fromhex("02040564 030300 0402 000000")
+
+
 def test_active_open() -> None:
     raw = Raw()
     events = []

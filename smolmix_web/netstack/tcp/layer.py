@@ -86,7 +86,7 @@ class TcpLayer:
             key,
             local,
             remote,
-            SegmentBuilder(local, remote, ip.successive(next(core.ids))),
+            SegmentBuilder(local, remote, ip.successive(next(core.ids)) if config.linux else repeat(0)),
             config,
             core.identifiers.initial_sequence_number(key, now),
             core.path_mss(remote.address.packed),
