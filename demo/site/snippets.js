@@ -57,7 +57,8 @@ print(response.timings)`),
       JavaScript: js(["mixFetch"], `const onProgress = ({ loaded, total }) => console.log(loaded, total);
 const response = await mixFetch(${quoted(url)}, { onProgress });
 let size = 0;
-for await (const chunk of response.body) size += chunk.length; // who reads slowly slows the server down
+// Who takes bytes slowly slows the server down.
+await response.body.pipeTo(new WritableStream({ write(chunk) { size += chunk.length; } }));
 console.log(size);`),
       Python: python(`response = await tunnel.fetch(${quoted(url)})
 size = 0
@@ -111,7 +112,8 @@ await writer.close();`),
     print(await connected.stream.read())`),
     };
   },
-  exits({ exit }) {
+  exits({ exit: chosen }) {
+    const exit = chosen || "identity.encryption@gateway";
     return {
       JavaScript: `import { getTunnelState, setupMixTunnel } from "./smolmix/index.js";
 

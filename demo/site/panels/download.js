@@ -14,8 +14,8 @@ export const panel = {
   fields: (config) => [{ name: "url", label: "URL", value: config.url.replace(/\/bytes\/\d+/, "/bytes/2000000"), wide: true }],
   async run({ url }, { output, say, signal }) {
     const bar = make("progress", { "aria-label": "Download" });
-    const pause = make("button", { type: "button" }, "Pause"), row = make("div", { class: "row" }, pause);
-    output.append(bar, row);
+    const pause = make("button", { type: "button" }, "Pause"), row = make("div", { class: "row" }, pause), amount = make("p", { class: "n" });
+    output.append(bar, amount, row);
     /** @type {(() => void) | null} */
     let resume = null;
     /** @type {Promise<void> | null} */
@@ -26,7 +26,7 @@ export const panel = {
         resume = waiting = null;
       } else waiting = new Promise((resolve) => { resume = resolve; });
       pause.textContent = resume ? "Go on" : "Pause";
-      if (resume) say("paused: the server waits");
+      say(resume ? "paused: the server waits" : "going on");
     });
     signal.addEventListener("abort", () => resume?.());
     say(`GET ${url} …`);
@@ -45,7 +45,7 @@ export const panel = {
       loaded += value.length;
       if (loaded <= KEPT) chunks.push(value);
       if (total) bar.value = loaded / total;
-      if (!waiting) say(`${size(loaded)}${total ? ` of ${size(total)}` : ""}`);
+      amount.textContent = `${size(loaded)}${total ? ` of ${size(total)}` : ""}`;
     }
     const seconds = (performance.now() - began) / 1000;
     pause.remove();

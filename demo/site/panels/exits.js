@@ -29,7 +29,7 @@ export const panel = {
   action: "List exits",
   fields: () => [
     { name: "country", label: "Country (all)", value: "" },
-    { name: "exit", label: "Address, as the list has it", value: "", wide: true },
+    { name: "exit", label: "Address (chosen below)", value: "", wide: true },
   ],
   async run({ country }, { output, say, signal, context }) {
     const { directoryUrls } = context.config.options;
@@ -48,6 +48,9 @@ export const panel = {
       const use = make("button", { type: "button", "aria-label": `Use the exit ${address.split("@")[1].slice(0, 10)}` }, address === now ? "In use" : "Use");
       use.disabled = address === now;
       use.addEventListener("click", async () => {
+        const field = /** @type {HTMLInputElement} */ (output.closest("section")?.querySelector("[name=exit]"));
+        field.value = address; // and so it stands in the address and the code
+        field.dispatchEvent(new Event("input", { bubbles: true }));
         say("setting the tunnel up with this exit …");
         for (const button of list.querySelectorAll("button")) button.disabled = true;
         try {

@@ -23,14 +23,15 @@ export const panel = {
   ],
   async run({ url, method, headers, body }, { output, say, signal }) {
     const bar = make("progress", { "aria-label": "Body" });
-    output.append(bar);
+    const amount = make("p", { class: "n" });
+    output.append(bar, amount);
     say(`${method} ${url} …`);
     const hasBody = body && method !== "GET" && method !== "HEAD";
     const response = await mixFetch(url, {
       method, headers: headersOf(headers), signal, ...(hasBody ? { body } : {}),
       onProgress: ({ phase, loaded, total }) => {
         if (phase === "download" && total) bar.value = loaded / total;
-        say(`${phase} ${size(loaded)}${total ? ` of ${size(total)}` : ""}`);
+        amount.textContent = `${phase} ${size(loaded)}${total ? ` of ${size(total)}` : ""}`;
       },
     });
     if (Number(response.headers.get("content-length")) > MAX_BYTES) {
@@ -39,6 +40,7 @@ export const panel = {
     }
     const bytes = new Uint8Array(await response.arrayBuffer());
     bar.remove();
+    amount.remove();
     say(`${response.status} ${response.statusText}, ${size(bytes.length)}${response.redirected ? `, from ${response.url}` : ""}`);
     const { timings, mix } = response;
     output.append(

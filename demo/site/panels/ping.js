@@ -27,8 +27,8 @@ export const panel = {
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", "No round trip yet");
     output.append(plot, summary);
+    say(`${wanted} round trips …`);
     while (trips.length < wanted) {
-      say(`${trips.length} of ${wanted} …`);
       try {
         trips.push((await mixPing(host, { signal })).rtt);
       } catch (error) {

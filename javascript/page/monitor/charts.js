@@ -1,5 +1,5 @@
 /**
- * The charts: packets per second by kind, each way, and the round trip; two minutes, drawn by uPlot once a second.
+ * The charts: packets per second by kind, each way, and the round trip; two minutes, drawn by uPlot every two seconds.
  *
  * The pictures are for eyes; beside each stands its legend with the newest values as text.
  *
@@ -35,6 +35,7 @@ export class Charts {
   element = make("div", { class: "charts part" });
   /** @type {{plan: Plan, box: HTMLElement, plot: uPlot | null, values: HTMLElement[]}[]} */ #charts;
   /** @type {CSSStyleDeclaration | null} */ #style = null;
+  #turn = false;
   #watcher = new ResizeObserver(() => this.#resize());
 
   constructor() {
@@ -75,11 +76,13 @@ export class Charts {
     }
   }
 
-  /** @param {History} history */
+  /** The values each time, the pictures every other time. @param {History} history */
   draw(history) {
     const now = history.times.at(-1) ?? 0;
+    this.#turn = !this.#turn;
     for (const chart of this.#charts) {
       chart.plan.lines.forEach(({ line }, at) => write(chart.values[at], number(history.latest(line), chart.plan.unit)));
+      if (chart.plot && !this.#turn) continue;
       const data = [history.times, ...chart.plan.lines.map(({ line }) => history.lines.get(line))];
       if (!chart.box.clientWidth) continue; // not laid out
       chart.plot ??= this.#plot(chart.plan, chart.box);

@@ -126,7 +126,7 @@ export class MixMonitor extends Base {
     parts.queues.element.addEventListener("toggle", () => this.#next(0));
     const { state, heard, pause, setUp, route, charts, tiles, queues, flows } = parts;
     root.append(make("div", { role: "group", "aria-label": "Tunnel monitor" }, make("div", { class: "head" }, state, pause), heard,
-      setUp.errors, make("div", { class: "stage" }, setUp.steps, route.element), charts.element, tiles.element, flows.element, queues.element));
+      make("div", { class: "stage" }, setUp.steps, route.element), charts.element, tiles.element, setUp.errors, flows.element, queues.element));
     return parts;
   }
 

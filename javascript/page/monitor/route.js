@@ -16,8 +16,9 @@ import { make, short, write } from "./dom.js";
 
 const HEIGHT = 84;
 const COLUMNS = ["Page", "Gateway", "Mix 1", "Mix 2", "Mix 3", "Exit"];
-const FRAME_MS = 100;
-const LEG_MS = 450;
+/** Four pictures a second, two for each leg: more would cost more than the rest of the monitor. */
+const FRAME_MS = 250;
+const LEG_MS = 500;
 /** Received packets that are shown for one answer, at most; the charts count them all. */
 const MAX_DOWN = 4;
 const MAX_DOTS = 48;

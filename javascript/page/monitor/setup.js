@@ -75,7 +75,7 @@ export class SetUp {
 function describe({ code, phase, message, retryable, reason }, fatal) {
   const facts = [phase && `phase ${phase}`, reason && `reason ${reason}`, retryable && "trying again may help"].filter(Boolean);
   const advice = adviceFor(code);
-  return make("div", { class: "error" },
+  return make("div", { class: fatal ? "error" : "error warning" },
     make("p", {}, make("strong", {}, fatal ? "The tunnel failed: " : "Warning: "), message),
     make("p", {}, make("code", {}, code), facts.length ? ` (${facts.join(", ")})` : "", advice ? `: ${advice}` : ""));
 }

@@ -44,6 +44,8 @@ progress { display: block; width: 100%; height: 0.5rem; margin-top: 1rem; accent
 .error { border-left: 3px solid var(--bad); padding: 0.1rem 0 0.1rem 0.75rem; }
 .error code, .hops code { font: 0.8125rem ui-monospace, monospace; }
 .error strong { color: var(--bad); }
+.warning { border-color: var(--work); }
+.warning strong { color: var(--work); }
 .stage { min-height: 11.5rem; }
 .route canvas { display: block; width: 100%; height: 84px; }
 .hops { list-style: none; display: grid; grid-template-columns: repeat(6, 1fr); margin: 0; padding: 0; text-align: center; }
