@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every task of the project: `build.py demo | test | build | npm | release | localnet | bench | lint | lock | ...`.
+"""Every task of the project: `build.py demo | test | build | docs | npm | release | localnet | bench | lint | ...`.
 
 Needs python3 (3.11 or newer) and npm, nothing else: each command first makes what it needs (.venv and node_modules from
 lock files, dist/, Chromium where a browser is used) and skips what is current. The work is in buildtools/.
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the demo page once in a headless browser, then keep serving it")
     demo.add_argument("--once", action="store_true", help="exit after the check")
     demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.add_argument("--page", action="store_true", help="check the whole page (page.html) instead of the first one")
     demo.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"that browser ({ENGINES[0]})")
     demo.add_argument("--port", type=int, help="port of the demo site on 127.0.0.1")
 
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "groups",
         nargs="*",
-        metavar="unit|faults|linux|integration|browser|interop|consumers",
+        metavar="unit|faults|linux|integration|browser|interop|docs|node|consumers",
         help="all but consumers by default (it downloads bundlers), without what takes long in linux",
     )
 
@@ -37,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
 
     build = commands.add_parser("build", help="make dist/ and print the size of every file; fails above the budget")
     build.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+    docs = commands.add_parser("docs", help="make the documentation site, dist/docs/; fails on any warning")
+    docs.add_argument("--serve", action="store_true", help="show it on 127.0.0.1 and follow changes of the pages")
+    docs.add_argument("--port", type=int, default=8000, help="where it is shown (8000)")
 
     commands.add_parser("npm", help="make the npm package smolmix-web and print the path of its tarball")
 
@@ -62,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    from buildtools import checks, chromium, common, conformance, dist, npm, release, report, setup
+    from buildtools import checks, chromium, common, conformance, dist, docs, npm, release, report, setup
 
     own, passed_on = arguments, []
     if "--" in arguments:
@@ -95,6 +100,10 @@ def main(arguments: list[str]) -> int:
             if options.json:
                 print(json.dumps(report.summary(files)))
             report.check_budget(files)
+        case "docs":
+            if options.serve:
+                return docs.serve(options.port)
+            print(docs.ensure_docs() / "index.html")
         case "npm":
             tarball = npm.ensure_package()
             npm.check_entries()
@@ -115,6 +124,7 @@ def main(arguments: list[str]) -> int:
             command = [common.PYTHON, "-m", "demo.run", "--dist", common.DIST, "--engine", options.engine]
             command += ["--once"] if options.once else []
             command += ["--json"] if options.json else []
+            command += ["--page"] if options.page else []
             command += ["--port", str(options.port)] if options.port is not None else []
             return common.call(command, env=common.tool_environment())
         case "bench":

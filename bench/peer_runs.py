@@ -51,7 +51,7 @@ class Bench:
 
     def address(self, client: str, options: dict[str, Any]) -> str:
         """Of the page that sets a client up with these options, and those of the network."""
-        given: dict[str, Any] = {"directoryUrls": [self.network.directory_url]} if client == "ours" else {}
+        given: dict[str, Any] = {} if client == "official" else {"directoryUrls": [self.network.directory_url]}
         text = json.dumps({"client": client, "options": {"forceTls": False, **given, **options}})
         return f"{self.site}/index.html#{quote(text)}"
 

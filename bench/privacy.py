@@ -2,10 +2,11 @@
 
     python -m bench.privacy [--json] [--runs N] [--keep FILE] [--from FILE] [--docs]
 
-Each run is a user with a fresh profile: set-up, idling, DNS, HTTP, HTTPS, a WebSocket, a download, an upload, the end,
-and a second visit. The recordings (`privacy_records.py`) become facts (`privacy_facts.py`); the bench fails where one
-differs, between the clients or between users of ours, for which `privacy_report.py` has no reason. `--keep` writes the
-recordings, `--from` reads such a file in the place of running; `--docs` writes docs/privacy.md.
+Each run is a user with a fresh profile: set-up, idling, DNS, HTTP, HTTPS, a WebSocket, a download, an upload, one
+activity after another, a lost connection, no network for a while, the end; a second visit whose page is left, and a
+third whose renderer dies. The recordings (`privacy_records.py`) become facts (`privacy_facts.py`); the bench fails
+where one differs, between the clients or between users of ours, for which `privacy_report.py` has no reason. `--keep`
+writes the recordings, `--from` reads such a file in the place of running; `--docs` writes docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import pickle
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -26,20 +28,24 @@ from playwright.async_api import BrowserContext, Page, Playwright, async_playwri
 from playwright.async_api import Error as PlaywrightError
 
 from bench import privacy_report
-from bench.peer import CACHING, FOLDERS
+from bench.peer import CACHING, FOLDERS, chromium
 from bench.peer_plan import CLIENTS
-from bench.privacy_records import Recorder, Recording
-from browserkit.chromium import launch_arguments
+from bench.peer_runs import NO_LIMIT
+from bench.privacy_records import ACTIVITIES, Recorder, Recording
 from browserkit.official import HOST, directory_door
 from browserkit.server import StaticServer
-from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST
 from localnet import Network, NetworkConfig
 
+WARM = 6.0  # s until the traffic's rate has settled
 IDLE = 6.0  # s
+BUSY = 5.0  # s of each activity
+LOST = 6.0  # s after the gateway has dropped the connection
+OFFLINE, ONLINE = 3.0, 6.0  # s
 STEP = 25.0  # s for one step; the official client cannot do some, and gives up later than we wait
-DOWNLOAD, UPLOAD = 600_000, 150_000
+DOWNLOAD, UPLOAD = 400_000, 100_000
 SETTLE = 1.0  # s for what is still on its way
+BROWSER = "the browser itself"
 DIRECTORY = f"https://{HOST}/api/"
 
 
@@ -62,20 +68,23 @@ class User:
     async def live(self, playwright: Playwright, switches: list[str]) -> None:
         self._network.watch(self._recorder)
         try:
-            with tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True) as profile:
-                log = Path(profile) / "net-log.json"
-                async with _browser(playwright, profile, [*switches, f"--log-net-log={log}"]) as context:
+            with tempfile.TemporaryDirectory(prefix="net-log-") as folder:
+                log = Path(folder) / "net-log.json"
+                async with chromium(playwright, NO_LIMIT, [*switches, f"--log-net-log={log}"]) as (context, _):
                     page = context.pages[0]
-                    await self._first_visit(page)
+                    await self._first_visit(page, context)
                     await self._step("again", self._open(page))
-                    await self._step("again: end", page.evaluate("() => peer.disconnect()"))
+                    await self._step("unload", self._left(page))
+                    await self._step("third", self._open(page))
+                    await self._step("crash", self._dies(page, context))
                 if log.exists():
                     self.recording.asked = asked(log.read_text(errors="replace"))
         finally:
             self._network.watch(None)
 
-    async def _first_visit(self, page: Page) -> None:
+    async def _first_visit(self, page: Page, context: BrowserContext) -> None:
         await self._step("ready", self._open(page))
+        await asyncio.sleep(WARM)
         await self._step("idle", asyncio.sleep(IDLE))
         await self._step("name", page.evaluate("() => peer.resolve('http.test')"))
         for number in range(2):
@@ -86,7 +95,35 @@ class User:
         await self._step("websocket", page.evaluate("() => peer.echo('ws://ws.test/', 'text')"))
         await self._step("download", page.evaluate("(u) => peer.get(u)", f"http://origin.test/bytes/{DOWNLOAD}"))
         await self._step("upload", page.evaluate("(n) => peer.post('http://origin.test/upload', n)", UPLOAD))
+        for activity in ACTIVITIES:
+            await self._step(activity, page.evaluate("([w, s]) => peer.busy(w, s * 1000)", [activity, BUSY]))
+            await asyncio.sleep(SETTLE)
+        await self._step("loss", self._loss())
+        await self._step("offline", self._offline(context))
         await self._step("end", page.evaluate("() => peer.disconnect()"))
+        await asyncio.sleep(SETTLE)
+
+    async def _loss(self) -> None:
+        for gateway in (*self._network.gateways, *(host.gateway for host in self._network.exits)):
+            gateway.drop_clients()
+        await asyncio.sleep(LOST)
+
+    async def _offline(self, context: BrowserContext) -> None:
+        await context.set_offline(True)
+        await asyncio.sleep(OFFLINE)
+        await context.set_offline(False)
+        await asyncio.sleep(ONLINE)
+
+    async def _left(self, page: Page) -> None:
+        """The page goes away with a tunnel that is up."""
+        await page.goto("about:blank")
+        await asyncio.sleep(SETTLE)
+
+    async def _dies(self, page: Page, context: BrowserContext) -> None:
+        """The process of page and worker is gone at once."""
+        session = await context.new_cdp_session(page)
+        with suppress(PlaywrightError, TimeoutError):
+            await asyncio.wait_for(session.send("Page.crash"), SETTLE)
         await asyncio.sleep(SETTLE)
 
     async def _open(self, page: Page) -> None:
@@ -105,20 +142,9 @@ class User:
         self.recording.phases[name] = (began, loop.time())
 
 
-@asynccontextmanager
-async def _browser(playwright: Playwright, profile: str, switches: list[str]) -> AsyncIterator[BrowserContext]:
-    context = await playwright.chromium.launch_persistent_context(
-        profile, executable_path=ensure_chromium(), args=launch_arguments(switches), ignore_https_errors=True
-    )
-    try:
-        yield context
-    finally:
-        with suppress(PlaywrightError):
-            await context.close()
-
-
 def asked(net_log: str) -> dict[str, int]:
-    """The origins of all requests of a browser, WebSockets too, by its own log; one without an end is read as well."""
+    """The origins of all requests of a browser, WebSockets too, by its own log; one without an end is read as well.
+    What no page and no worker has begun is the browser's own: `BROWSER`."""
     found: Counter[str] = Counter()
     for line in net_log.splitlines():
         try:
@@ -127,26 +153,34 @@ def asked(net_log: str) -> dict[str, int]:
             continue
         if isinstance(params, dict) and isinstance(params.get("url"), str) and "method" in params:
             url = urlsplit(params["url"])
-            if url.scheme in ("http", "https", "ws", "wss"):
+            own = params.get("initiator") == "not an origin" and params.get("request_type") != "main frame"
+            if own:
+                found[BROWSER] += 1
+            elif url.scheme in ("http", "https", "ws", "wss"):
                 found[f"{url.scheme}://{url.netloc}"] += 1
     return dict(found)
 
 
-async def record(runs: int) -> dict[str, list[Recording]]:
-    """All runs, the clients in turns."""
+async def record(runs: int, keep: Path | None) -> dict[str, list[Recording]]:
+    """All runs, the clients in turns; written to `keep` as they come."""
     recordings: dict[str, list[Recording]] = {client: [] for client in CLIENTS}
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
     config = NetworkConfig(seed="privacy", gateways=1, exits=1)
     async with Network(config) as network, directory_door(network) as switches, async_playwright() as playwright:
         with StaticServer(FOLDERS, headers=CACHING) as site:
             own = {site.url: "own files", f"https://{HOST}": "directory"}
             own |= {gateway.url: "gateway" for gateway in network.gateways}
+            own |= {host.gateway.url: "gateway" for host in network.exits}
             for _ in range(runs):
                 for client in CLIENTS:
                     user = User(network, site.url, client)
                     await user.live(playwright, switches)
                     recording = user.recording
+                    recording.load = load
                     recording.asked = _named(recording.asked, own)
                     recordings[client].append(recording)
+                    if keep is not None:
+                        keep.write_bytes(pickle.dumps(recordings))
                     print(f"{client}: {len(recording.seen)} seen", *recording.failures, sep="\n  ", file=sys.stderr)
     return recordings
 
@@ -173,16 +207,14 @@ def main() -> int:
     elif not (DIST / "worker.js").exists():
         parser.error("dist/ is missing: run `python3 build.py build` first")
     else:
-        recordings = asyncio.run(record(options.runs))
-    if options.keep is not None:
-        options.keep.write_bytes(pickle.dumps(recordings))
+        recordings = asyncio.run(record(options.runs, options.keep))
     report = privacy_report.report(recordings)
     print(privacy_report.text(report))
     if options.docs:
         privacy_report.write(report)
     if options.json:
         print(json.dumps(report))
-    return 1 if privacy_report.unexplained(report) or report["missing"] else 0
+    return 1 if privacy_report.unexplained(report) or report["missing"] or report["load"] > privacy_report.QUIET else 0
 
 
 if __name__ == "__main__":

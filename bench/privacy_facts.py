@@ -7,6 +7,7 @@ RATES   numbers that are measured, and the same where they differ by less than `
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ Value = TypeVar("Value")
 
 TOLERANCE = 1.3
 NOTHING = "nothing seen"
+FIRST_PAYLOAD = 80  # bytes of a handshake's first payload
 TICKS = 1000  # of a timestamp clock in a second
 SPREAD = 10  # s that a SYN is at most on its way
 
@@ -70,6 +72,12 @@ def _asked(phase: str) -> Callable[[Recording], str]:
     return read
 
 
+def _asked_first(recording: Recording) -> str:
+    """Later ones are asked for together, and come in any order."""
+    heads = [head for data in recording.by_connection("directory", "bytes", "ready") for head in wire.http1_heads(data)]
+    return heads[0][0].split(" ")[1] if heads else NOTHING
+
+
 def _directory_headers(recording: Recording) -> str:
     return _set(wire.header_names(head) for head in _directory(recording, "ready"))
 
@@ -77,9 +85,13 @@ def _directory_headers(recording: Recording) -> str:
 # -- the gateway ----------------------------------------------------------------------------------------------------
 
 
-def _texts(phase: str) -> Callable[[Recording], str]:
+def _texts(phase: str, nothing: str = NOTHING) -> Callable[[Recording], str]:
+    """`nothing`: what it is to be called when the phase has none."""
+
     def read(recording: Recording) -> str:
-        return "; ".join(wire.shape(one.data.decode()) for one in recording.of("gateway", "text", phase)) or NOTHING
+        if phase not in recording.phases:
+            return NOTHING
+        return "; ".join(wire.shape(one.data.decode()) for one in recording.of("gateway", "text", phase)) or nothing
 
     return read
 
@@ -88,8 +100,8 @@ def _later_texts(recording: Recording) -> str:
     if "ready" not in recording.phases:
         return NOTHING
     ready = recording.phases["ready"][1]
-    again = recording.phases.get("again", (float("inf"), 0.0))[0]
-    texts = [one for one in recording.of("gateway", "text") if ready <= one.at < again]
+    until = min((recording.phases[name][0] for name in ("loss", "again") if name in recording.phases), default=0.0)
+    texts = [one for one in recording.of("gateway", "text") if ready <= one.at < (until or float("inf"))]
     return _set(wire.shape(one.data.decode()) for one in texts).replace(NOTHING, "none")
 
 
@@ -98,18 +110,35 @@ def _upgrade(recording: Recording) -> str:
     return _set(wire.header_names(head[0]) for head in heads if head)
 
 
-def _close(recording: Recording) -> str:
-    if "end" not in recording.phases:
+def _close(phase: str) -> Callable[[Recording], str]:
+    def read(recording: Recording) -> str:
+        if phase not in recording.phases:
+            return NOTHING
+        low, high = recording.phases[phase]
+        codes = [one for one in recording.of("gateway", "close") if low <= one.at < high + 1]
+        return _set(int.from_bytes(one.data[:2], "big") if one.data else "no code" for one in codes).replace(
+            NOTHING, "no close frame"
+        )
+
+    return read
+
+
+def _keys(recording: Recording) -> str:
+    """Of the client, as it tells them to the gateway: 32 bytes at the start of a handshake, or in an authentication."""
+    found = []
+    for one in recording.of("gateway", "text"):
+        value = json.loads(one.data)
+        if value.get("type") == "authenticateV2":
+            found.append(bytes(value["clientIdentity"]))
+        elif value.get("type") == "handshakePayload" and len(value["data"]) == FIRST_PAYLOAD:
+            found.append(bytes(value["data"][:32]))
+    if len(found) < 2:
         return NOTHING
-    low, high = recording.phases["end"]
-    codes = [one for one in recording.of("gateway", "close") if low <= one.at < high + 1]
-    return _set(int.from_bytes(one.data[:2], "big") if one.data else "no code" for one in codes).replace(
-        NOTHING, "no close frame"
-    )
+    return "one for all visits" if len(set(found)) == 1 else "others on another visit"
 
 
 def _connections(recording: Recording) -> str:
-    count = len(recording.of("gateway", "upgrade"))
+    count = len(recording.of("gateway", "upgrade", "ready"))
     return str(count) if count else NOTHING
 
 
@@ -127,6 +156,23 @@ def _at_first_mix(recording: Recording) -> list[tuple[int, int, int]]:
 
 
 # -- the exit -------------------------------------------------------------------------------------------------------
+
+
+def _ip_ids(recording: Recording) -> str:
+    """Per connection, and how connections begin."""
+    flows: dict[object, list[int]] = {}
+    for packet in _tcp(recording):
+        if packet.version == 4 and not packet.flags & wire.RST:
+            flows.setdefault(packet.flow, []).append(packet.identification)
+    flows = {flow: numbers for flow, numbers in flows.items() if len(numbers) >= 3}
+    if not flows:
+        return NOTHING
+    if all(max(numbers) == min(numbers) for numbers in flows.values()):
+        return _set(f"always {numbers[0]}" for numbers in flows.values())
+    # Packets overtake each other on their way to the exit.
+    if all(max(numbers) - min(numbers) < 4 * len(numbers) for numbers in flows.values()):
+        return f"counts in each connection, from where is {habit([min(numbers) for numbers in flows.values()])}"
+    return "drawn"
 
 
 def _tcp(recording: Recording) -> list[wire.Packet]:
@@ -277,8 +323,9 @@ def _query_case(recording: Recording) -> str:
     return "drawn" if any(query.mixed_case for _, _, query in recording.queries) else "as asked"
 
 
-def _query_servers(recording: Recording) -> str:
-    return _set(".".join(map(str, packet.target)) for _, packet, _ in recording.queries)
+def _query_server(recording: Recording) -> str:
+    """Another one is asked where the first is slow."""
+    return next((".".join(map(str, packet.target)) for _, packet, _ in recording.queries), NOTHING)
 
 
 def _query_ports(recording: Recording) -> str:
@@ -294,10 +341,12 @@ def _asked_again(recording: Recording) -> str:
 EXACT: dict[str, Fact[str]] = {
     "page.asked": Fact("the page's network", "whom the browser asked", lambda r: _set(r.asked)),
     "directory.requests": Fact("directory", "documents of a first visit", _asked("ready")),
+    "directory.first": Fact("directory", "the first document", _asked_first),
     "directory.requests.later": Fact("directory", "documents of a later visit", _asked("again")),
     "directory.headers": Fact("directory", "headers in their order", _directory_headers),
     "gateway.upgrade": Fact("gateway", "headers of the WebSocket's handshake in their order", _upgrade),
-    "gateway.connections": Fact("gateway", "connections of two visits", _connections),
+    "gateway.connections": Fact("gateway", "connections until a first tunnel is ready", _connections),
+    "gateway.keys": Fact("gateway", "key of the client", _keys),
     "gateway.texts": Fact("gateway", "texts of a first visit in their order", _texts("ready")),
     "gateway.texts.later": Fact("gateway", "texts of a later visit", _texts("again")),
     "gateway.texts.during": Fact("gateway", "texts while it is used", _later_texts),
@@ -309,7 +358,11 @@ EXACT: dict[str, Fact[str]] = {
         "packet type and key rotation",
         lambda r: _set(f"{one.data[0]}/{one.data[1]}" for one in r.of("gateway", "packet")),
     ),
-    "gateway.close": Fact("gateway", "code of the close frame", _close),
+    "gateway.texts.loss": Fact("gateway", "texts after it has dropped the connection", _texts("loss")),
+    "gateway.texts.offline": Fact("gateway", "texts when the browser is offline and back", _texts("offline", "none")),
+    "gateway.close": Fact("gateway", "code of the close frame", _close("end")),
+    "gateway.close.left": Fact("gateway", "the same when the page is left", _close("unload")),
+    "gateway.close.crash": Fact("gateway", "the same when its process dies", _close("crash")),
     "mix.packets": Fact(
         "mix node",
         "size and version of packets",
@@ -321,9 +374,7 @@ EXACT: dict[str, Fact[str]] = {
         "hop limit, DF, type of service",
         lambda r: _set(f"{p.ttl} {'DF' if p.dont_fragment else '-'} {p.tos}" for p in _tcp(r)),
     ),
-    "exit.ip.id": Fact(
-        "exit", "identification", lambda r: habit([p.identification for p in _tcp(r) if p.version == 4])
-    ),
+    "exit.ip.id": Fact("exit", "identification", _ip_ids),
     "tcp.syn.options": Fact("server", "options of a SYN in their order", _of_syn(wire.option_names)),
     "tcp.syn.window": Fact("server", "window of a SYN", _of_syn(lambda p: p.window)),
     "tcp.syn.mss": Fact("server", "MSS", _of_syn(lambda p: _number(p.option(2)))),
@@ -351,7 +402,7 @@ EXACT: dict[str, Fact[str]] = {
     "dns.kinds": Fact("resolver", "records asked for, in order", _query_kinds),
     "dns.form": Fact("resolver", "flags and EDNS", _query_form),
     "dns.case": Fact("resolver", "case of names", _query_case),
-    "dns.servers": Fact("exit", "resolvers", _query_servers),
+    "dns.servers": Fact("exit", "the resolver that is asked first", _query_server),
     "dns.ports": Fact("resolver", "source ports", _query_ports),
     "dns.repeated": Fact("resolver", "questions for one name, used three times", _asked_again),
 }
@@ -420,11 +471,24 @@ def _delay(recording: Recording) -> float | None:
     return fmean(delays) / 1e6 if delays else None
 
 
+def _to_gateway(recording: Recording) -> float | None:
+    """From the first question to the directory to the first connection to a gateway."""
+    asked, upgrade = recording.of("directory", "bytes", "ready"), recording.of("gateway", "upgrade", "ready")
+    return (upgrade[0].at - asked[0].at) * 1000 if asked and upgrade else None
+
+
+def _to_reconnect(recording: Recording) -> float | None:
+    upgrades = recording.of("gateway", "upgrade", "loss")
+    return (upgrades[0].at - recording.phases["loss"][0]) * 1000 if upgrades else None
+
+
 RATES: dict[str, Fact[float | None]] = {
     "rate.idle": Fact("gateway", "packets a second, idle", _rate("idle")),
     "rate.download": Fact("gateway", "packets a second, downloading", _rate("download")),
     "rate.upload": Fact("gateway", "packets a second, uploading", _rate("upload")),
     "rate.gaps": Fact("gateway", "deviation of gaps by their mean, idle", _unevenness),
+    "rate.directory": Fact("gateway", "from the directory's first request to the connection, ms", _to_gateway),
+    "rate.reconnect": Fact("gateway", "from a lost connection to the next one, ms", _to_reconnect),
     "rate.delay": Fact("mix node", "mean delay, ms", _delay),
     "rate.timestamps": Fact("server", "ticks of timestamps a second", _stamp_rate),
 }

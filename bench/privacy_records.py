@@ -11,6 +11,7 @@ from bench import privacy_wire as wire
 from localnet.observed import Seen
 
 MOST = 400_000  # of one recording: who is left alone for too long ends with too little, not without memory
+ACTIVITIES = ("nothing", "fetch", "downloads", "uploads", "stream", "chatter", "names")  # for whole phases
 GATEWAY_PACKET = 9  # bytes before the Sphinx packet in what the gateway opens: type, rotation, first hop of seven
 
 
@@ -28,12 +29,14 @@ class Recorder:
 @dataclass
 class Recording:
     """One fresh profile. `phases`: from and to of what it did, by name, in the loop's time; `asked`: the origins that
-    the browser asked, by its own log, and how often. Not changed any more once something was asked of it."""
+    the browser asked, by its own log, and how often; `load`: of the machine for each core, before anything ran. Not
+    changed any more once something was asked of it."""
 
     seen: list[Seen] = field(default_factory=list)
     phases: dict[str, tuple[float, float]] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    load: float = 0.0
 
     def of(self, vantage: str, what: str, phase: str | None = None) -> list[Seen]:
         """In the order in which it was seen; with a phase only what happened in it."""

@@ -9,19 +9,22 @@ from typing import Any
 
 from bench.peer_plan import CLIENTS
 from bench.privacy_facts import DRAWN, EXACT, NOTHING, RATES, alike, middle, recurring
-from bench.privacy_reasons import NOT_MEASURED, REASONS
+from bench.privacy_reasons import DIRECTORY, FINGERPRINT, NOT_MEASURED, REASONS, SHOWS_STILL
 from bench.privacy_records import Recording
+from bench.privacy_samples import ONE_PERCENT, summary, told_apart
 from buildtools.common import NODE_MODULES, ROOT
 
 PAGE = ROOT / "docs" / "privacy.md"
 NOT_LOOKED_INTO = "not looked into"
+QUIET = 0.5  # load of the machine for each core, before anything ran, beyond which times and rates prove nothing
+BUSY = "the machine had other things to do: to be measured again"
 LONGEST = 150  # characters of a value on the page
 SHOWS = ("rate.download", "rate.upload")  # of ours these have to be alike with `rate.idle`: else activity shows
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`between`: "clients", or "users" of ours, or "idle and busy", for which there is no excuse."""
+    """`between`: "clients", or "users" of ours, or "activities" of ours, for which there is no excuse."""
 
     fact: str
     between: str
@@ -53,15 +56,17 @@ def differences(recordings: Mapping[str, Sequence[Recording]]) -> list[Differenc
     rates = {
         name: [middle(rate.read(one) for one in runs) for runs in (ours, official)] for name, rate in RATES.items()
     }
-    found += [_between_clients(name) for name, (own, other) in rates.items() if not alike(own, other)]
+    excuse = BUSY if max(one.load for one in (*ours, *official)) > QUIET else NOT_LOOKED_INTO
+    found += [_between_clients(name, excuse) for name, (own, other) in rates.items() if not alike(own, other)]
     for name in SHOWS:
         if not alike(rates[name][0], rates["rate.idle"][0]):
-            found.append(Difference(name, "idle and busy", NOT_LOOKED_INTO, "gateway"))
+            found.append(Difference(name, "activities", excuse, "gateway"))
+    found += [Difference("gaps", "activities", excuse, f"gateway: {pair}") for pair in told_apart(ours)]
     return found
 
 
-def _between_clients(name: str) -> Difference:
-    return Difference(name, "clients", *REASONS.get(name, (NOT_LOOKED_INTO, "whoever sees it")))
+def _between_clients(name: str, otherwise: str = NOT_LOOKED_INTO) -> Difference:
+    return Difference(name, "clients", *REASONS.get(name, (otherwise, "whoever sees it")))
 
 
 def report(recordings: Mapping[str, Sequence[Recording]]) -> dict[str, Any]:
@@ -73,8 +78,10 @@ def report(recordings: Mapping[str, Sequence[Recording]]) -> dict[str, Any]:
         vantage.setdefault(fact.seen_by, {})[name] = {"what": fact.what, **both}
     return {
         "runs": min(map(len, recordings.values())),
+        "load": max(one.load for runs in recordings.values() for one in runs),
         "vantage": vantage,
         "missing": [name for name, value in values["ours"].items() if value in (NOTHING, "-")],
+        "activities": {client: summary(recordings[client]) for client in CLIENTS},
         "differences": [asdict(difference) for difference in differences(recordings)],
         "failures": {
             client: sorted({text for one in recordings[client] for text in one.failures}) for client in CLIENTS
@@ -91,13 +98,17 @@ def text(found: Mapping[str, Any]) -> str:
     lines = []
     values = {name: row for facts_of_one in found["vantage"].values() for name, row in facts_of_one.items()}
     for difference in found["differences"]:
-        row = values[difference["fact"]]
+        row = values.get(difference["fact"], dict.fromkeys(CLIENTS, difference["use"]))
         lines += [f"{difference['fact']} ({difference['between']}): {difference['reason']}"]
         lines += [f"    {client}: {row[client][:400]}" for client in CLIENTS]
     if found["missing"]:
         lines.append(f"nothing seen of ours: {', '.join(found['missing'])}")
+    if found["load"] > QUIET:
+        lines.append(f"the machine was busy (load {found['load']:.1f} for each core): its rates prove nothing")
     if stale := set(REASONS) - {difference["fact"] for difference in found["differences"]}:
         lines.append(f"reasons without a difference: {', '.join(sorted(stale))}")
+    for client in CLIENTS:
+        lines.append(f"activities, {client}: {found['activities'][client]}")
     return "\n".join([*lines, f"{len(found['differences'])} differences, {len(unexplained(found))} without a reason"])
 
 
@@ -108,21 +119,36 @@ def page(found: Mapping[str, Any]) -> str:
     """docs/privacy.md."""
     version = json.loads((NODE_MODULES / "@nymproject" / "mix-tunnel" / "package.json").read_text())["version"]
     parts = [INTRODUCTION.format(version=version, runs=found["runs"])]
+    if found["load"] > QUIET:
+        parts.append(UNDER_LOAD.format(load=found["load"]))
     for seen_by, rows in found["vantage"].items():
         parts.append(f"\n## Seen by the {seen_by.removeprefix('the ')}\n\n| fact | what | ours | official | same |\n")
         parts.append("|---|---|---|---|---|\n")
-        parts.extend(_rows(rows, {one["fact"] for one in found["differences"]}))
+        same = {one["fact"]: "not known" if one["reason"] == BUSY else "no" for one in found["differences"]}
+        parts.extend(_rows(rows, same))
+    parts.append(_activities(found["activities"]))
+    parts.append(SHOWS_STILL + DIRECTORY)
     parts.append("\n## Why they differ\n\n| fact | why | who could use it |\n|---|---|---|\n")
     for name, (reason, use) in REASONS.items():
         parts.append(f"| `{name}` | {reason} | {use} |\n")
-    parts.append(ENDING)
+    parts.append(FINGERPRINT + ENDING)
     return "".join(parts)
 
 
-def _rows(rows: Mapping[str, Mapping[str, str]], different: set[str]) -> Iterator[str]:
+def _activities(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The two-sample tests."""
+    lines = [ACTIVITIES_HEAD]
+    for client in CLIENTS:
+        row = found[client]
+        smallest = "-" if row["smallest"] is None else f"{row['smallest']:.2g}"
+        apart = "; ".join(row["told_apart"]) or "none"
+        lines.append(f"| {client} | {row['pairs']} | {row['below']} | {smallest} | {apart} |\n")
+    return "".join(lines)
+
+
+def _rows(rows: Mapping[str, Mapping[str, str]], same: Mapping[str, str]) -> Iterator[str]:
     for name, row in rows.items():
-        same = "no" if name in different else "yes"
-        cells = [f"`{name}`", row["what"], _cell(row["ours"]), _cell(row["official"]), same]
+        cells = [f"`{name}`", row["what"], _cell(row["ours"]), _cell(row["official"]), same.get(name, "yes")]
         yield f"| {' | '.join(cells)} |\n"
 
 
@@ -135,12 +161,33 @@ def write(found: Mapping[str, Any]) -> None:
     PAGE.write_text(page(found), encoding="utf-8")
 
 
+UNDER_LOAD = """
+**This run was on a busy machine** (load {load:.1f} for each core before it began). Everything is as exact as ever but
+times and rates: ours goes down [the ladder](traffic.md#the-ladder) when others take the machine's time, and up when
+they stop, so rates of different minutes differ; the official client's packets come late and in bursts. Rows that begin
+with `rate.` and the activities below are of that, and wait for a quiet machine.
+"""
+
+ACTIVITIES_HEAD = f"""
+## What the gateway can tell of an activity
+
+Five seconds each of nothing, single fetches, downloads, uploads, a slow stream, WebSocket messages and questions for
+names. The gaps between packets of each two of them are compared by Kolmogorov and Smirnov's two-sample test. By chance
+one pair in a hundred has a p of {ONE_PERCENT} or less; pairs count as told apart where that happens more than once. The
+same tests run over thousands of packets in virtual time (`tests/engine/test_simnet_shape.py`).
+
+| client | pairs tested | p of {ONE_PERCENT} or less | smallest p | told apart |
+|---|---|---|---|---|
+"""
+
 INTRODUCTION = """# Privacy, measured
 
 What each party sees of a user of this client, and of one of the official client (`@nymproject/mix-tunnel` {version},
 unmodified), both in Chromium on one local network. Each of {runs} users of each client has a fresh profile, sets a
-tunnel up, idles, asks for a name, fetches over HTTP and HTTPS, opens a WebSocket, downloads, uploads, ends, and comes
-back once. `python3 build.py bench privacy --docs` writes this page. It fails where a difference has no reason below,
+tunnel up, idles, asks for a name, fetches over HTTP and HTTPS, opens a WebSocket, downloads, uploads, does one thing
+after another, loses its connection, is offline for a while, ends, comes back once and leaves the page, and comes back
+again until its process dies. `python3 build.py bench privacy --docs` writes this page, `--from FILE --docs` of what
+`--keep FILE` has kept. It fails where a difference has no reason below,
 where two users of ours can be told apart, where something is seen twice that must be new each time, and where more or
 less leaves when a user is busy than when idle. Rates are measured, and the same within 30 %.
 """

@@ -305,7 +305,8 @@ def shape(text: str) -> str:
 
 def _shape(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_shape(inner)}" for name, inner in value.items()) + "}"
+        shown = [f"{name}: {'drawn' if name == 'nonce' else _shape(inner)}" for name, inner in value.items()]
+        return "{" + ", ".join(shown) + "}"
     if isinstance(value, list):
         return f"[{len(value)}]"
     if isinstance(value, str) and len(value) > 30:

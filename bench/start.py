@@ -1,11 +1,11 @@
 """Where the time of a start goes, step by step, from the opening of a page to the tunnel that is ready.
 
-    python -m bench.start [--json] [--rounds N] [--cpu SHARE]
+    python -m bench.start [--json] [--rounds N] [--cpu SHARE] [--single]
 
 A first visit (empty cache) and a second one (HTTP cache, kept snapshot), in fresh profiles of Chromium, on a local
 network whose directory is as long as the main network's. The steps are the worker's marks
 (javascript/worker/marks.js); several run at the same time, so each figure is when it was done, in seconds since the
-page's navigation began. Medians of the rounds. Nothing else should run meanwhile.
+page's navigation began. Medians of the rounds. Nothing else should run meanwhile. `--single`: of the one-file form.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MARKS = """() => {
     if (name.startsWith("smolmix ")) times[name.slice(8)] ??= performance.timeOrigin + startTime;
   }
   const files = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/pyodide/"));
-  times.files = performance.timeOrigin + Math.max(...files.map(({ responseEnd }) => responseEnd));
+  if (files.length) times.files = performance.timeOrigin + Math.max(...files.map(({ responseEnd }) => responseEnd));
   return times;
 }"""
 KEPT = """async () => {
@@ -85,13 +85,14 @@ async def visit(bench: Bench, context: BrowserContext, address: str, *, keeps: b
         return {**{name: (when - origin) / 1000 for name, when in marks.items()}, "settled": settled / 1000}
 
 
-async def both_visits(bench: Bench, mode: str) -> list[Times]:
-    address = bench.address_in("ours", mode)
+async def both_visits(bench: Bench, client: str, mode: str) -> list[Times]:
+    address = bench.address_in(client, mode)
     async with bench.fresh() as context:
         return [await visit(bench, context, address, keeps=first) for first in (True, False)]
 
 
-async def measure(rounds: int, mode: str, nodes: int, condition: Condition, log: Any) -> dict[str, Any]:
+async def measure(client: str, rounds: int, mode: str, nodes: int, condition: Condition, log: Any) -> dict[str, Any]:
+    """`client`: "ours" or "single"."""
     found: list[list[Times]] = []
     config = NetworkConfig(seed="start", gateways=1, exits=1, processes=2, announce=nodes)
     async with (
@@ -102,10 +103,17 @@ async def measure(rounds: int, mode: str, nodes: int, condition: Condition, log:
             launch = partial(chromium, playwright, condition, ())
             bench = Bench(network, launch, site.url, condition=condition, log=log)
             for number in range(rounds):
-                found.append(await both_visits(bench, mode))
+                found.append(await both_visits(bench, client, mode))
                 log(f"round {number + 1}: " + ", ".join(f"{times['settled']:.2f} s" for times in found[-1]))
     visits = {name: medians([pair[at] for pair in found]) for at, name in enumerate(VISITS)}
-    facts = {"chromium": bench.version, "rounds": rounds, "mode": mode, "nodes": nodes, "condition": condition.name}
+    facts = {
+        "client": client,
+        "chromium": bench.version,
+        "rounds": rounds,
+        "mode": mode,
+        "nodes": nodes,
+        "condition": condition.name,
+    }
     return {**facts, "ways": sorted(bench.ways), "failures": bench.failures, "visits": visits}
 
 
@@ -132,6 +140,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=list(MODES), default="defaults")
     parser.add_argument("--nodes", type=int, default=MAIN_NETWORK, help=f"in the directory (default: {MAIN_NETWORK})")
     parser.add_argument("--cpu", type=float, metavar="SHARE", help="share of a core for the renderer")
+    parser.add_argument("--single", action="store_true", help="the one-file form")
     options = parser.parse_args()
     if options.cpu is not None and not 0 < options.cpu <= 1:
         parser.error("--cpu is a share of a core, above 0 and at most 1")
@@ -143,7 +152,8 @@ def main() -> int:
     def log(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    report = asyncio.run(measure(options.rounds, options.mode, options.nodes, Condition(cpu=options.cpu), log))
+    client, condition = "single" if options.single else "ours", Condition(cpu=options.cpu)
+    report = asyncio.run(measure(client, options.rounds, options.mode, options.nodes, condition, log))
     for line in lines(report):
         print(line)
     if options.json:

@@ -1,7 +1,7 @@
 """A Pyodide of somebody else's, as its users have it: npm's package as it is, micropip in its lock file, and an index.
 
-`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `simple/` (an index,
-PEP 503), `wheels/` and `examples/`. Nothing of ours is in it but the wheels in the index, and the examples.
+`write_site` makes a folder with `pyodide/` (what `loadPyodide({indexURL})` wants), `pyscript/` (also of npm), `simple/`
+(an index, PEP 503), `wheels/` and `examples/`. Nothing of ours is in it but the wheels in the index, and the examples.
 
     python -m browserkit.guest FOLDER
 """
@@ -21,6 +21,7 @@ from buildtools.wheels import read_zip
 
 CORE = NODE_MODULES / "pyodide"
 CORE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+PYSCRIPT = NODE_MODULES / "@pyscript" / "core" / "dist"
 IN_THE_LOCK = "micropip"
 BLANK = '<!doctype html><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">\n'
 WORKER = ROOT / "browserkit" / "guest_worker.js"
@@ -43,6 +44,7 @@ def write_site(folder: Path, own_wheels: Iterable[Path]) -> None:
         links = [f'<a href="../../wheels/{file.name}#sha256={_sha256(file)}">{file.name}</a>' for file in files]
         page.write_text(f"<!doctype html><title>{name}</title>{'<br>'.join(links)}\n", encoding="utf-8")
     _write_pyodide(folder / "pyodide", listing[IN_THE_LOCK][0])
+    shutil.copytree(PYSCRIPT, folder / "pyscript", ignore=shutil.ignore_patterns("*.map"))
     shutil.copytree(ROOT / "examples" / "pyodide", folder / "examples")
 
 

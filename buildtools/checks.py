@@ -25,12 +25,14 @@ FOLDERS = {
     "integration": "integration",
     "browser": "browser",
     "interop": "interop",
+    "docs": "docs",
+    "node": "node",
     "consumers": "consumers",
 }
 GROUPS = ("unit", *FOLDERS)
 # Run only when named: their projects download hundreds of megabytes of other people's tools.
 NAMED_ONLY = {"consumers"}
-BROWSER_GROUPS = {"browser", "interop", "consumers"}
+BROWSER_GROUPS = {"browser", "interop", "docs", "consumers"}
 COUNTS = re.compile(r"(\d+) (?:subtests )?(passed|failed|skipped|error)")
 
 
@@ -58,7 +60,7 @@ def lint_commands() -> list[tuple[str, list[str | Path]]]:
         ("lint-imports", [PYTHON.with_name("lint-imports"), "--no-cache", "--no-logo"]),
         ("tsc --checkJs", [*tsc, "tsconfig.json"]),
         # Each side alone, with what is shared: what imports the other side does not compile.
-        *((f"tsc {side}", [*tsc, f"javascript/{side}"]) for side in ("page", "worker", "shared")),
+        *((f"tsc {side}", [*tsc, f"javascript/{side}"]) for side in ("page", "service", "worker", "shared", "node")),
     ]
 
 
@@ -99,7 +101,7 @@ def run_group(group: str, arguments: Sequence[str], *, everything: bool, engine:
     if not everything:
         command += ["-m", "not long"]
     # Tests that measure rates stand among the long ones; two processes would disturb them.
-    parallel = group in ("unit", "faults", "integration") or (group == "linux" and not everything)
+    parallel = group in ("unit", "faults", "integration", "node") or (group == "linux" and not everything)
     if parallel and not any(argument.startswith("-n") for argument in arguments):
         command += ["-n", str(min(2, os.cpu_count() or 1))]
     command += ["--durations=5", *arguments]

@@ -45,7 +45,7 @@ SCRIPT_INPUTS = (
 )
 
 
-SCRIPT_OUTPUTS = tuple(DIST / name for name in ("index.js", "worker.js", BILL, SUMS))
+SCRIPT_OUTPUTS = tuple(DIST / name for name in ("index.js", "worker.js", "service-worker.js", BILL, SUMS))
 
 
 def stamps() -> tuple[Stamp, Stamp]:

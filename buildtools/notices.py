@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from .common import NODE_MODULES, ROOT, TaskError
+from .javascript import NODE_LIBRARIES
 from .libraries import fetch_libraries
 from .parts import wheel_metadata
 from .wheels import read_zip
@@ -32,7 +33,7 @@ def notices() -> str:
     version = json.loads((NODE_MODULES / "pyodide" / "package.json").read_text())["version"]
     parts = ["smolmix-web carries the work of others.", INTERPRETER.format(version=version)]
     dependencies = json.loads((ROOT / "package.json").read_text())["dependencies"]
-    for name in sorted(set(dependencies) - {"pyodide"}):
+    for name in sorted({*dependencies, *NODE_LIBRARIES} - {"pyodide"}):
         folder = NODE_MODULES / name
         about = json.loads((folder / "package.json").read_text())
         texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("LICEN[CS]E*"))]

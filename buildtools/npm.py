@@ -16,9 +16,24 @@ from typing import Any
 
 from .common import BUILD, DIST, ROOT, TaskError, build_lock, run, say
 from .dist import PYTHON_INPUTS, SCRIPT_INPUTS, ensure_dist
-from .javascript import ENTRIES, PAGE, SHARED, WORKER, bundle, bundle_official, bundle_package_worker, meanings
+from .javascript import (
+    ENTRIES,
+    PAGE,
+    SERVICE_MODULE,
+    SERVICE_SCRIPT,
+    SHARED,
+    WORKER,
+    bundle,
+    bundle_node,
+    bundle_official,
+    bundle_package_worker,
+    bundle_service,
+    declare_node_types,
+    meanings,
+)
 from .libraries import LIBRARIES
 from .notices import notices
+from .sbom import write_package_bill
 from .stamps import Stamp
 
 SOURCE = ROOT / "npm"
@@ -32,7 +47,7 @@ def tarball_of(version: str) -> Path:
 
 
 def package_stamp() -> Stamp:
-    names = ("npm.py", "notices.py", "package_worker.mjs", "pyodide_inside.mjs")
+    names = ("npm.py", "node_package.mjs", "notices.py", "sbom.py", "package_worker.mjs", "pyodide_inside.mjs")
     makers = [ROOT / "buildtools" / name for name in names]
     return Stamp("npm", [*PYTHON_INPUTS, *SCRIPT_INPUTS, *makers, SOURCE, ROOT / "package.json", origin() or ""])
 
@@ -62,6 +77,10 @@ def write_package(folder: Path, version: str) -> None:
         bundle(PAGE / f"{name}.js", target / f"{name}.js", [*SHARED, meanings()])  # without the hashes of dist/
         shutil.copyfile(DIST / f"{name}.d.ts", target / f"{name}.d.ts")
         unmapped(target / f"{name}.js")
+    bundle_service(target)
+    for name in (SERVICE_SCRIPT, SERVICE_MODULE):
+        unmapped(target / name)
+    shutil.copyfile(DIST / "service-worker.d.ts", target / "service-worker.d.ts")
     shutil.copytree(DIST / "types", target / "types", ignore=shutil.ignore_patterns("*.gz", "*.br"))
     lock = json.loads((DIST / "pyodide" / "pyodide-lock.json").read_text())
     lock["packages"] = {name: entry for name, entry in lock["packages"].items() if on_demand(name)}
@@ -71,6 +90,8 @@ def write_package(folder: Path, version: str) -> None:
     parts = FOLDER / "own-files.js"
     parts.write_text(parts_module(lock, wheels), encoding="utf-8")
     bundle_package_worker(parts, target / "worker.js")
+    bundle_node(parts_module(lock, wheels, "../pyodide"), target / "node")
+    declare_node_types(target)
     bundle_official(target)
     for path in (target / "official").glob("*.js"):
         unmapped(path)
@@ -81,17 +102,18 @@ def write_package(folder: Path, version: str) -> None:
     shutil.copyfile(SOURCE / "README.md", folder / "README.md")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
     (folder / "THIRD-PARTY-NOTICES.txt").write_text(notices(), encoding="utf-8")
+    write_package_bill(DIST, folder)
 
 
 def on_demand(name: str) -> bool:
     return name in LIBRARIES and LIBRARIES[name].on_demand
 
 
-def parts_module(lock: dict[str, Any], wheels: list[str]) -> str:
+def parts_module(lock: dict[str, Any], wheels: list[str], folder: str = "./pyodide") -> str:
     """In the place of javascript/worker/own-files.js: bundlers follow each `new URL`, if it is written out."""
 
     def address(name: str) -> str:
-        return f'new URL("./pyodide/{name}", import.meta.url).href'
+        return f'new URL("{folder}/{name}", import.meta.url).href'
 
     lines = [f"  {json.dumps(name)}: {address(name)}," for name in wheels]
     return "\n".join(

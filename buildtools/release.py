@@ -25,8 +25,9 @@ SOURCE_OF_VERSION = "pyproject.toml"
 SEMANTIC = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 IN_TARBALL = (
     "package.json", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "dist/index.js", "dist/index.d.ts",
-    "dist/globals.js", "dist/monitor.js", "dist/monitor.d.ts", "dist/worker.js", "dist/pyodide/pyodide.asm.wasm",
-    "dist/pyodide/python.zst", "dist/single/smolmix.js",
+    "dist/globals.js", "dist/whole-page.js", "dist/service-worker.js", "dist/monitor.js", "dist/monitor.d.ts",
+    "dist/worker.js", "dist/pyodide/pyodide.asm.wasm", "dist/pyodide/python.zst", "dist/single/smolmix.js",
+    "dist/auto.js", "dist/node/index.js", "dist/node/worker.js", "dist/node/cli.js", "sbom.cdx.json",
 )  # fmt: skip
 NOT_IN_TARBALL = (".map", ".gz", ".br", ".py")
 IN_WHEEL = ("smolmix_web/__init__.py", "smolmix_web/py.typed")

@@ -25,6 +25,8 @@ FIRST_LOAD = (
 )
 # Bytes that a first page load may fetch, by content coding.
 BUDGET = {"gzip": 4_900_000, "brotli": 3_900_000}
+# The documentation site: it lies in dist/ (docs.py), and no list of what is shipped has it.
+DOCS = "docs"
 # What each file is also there as, for servers that send it so (docs/deploying.md).
 CODINGS = {"gzip": ".gz", "brotli": ".br"}
 
@@ -54,7 +56,13 @@ def shipped_files(folder: Path = DIST) -> list[Shipped]:
 def source_files(folder: Path) -> list[Path]:
     """What is served below a folder, without the compressed forms."""
     suffixes = tuple(CODINGS.values())
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(suffixes)]
+    return [path for path in files_of(folder) if not path.name.endswith(suffixes)]
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every file of a dist/, sorted; not those of the documentation site."""
+    site = folder / DOCS
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and site not in path.parents]
 
 
 def _size(path: Path, raw: int) -> int:

@@ -1,4 +1,4 @@
-"""`dist/sbom.cdx.json`, the bill of materials (CycloneDX 1.6), and `dist/SHA256SUMS`: what is shipped, and its hashes.
+"""`sbom.cdx.json`, the bill of materials (CycloneDX 1.6), and `dist/SHA256SUMS`: what is shipped, and its hashes.
 
 Equal contents give equal bytes: there is no time in the bill, and its serial number is made of what it says.
 Of each library the hash is that of the file in its registry, as the lock files pin it; where it is shipped as a file of
@@ -13,9 +13,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .javascript import CHECKED
+from .javascript import CHECKED, NODE_LIBRARIES
 from .libraries import LIBRARIES, fetch_libraries
 from .parts import PYODIDE, Part, bundled_packages, crates, interpreter_parts, npm_part, wheel_part
+from .report import files_of
 from .wheels import project_table, read_zip
 
 BILL = "sbom.cdx.json"
@@ -28,8 +29,12 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def as_text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
 def bill_text(folder: Path) -> str:
-    return json.dumps(bill(folder), indent=1, sort_keys=True) + "\n"
+    return as_text(bill(folder))
 
 
 def write_bill(folder: Path) -> None:
@@ -62,9 +67,34 @@ def bill(folder: Path) -> dict[str, Any]:
         "components": components,
         "dependencies": [{"ref": root["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs)],
     }
+    return numbered(found)
+
+
+def write_package_bill(dist: Path, package: Path) -> None:
+    (package / BILL).write_text(as_text(package_bill(dist, package)), encoding="utf-8")
+
+
+def package_bill(dist: Path, package: Path) -> dict[str, Any]:
+    """Of the npm package, which is made of what is in `dist`: the same parts, of the files those that it has, and
+    what its entries for Node.js have besides."""
+    found = bill(dist)
+    more = [component(npm_part(name)) for name in NODE_LIBRARIES]
+    found["components"] += more
+    found["dependencies"][0]["dependsOn"] += [one["bom-ref"] for one in more]
+    found["dependencies"] += [{"ref": one["bom-ref"]} for one in more]
+    found["metadata"]["component"]["description"] = "The npm package"
+    for one in found["components"]:
+        named = [f"dist/{reference['url']}" for reference in one.pop("externalReferences", [])]
+        if files := distributions(package, [name for name in named if (package / name).is_file()]):
+            one["externalReferences"] = files
+    return numbered(found)
+
+
+def numbered(found: dict[str, Any]) -> dict[str, Any]:
+    """With the serial number of what it says."""
+    found.pop("serialNumber", None)
     text = json.dumps(found, sort_keys=True)
-    found["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_URL, text).urn
-    return found
+    return {**found, "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, text).urn}
 
 
 def component(part: Part) -> dict[str, Any]:
@@ -137,8 +167,8 @@ def distributions(folder: Path, names: list[str]) -> list[dict[str, Any]]:
 
 
 def sums(folder: Path) -> str:
-    """As sha256sum writes and reads it: every file below `folder` but this one, sorted by name."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    """As sha256sum writes and reads it: every file that is shipped but this one, sorted by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
     return "".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files) if name != SUMS)
 
 

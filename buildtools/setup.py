@@ -39,9 +39,14 @@ def ensure_venv() -> None:
             _create_venv()
         say("installing Python packages from requirements/dev.lock")
         stamp.clear()
-        run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-             "--only-binary=:all:", "--require-hashes", "-r", lock])  # fmt: skip
+        install_locked(PYTHON, lock)
         stamp.write()
+
+
+def install_locked(python: Path, lock: Path) -> None:
+    """Exactly what a lock file pins, into the environment of `python`."""
+    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+         "--only-binary=:all:", "--require-hashes", "-r", lock])  # fmt: skip
 
 
 def _works() -> bool:
@@ -91,7 +96,11 @@ def lock_dependencies() -> None:
     run([*browser, "-o", runtime])
     run([*browser, "--no-emit-package", "colorama", "--group", "pyodide-test", "-o", tests])
     run([*browser, "--no-emit-package", "colorama", "--group", "pyodide-guest", "-o", guest])
-    run(["npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"])
+    alone = common[: common.index("pyproject.toml")]  # a group without the package's own libraries
+    run([*alone, "--python-version", "3.11", "--group", "docs", "-o", REQUIREMENTS / "docs.lock"])
+    for place in (ROOT, ROOT / "buildtools" / "site"):
+        npm = ["npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
+        run(npm, cwd=place)
 
 
 def locked_packages(lock: Path) -> dict[str, str]:

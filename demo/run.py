@@ -26,7 +26,7 @@ from localnet.network import Network
 from localnet.origin import body_sha256
 from localnet.world import ECHO_PORTS
 
-from . import local
+from . import local, page_check
 from .check import Expected, Report, check_page
 from .recorder import Allowed
 
@@ -39,6 +39,7 @@ START_TIMEOUT = 30.0  # s for the local network
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__.splitlines()[0] if __doc__ else None)
     top.add_argument("--once", action="store_true", help="exit after the check")
+    top.add_argument("--page", action="store_true", help="check the whole page (page.html) instead of the first one")
     top.add_argument("--json", action="store_true", help="print one JSON object as the last line of the check")
     top.add_argument("--port", type=int, default=0, help="port of the site on 127.0.0.1 (default: any free one)")
     top.add_argument("--dist", type=Path, default=DIST, help="what `build.py build` made (default: dist)")
@@ -74,6 +75,7 @@ def page_config(net: Network) -> dict[str, Any]:
         "name": ORIGIN.name,
         "url": f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
         "websocketUrl": f"wss://{WEBSOCKET.name}/",
+        "article": {"origin": page_check.URL, "files": list(page_check.FILES)},
         "examples": [
             f"https://{ORIGIN.name}{path}" for path in ("/image", "/json", "/gzip", "/redirect/2", "/cookies")
         ],
@@ -118,15 +120,17 @@ async def run(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="smolmix-demo-") as folder:
             config = Path(folder) / "config.json"
             config.write_text(json.dumps(page_config(net)), encoding="utf-8")
-            folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config}
+            script = options.dist / "service-worker.js"
+            folders = {"/": SITE, "/smolmix/": options.dist, "/config.json": config, "/service-worker.js": script}
             records = local.LocalRecords(net)
             with StaticServer(folders, port=options.port, answers=records.answers) as site:
-                report = await check(net, site.url, options.engine, options.screenshot)
-                for line in describe(report):
+                chosen = check_whole_page if options.page else check
+                report = await chosen(net, site.url, options.engine, options.screenshot)
+                for line in page_check.describe(report) if options.page else describe(report):
                     say(line)
                 if not options.once:
                     say(f"the page is at {site.url}/index.html (Ctrl-C ends)")
-                    say(f"two tabs talk at {site.url}/chat.html")
+                    say(f"two tabs talk at {site.url}/chat.html, a whole page is {site.url}/page.html")
                 if options.json:
                     say(json.dumps(report.facts))
                 if not options.once:
@@ -134,10 +138,19 @@ async def run(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def allowed_for(net: Network, site: str) -> Allowed:
+    gateways = [*net.gateways, *(host.gateway for host in net.exits)]
+    return Allowed(site, (net.directory_url,), tuple(gateway.url for gateway in gateways))
+
+
+async def check_whole_page(net: Network, site: str, engine: str, screenshot: Path | None) -> Report:
+    """The same for the page of which everything is loaded through the tunnel."""
+    allowed = allowed_for(net, site)
+    return await page_check.check_article(site, allowed, engine=engine, screenshot=screenshot, say=say)
+
+
 async def check(net: Network, site: str, engine: str, screenshot: Path | None) -> Report:
     """Run the page once on this network and judge it."""
-    gateways = [*net.gateways, *(host.gateway for host in net.exits)]
-    allowed = Allowed(site, (net.directory_url,), tuple(gateway.url for gateway in gateways))
     expected = Expected(
         url=f"https://{ORIGIN.name}/bytes/{BODY_BYTES}?seed={BODY_SEED}",
         sha256=body_sha256(BODY_BYTES, BODY_SEED),
@@ -146,7 +159,7 @@ async def check(net: Network, site: str, engine: str, screenshot: Path | None) -
         addresses=tuple(net.names[ORIGIN.name]),
     )
     served = len(net.world.origin.requests)
-    report = await check_page(site, allowed, expected, engine=engine, screenshot=screenshot, say=say)
+    report = await check_page(site, allowed_for(net, site), expected, engine=engine, screenshot=screenshot, say=say)
     if report.ok and len(net.world.origin.requests) == served:
         report.failures.append("the origin behind the exit saw no request")
     return report

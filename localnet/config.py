@@ -67,6 +67,8 @@ class NetworkConfig:
     """Addresses that answer DNS behind the exits, on port 53 over UDP and TCP."""
     exit_cover: bool = True
     """The exits' clients send loop cover packets, as real ones do."""
+    exit_sources: bool = False
+    """Servers see the exits at 127.0.1.1, 127.0.1.2 and so on, where the system has all of 127/8, as Linux does."""
     exit_options: dict[str, object] = field(default_factory=dict)
     """Settings handed to the exit service as they are."""
     ca_directory: str | None = None

@@ -36,8 +36,16 @@ class ExitHost:
     """One exit. `address` is the Nym address clients send to; `service.faults` makes it misbehave."""
 
     def __init__(
-        self, gateway: Gateway, seed: str, directory: Directory, dial_map: DialMap, config: NetworkConfig
+        self,
+        gateway: Gateway,
+        seed: str,
+        directory: Directory,
+        dial_map: DialMap,
+        config: NetworkConfig,
+        number: int = 1,
     ) -> None:
+        """`number` of the exit, from 1."""
+        self._number = number
         self.gateway = gateway
         self.name = gateway.name
         self.keys = ClientKeys.generate(SeededRandom(f"{seed}/{self.name}/client"))
@@ -84,7 +92,9 @@ class ExitHost:
             cover_interval=COVER_INTERVAL * max(1.0, self._config.exits / FULL_COVER),
             surb_buffer=SURB_BUFFER,
         )
-        settings = {"build_version": self.version, **self._config.exit_options}
+        settings: dict[str, object] = {"build_version": self.version, **self._config.exit_options}
+        if self._config.exit_sources:
+            settings["source"] = f"127.0.1.{self._number}"
         exit_config = ExitConfig.from_mapping(settings)
         self._client = MixnetClient(
             self.gateway.crypto,

@@ -89,8 +89,15 @@ def json_response(data: object, status: int = 200, headers: list[tuple[str, str]
     return Response(status, [("content-type", "application/json"), *(headers or [])], body)
 
 
-def text_response(text: str, status: int = 200, content_type: str = "text/plain; charset=utf-8") -> Response:
-    return Response(status, [("content-type", content_type)], text.encode())
+def text_response(
+    text: str,
+    status: int = 200,
+    content_type: str = "text/plain; charset=utf-8",
+    headers: list[tuple[str, str]] | None = None,
+) -> Response:
+    given = headers or []
+    kind = [] if any(name == "content-type" for name, _ in given) else [("content-type", content_type)]
+    return Response(status, [*kind, *given], text.encode())
 
 
 def make_request(

@@ -61,6 +61,7 @@ class Network:
         self.control_url = ""
         self.ca_path: Path | None = None
         self.watcher: Watcher | None = None
+        self._doors: list[HttpServer] = []  # to the directory, beside its own
         self._started = False
         self._workers: list[WorkerProcess] = []
         self._reported: dict[str, Any] = {}
@@ -114,7 +115,9 @@ class Network:
         )
         for node in self.plans:
             if node.kind == "exit":
-                host = ExitHost(self.gateway(node.name), self.seed, self.directory, self.world.dial_map, config)
+                number = len(self.exits) + 1
+                gateway, dial_map = self.gateway(node.name), self.world.dial_map
+                host = ExitHost(gateway, self.seed, self.directory, dial_map, config, number)
                 self.entry(node.name).exit_address = str(host.address)
                 self.exits.append(host)
         # Only now do the exits see a directory that lists them all.
@@ -286,10 +289,12 @@ class Network:
         for host in self.exits:
             host.service.router.watcher = watcher
         self.world.watch(watcher)
-        self.watch_directory(self._directory_server)
+        for server in (self._directory_server, *self._doors):
+            server.vantage, server.watcher = "directory", watcher
 
     def watch_directory(self, server: HttpServer) -> None:
-        """One of the doors to the directory is watched with the rest."""
+        """Another door to the directory is watched with the rest from now on."""
+        self._doors.append(server)
         server.vantage, server.watcher = "directory", self.watcher
 
     # -- changing -----------------------------------------------------------------------------------

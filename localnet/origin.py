@@ -9,8 +9,13 @@
 /redirect/<n>?to=&status= n redirects, then `to` (default /text)
 /gzip /deflate /zstd      a JSON document, content-coded (gzip and zstd also /gzip/<n>: n bytes)
 /slow?chunks=&interval=&size=   a body that drips;               /delay/<seconds> late headers
-/status/<code>            that status;                           /cookies  sets two, shows those sent
-/headers/<n>              n bytes of response headers
+ /client                   the address that the request came from
+ /status/<code>            that status, with ?for=ADDRESS to that client alone;  /cookies  sets two, shows those sent
+ /headers/<n>              n bytes of response headers;           /set?name=value these response headers
+ /picture/<w>x<h>?seed=    a PNG;  /sound/<seconds>  a WAV;       /font  TrueType;  these and /range/<n>?seed= in ranges
+ /events?count=&interval=  an EventSource's stream, which goes on after Last-Event-ID
+ /page/<name>              style.css (/page/more.css imported), module.js, module-part.js, script.js: an article's
+ /cors/<path>?allow=&credentials=&methods=&headers=&expose=&age=   any of these, allowed by CORS: what its headers say
 """
 
 from __future__ import annotations
@@ -21,10 +26,13 @@ import gzip
 import hashlib
 import json
 import math
+import re
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
+from . import media
 from .http_server import BadRequest, Request, Response, json_response, text_response
 
 if sys.version_info >= (3, 14):
@@ -68,6 +76,30 @@ def _count(text: str, top: int = MAX_BYTES) -> int:
     return int(text)
 
 
+SCRIPT = "text/javascript"
+# The files of an article, by their names below /page/; addresses in them are relative, as they are in the wild.
+PAGE_FILES: dict[str, tuple[str, str]] = {
+    "style.css": (
+        "text/css",
+        """@import "more.css";
+@font-face { font-family: "Localnet"; src: url("../cors/font") format("truetype"); }
+.article .ornament { font-family: "Localnet", monospace; }
+.article .banner { background-image: url("../picture/160x60?seed=banner"); min-height: 60px; }
+""",
+    ),
+    "more.css": (
+        "text/css",
+        """.article .aside { background: #eef url("../picture/80x80?seed=aside") no-repeat right; }\n""",
+    ),
+    "module.js": (
+        SCRIPT,
+        'import { part } from "./module-part.js";\nglobalThis.articleModule = `module and ${part}`;\n',
+    ),
+    "module-part.js": (SCRIPT, 'export const part = "its part";\n'),
+    "script.js": (SCRIPT, "globalThis.articleScript = document.currentScript.src;\n"),
+}
+
+
 class Origin:
     """The handler; remembers the requests it saw."""
 
@@ -95,15 +127,28 @@ class Origin:
             "deflate": lambda request, rest: _coded("deflate", zlib.compress, rest),
             "zstd": lambda request, rest: _coded("zstd", zstd.compress, rest),
             "slow": self._slow,
+            "client": lambda request, rest: text_response(request.client[0]),
             "status": self._status,
             "cookies": self._cookies,
+            "picture": self._picture,
+            "sound": lambda request, rest: _ranged(request, media.sound(_count(rest, 600)), "audio/wav"),
+            "font": lambda request, rest: _ranged(request, media.font(), "font/ttf"),
+            "range": lambda request, rest: _ranged(request, body_bytes(_count(rest, 1 << 24), _seed(request))),
+            "events": self._events,
+            "page": self._page,
+            "set": lambda request, rest: text_response("set\n", headers=list(request.query.items())),
             "headers": lambda request, rest: Response(200, [("x-filler", "a" * _count(rest, 1 << 20))], b"ok\n"),
         }
 
     async def handle(self, request: Request) -> Response:
         if len(self.requests) < 10_000:
             self.requests.append(request)
+        return await self._answer(request)
+
+    async def _answer(self, request: Request) -> Response:
         first, _, rest = request.path.lstrip("/").partition("/")
+        if first == "cors":
+            return await self._cors(request, rest)
         if first == "delay":
             try:
                 await asyncio.sleep(min(max(float(rest), 0.0), 600.0))
@@ -112,6 +157,52 @@ class Origin:
             return text_response("late\n")
         route = self._routes.get(first)
         return text_response("not found\n", 404) if route is None else route(request, rest)
+
+    async def _cors(self, request: Request, rest: str) -> Response:
+        given = {
+            "access-control-allow-origin": request.query.get("allow", "*"),
+            "access-control-allow-credentials": request.query.get("credentials", ""),
+            "access-control-allow-methods": request.query.get("methods", ""),
+            "access-control-allow-headers": request.query.get("headers", ""),
+            "access-control-expose-headers": request.query.get("expose", ""),
+            "access-control-max-age": request.query.get("age", ""),
+        }
+        headers = [(name, value) for name, value in given.items() if value]
+        if request.method == "OPTIONS":
+            return Response(204, headers)
+        response = await self._answer(replace(request, path=f"/{rest}"))
+        own = [(name, value) for name, value in response.headers if not name.startswith("access-control-")]
+        return replace(response, headers=[*own, *headers])
+
+    @staticmethod
+    def _picture(request: Request, rest: str) -> Response:
+        size = re.fullmatch(r"(\d{1,4})x(\d{1,4})", rest)
+        if size is None:
+            raise BadRequest(f"{rest!r} is no size")
+        return _ranged(request, media.picture(int(size[1]), int(size[2]), _seed(request)), "image/png")
+
+    @staticmethod
+    def _events(request: Request, rest: str) -> Response:
+        count, interval = int(request.number("count", 3, 1, 10_000)), request.number("interval", 0.1, 0.0, 60.0)
+        last = request.header("last-event-id") or "0"
+        begin = _count(last) + 1
+
+        async def drip() -> AsyncIterator[bytes]:
+            for index in range(begin, begin + count):
+                if index > begin:
+                    await asyncio.sleep(interval)
+                yield f"id: {index}\ndata: event {index}\n\n".encode()
+
+        return Response(200, [("content-type", "text/event-stream")], drip())
+
+    @staticmethod
+    def _page(request: Request, rest: str) -> Response:
+        if rest not in PAGE_FILES:
+            return text_response("not found\n", 404)
+        kind, text = PAGE_FILES[rest]
+        return text_response(
+            text, content_type=kind, headers=[("access-control-allow-origin", "*")] if "module" in rest else []
+        )
 
     def _bytes(self, request: Request, rest: str) -> Response:
         count = _count(rest)
@@ -179,6 +270,8 @@ class Origin:
     @staticmethod
     def _status(request: Request, rest: str) -> Response:
         code = _count(rest, 999)
+        if request.query.get("for", request.client[0]) != request.client[0]:
+            code = 200
         if code < 200:
             raise BadRequest("only final status codes")
         return Response(
@@ -214,6 +307,24 @@ def _picture(width: int = 240, height: int = 120) -> bytes:
 
 def _seed(request: Request) -> str:
     return request.query.get("seed", "0")
+
+
+def _ranged(request: Request, data: bytes, kind: str = "application/octet-stream") -> Response:
+    """One range, by RFC 9110 14; what asks for several gets all."""
+    headers = [
+        ("content-type", kind),
+        ("accept-ranges", "bytes"),
+        ("etag", f'"{hashlib.sha256(data).hexdigest()[:16]}"'),
+    ]
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.header("range") or "")
+    if asked is None or asked.groups() == ("", ""):
+        return Response(200, headers, data)
+    first, last = asked.groups()
+    begin = int(first) if first else max(len(data) - int(last), 0)
+    end = min(int(last), len(data) - 1) if first and last else len(data) - 1
+    if begin >= len(data) or begin > end:
+        return Response(416, [*headers, ("content-range", f"bytes */{len(data)}")])
+    return Response(206, [*headers, ("content-range", f"bytes {begin}-{end}/{len(data)}")], data[begin : end + 1])
 
 
 def _coded(coding: str, compress: Callable[[bytes], bytes], rest: str) -> Response:

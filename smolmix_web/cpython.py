@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from .host.cpython import CPythonHost
 from .http import HttpRequest, HttpResponse, Timeouts
 from .tunnel import PingReply, Tunnel
 from .tunnel.options import TunnelOptions
+from .tunnel.pool import TunnelPool
+from .tunnel.pool_options import PoolOptions
 from .websocket import Close, WebSocketConnection, WebSocketTimeouts
 
 
@@ -42,6 +44,30 @@ async def open_tunnel(
         await tunnel.close()
 
 
+@asynccontextmanager
+async def open_pool(
+    *,
+    size: int = 2,
+    rotate: Mapping[str, Any] | None = None,
+    ca_file: str | None = None,
+    verbose: bool = False,
+    on_change: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> AsyncIterator[TunnelPool]:
+    """Several tunnels with different exits behind the API of one: `async with open_pool(size=3) as pool`.
+
+    `rotate`: when a tunnel is replaced: `every_ms`, `requests`, `statuses` (docs/isolation.md). The rest is as of
+    `open_tunnel`."""
+    given = PoolOptions.from_mapping({"size": size, "rotate": rotate})
+    host = CPythonHost(verbose=verbose, ca_file=ca_file)
+    pool = TunnelPool(TunnelOptions.from_keywords(options), given, host, on_change=on_change)
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
 __all__ = [
     "Close",
     "Connected",
@@ -61,8 +87,10 @@ __all__ = [
     "TlsOptions",
     "Tunnel",
     "TunnelOptions",
+    "TunnelPool",
     "UdpSocket",
     "WebSocketConnection",
     "WebSocketTimeouts",
+    "open_pool",
     "open_tunnel",
 ]

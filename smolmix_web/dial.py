@@ -99,11 +99,8 @@ class Dialer:
         self._default_roots = default_roots
         self._keepalive = keepalive
 
-    async def addresses(
-        self, host: str, timeout: float | None, family: int | None = None, isolation: str = ""
-    ) -> list[Address]:
-        """Of a name or literal, in the order to try them. `family` 4, 6 or None for what the tunnel has; `isolation` as
-        of `Resolver.resolve`."""
+    async def addresses(self, host: str, timeout: float | None, family: int | None = None) -> list[Address]:
+        """Of a name or literal, in the order to try them. `family` 4, 6 or None for what the tunnel has."""
         literal = parse_host(host)
         if not isinstance(literal, str):
             if family not in (None, literal.version):
@@ -116,7 +113,7 @@ class Dialer:
             # With one family in the tunnel the other's addresses are of no use and not asked for.
             family = versions.pop() if len(versions) == 1 else None
         async with Deadline(self._net, timeout, "dns"):
-            answers = await self._resolver.resolve(host, family=family, isolation=isolation)
+            answers = await self._resolver.resolve(host, family=family)
         return [answer.address for answer in answers[:MAX_ADDRESSES]]
 
     async def tcp(

@@ -109,6 +109,7 @@ RETRYABLE = frozenset(
         "queue_full",
         "stream_refused",
         "tls_truncated",
+        "too_many_isolations",
         "truncated_body",
         "tunnel_moved",
         "tunnel_reconnecting",

@@ -9,35 +9,43 @@ from pathlib import Path
 
 import pytest
 
+import build
+from buildtools.common import ROOT
 from smolmix_web.cli import main as cli
 from smolmix_web.errors import OptionError, UsageError
 from smolmix_web.proxy import command
 from smolmix_web.proxy.server import Place
+from tests.examples import examples, pages_with
 
 pytestmark = pytest.mark.cpython
 
-PAGES = [Path(__file__).parents[1] / name for name in ("docs/command-line.md", "README.md")]
+PAGE = ROOT / "docs" / "command-line.md"
 
 
-def commands() -> list[list[str]]:
-    """What follows `smolmix-web` in every line of the pages' shell examples."""
-    found = []
-    for page in PAGES:
-        for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-            for line in block.splitlines():
-                words = shlex.split(line, comments="#" in line and "tls://" not in line)
-                if words[:1] == ["smolmix-web"] and words[1] != "--help":
-                    found.append(words[1:])
+def commands(program: str) -> list[list[str]]:
+    """What follows `program` in every line of the shell examples of all pages."""
+    start, found = program.split(), []
+    for path in pages_with("sh").values():
+        for line in "".join(examples(path, "sh")).splitlines():
+            words = shlex.split(line, comments="#" in line and "tls://" not in line)
+            words = words[: words.index(">")] if ">" in words else words
+            if words[: len(start)] == start and words[len(start)] != "--help":
+                found.append(words[len(start) :])
     return found
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", commands("smolmix-web"), ids=" ".join)
 def test_what_the_pages_say_can_be_said(words: list[str]) -> None:
     assert cli.build_parser().parse_args(words).command == words[0]
 
 
+@pytest.mark.parametrize("words", commands("python3 build.py"), ids=" ".join)
+def test_tasks_that_the_pages_name_are_there(words: list[str]) -> None:
+    assert build.parser().parse_known_args(words)[0].command == words[0]
+
+
 def test_exit_codes_are_those_of_the_page() -> None:
-    table = re.findall(r"^\| (\d+) \|", PAGES[0].read_text(), re.MULTILINE)
+    table = re.findall(r"^\| (\d+) \|", PAGE.read_text(), re.MULTILINE)
     assert list(map(int, table)) == [0, cli.EXIT_FAILED, cli.EXIT_USAGE, cli.EXIT_INTERRUPTED]
 
 

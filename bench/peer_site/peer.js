@@ -1,12 +1,13 @@
 // What a page does with one of the two clients, timed where a user would look: in the page.
 //
-// The address says which: `#{"client": "ours" | "official", "options": {...}}`. Set-up begins with the page; `peer` is the
-// interface for the driver. All times are milliseconds.
+// The address says which: `#{"client": "ours" | "single" | "official", "options": {...}}`; "single" is ours in one file.
+// Set-up begins with the page; `peer` is the interface for the driver. All times are milliseconds.
 
 const { client, options } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 
 async function load() {
   if (client === "ours") return import("/smolmix/index.js");
+  if (client === "single") return import("/smolmix/single/smolmix.js");
   const [tunnel, { mixFetch }] = await Promise.all([import("@nymproject/mix-tunnel"), import("@nymproject/mix-fetch")]);
   return { ...tunnel, mixFetch };
 }
@@ -108,6 +109,42 @@ globalThis.peer = {
     await socket.send(text);
     await answer;
     await socket.close();
+  },
+  /** Keeps on doing one thing for so long; how often it was done. */
+  busy: async (what, milliseconds) => {
+    const end = performance.now() + milliseconds;
+    const pause = (ms) => new Promise((go) => setTimeout(go, Math.min(ms, Math.max(0, end - performance.now()))));
+    const { mixFetch } = (await ready).api;
+    const { mixDNS, MixWebSocket } = await more();
+    let done = 0;
+    let number = 0;
+    const socket = what === "chatter" ? new MixWebSocket("ws://ws.test/") : null;
+    await socket?.opened();
+    const work = {
+      nothing: () => pause(milliseconds),
+      fetch: async () => {
+        await mixFetch("http://origin.test/text");
+        await pause(1500);
+      },
+      downloads: async () => size(await mixFetch("http://origin.test/bytes/60000")),
+      uploads: async () => size(await mixFetch("http://origin.test/upload", { method: "POST", body: new Uint8Array(30_000) })),
+      stream: async () => {
+        const reader = (await mixFetch("http://origin.test/bytes/150000")).body.getReader();
+        while (performance.now() < end && !(await reader.read()).done) await pause(100);
+        await reader.cancel();
+      },
+      chatter: async () => {
+        await socket.send(`message ${(number += 1)}`);
+        await pause(150);
+      },
+      names: () => mixDNS(`n${(number += 1)}.http.test`).catch(() => {}),
+    }[what];
+    while (performance.now() < end) {
+      await work();
+      done += 1;
+    }
+    await socket?.close();
+    return done;
   },
   told: async () => told,
   disconnect: async () => (await ready).api.disconnectMixTunnel(),

@@ -5,4 +5,4 @@
  */
 
 /** @returns {string | undefined} */
-export const baseUrl = () => globalThis.document?.baseURI ?? globalThis.location?.href;
+export const baseUrl = () => /** @type {any} */ (globalThis).document?.baseURI ?? globalThis.location?.href;

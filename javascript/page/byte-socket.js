@@ -8,6 +8,7 @@
  * @module
  */
 
+import { Closable, closable } from "./dispose.js";
 import { mixError } from "./errors.js";
 import { bytesOf } from "./socket-options.js";
 
@@ -25,7 +26,7 @@ const CLOSE_TIMEOUT_MS = 120_000;
 const ignore = () => {};
 
 /** @template {ByteStreams} Info what `opened` gives */
-export class ByteSocket {
+export class ByteSocket extends Closable {
   /** @type {Promise<Info>} */ #opened;
   /** @type {Promise<void>} */ #closed;
   /** @type {(value?: undefined) => void} */ #markClosed = ignore;
@@ -42,6 +43,7 @@ export class ByteSocket {
    * @param {(detail: any) => Omit<Info, keyof ByteStreams>} describe the rest of `opened`, from the worker's `opened`
    */
   constructor(open, signal, describe) {
+    super();
     this.#closed = new Promise((resolve, reject) => {
       this.#markClosed = resolve;
       this.#markFailed = reject;
@@ -148,3 +150,6 @@ export class ByteSocket {
     this.#control.abort(reason);
   }
 }
+
+// One of its streams may be in somebody's hands, or it is broken: then there is no order to end it in.
+closable(ByteSocket, (socket) => socket.close().catch(() => socket.abort()));

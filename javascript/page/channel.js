@@ -7,8 +7,8 @@
 
 import { mixError } from "./errors.js";
 
-/** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
-/** @typedef {import("./connection.js").Opening} Opening */
+/** @typedef {import("./line.js").Line} Line */
+/** @typedef {import("./line.js").Opening} Opening */
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 
 /** What broke something; any value can be the reason of an abort, null too. @typedef {{error: unknown}} Failure */
@@ -34,7 +34,7 @@ function byteStream(source) {
 }
 
 export class Channel {
-  /** @type {WorkerConnection} */ #connection;
+  /** @type {Line} */ #connection;
   /** @type {number} */ #id;
   /** @type {Controller | null} */ #reader = null;
   /** @type {(() => void) | null} */ #pulled = null;
@@ -53,7 +53,7 @@ export class Channel {
   /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<Failure | null>} */ closed;
 
   /**
-   * @param {WorkerConnection} connection
+   * @param {Line} connection
    * @param {Opening} message
    * @param {{signal?: AbortSignal | null, transfer?: Transferable[], notice?: (message: WorkerMessage) => void,
    *   farewell?: () => {code?: number, text?: string}}} [options]

@@ -1,5 +1,5 @@
 /**
- * One worker and everything under way in it: the only place that knows message ids.
+ * One worker and everything under way in it.
  *
  * A crash of the worker (a Rust panic, out of memory, a script that does not load) rejects every pending call and
  * ends every channel at once; the owner may then start a new connection.
@@ -8,31 +8,20 @@
  */
 
 import { MixError, mixError } from "./errors.js";
+import { Line } from "./line.js";
 import { whyMute, whyNotStarted } from "../shared/parts.js";
-import { unlessAborted } from "./signals.js";
 
-/** @typedef {import("../shared/messages.js").PageMessage} PageMessage */
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("../shared/messages.js").Loading} Loading */
 
-/**
- * Where messages of one id go. `failed` is the last of them.
- * @typedef {{message: (message: WorkerMessage) => void, failed: (error: unknown) => void}} Listener
- */
+/** @typedef {import("./line.js").Opening} Opening */
 
 const BOOT_TIMEOUT_MS = 120_000;
 /** A worker that has said nothing for so long is looked into; ours speaks first of all. */
 const MUTE_MS = 1_500;
 /** Reasons of a failed boot that may pass by themselves. @type {(string | null)[]} */
 const TRANSIENT = ["unavailable", "unreachable"];
-
-/**
- * A message without its id: the connection adds it.
- * @template T
- * @typedef {T extends {id: number} ? Omit<T, "id"> : never} WithoutId
- */
-/** @typedef {WithoutId<PageMessage>} Opening */
 
 /** @param {string} message @param {string | null} reason @returns {MixError} */
 export const bootError = (message, reason) =>
@@ -47,13 +36,10 @@ const crashError = (message) => {
   return new MixError({ name: "MixError", code: "worker_crashed", phase: "worker", message, reason });
 };
 
-export class WorkerConnection {
+export class WorkerConnection extends Line {
   /** @type {Worker} */ #worker;
-  /** @type {Map<number, Listener>} */ #listeners = new Map();
-  #nextId = 1;
   #heard = false;
   #running = false;
-  /** @type {unknown} */ #dead = null;
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
   /** @type {(loading: Loading) => void} */ #onLoading;
@@ -62,7 +48,7 @@ export class WorkerConnection {
   /** The worker's Python runs. @type {Promise<void>} */ booted;
 
   /**
-   * @param {Worker} worker
+   * @param {Worker & {hold?: (busy: boolean) => void}} worker `hold`: of a program (node/worker-script.js)
    * @param {() => string} script its address
    * @param {boolean} snapshot
    * @param {(snapshot: TunnelSnapshot) => void} onState
@@ -70,6 +56,7 @@ export class WorkerConnection {
    * @param {(loading: Loading) => void} [onLoading]
    */
   constructor(worker, script, snapshot, onState, onCrash, onLoading = () => {}) {
+    super((message, transfer = []) => worker.postMessage(message, transfer), (busy) => worker.hold?.(busy));
     this.#worker = worker;
     this.#onState = onState;
     this.#onCrash = onCrash;
@@ -123,7 +110,7 @@ export class WorkerConnection {
 
   /** @param {WorkerMessage} message */
   #receive(message) {
-    if (this.#dead) return;
+    if (this.dead) return;
     this.#heard = true;
     switch (message.type) {
       case "started":
@@ -145,19 +132,7 @@ export class WorkerConnection {
         this.#onState(message.snapshot);
         return;
     }
-    const listener = this.#listeners.get(message.id);
-    if (!listener) return;
-    switch (message.type) {
-      case "error":
-        this.#listeners.delete(message.id);
-        listener.failed(new MixError(message.error));
-        return;
-      case "result":
-      case "end":
-      case "closed":
-        this.#listeners.delete(message.id);
-    }
-    listener.message(message);
+    this.deliver(message);
   }
 
   /**
@@ -177,7 +152,7 @@ export class WorkerConnection {
 
   /** @param {Error} error */
   #crash(error) {
-    if (this.#dead) return;
+    if (this.dead) return;
     this.stop(error);
     this.#onCrash(error);
   }
@@ -187,64 +162,10 @@ export class WorkerConnection {
    * @param {unknown} error
    */
   stop(error) {
-    if (this.#dead) return;
-    this.#dead = error;
+    if (this.dead) return;
     this.#worker.terminate();
     this.#ended.abort();
     this.#bootEnded(error);
-    const listeners = [...this.#listeners.values()];
-    this.#listeners.clear();
-    for (const listener of listeners) listener.failed(error);
-  }
-
-  /**
-   * Send an opening message and listen to its id. Returns the id, or throws when the worker is gone.
-   * @param {Opening} message
-   * @param {Listener} listener
-   * @param {Transferable[]} [transfer]
-   * @returns {number}
-   */
-  open(message, listener, transfer = []) {
-    if (this.#dead) throw this.#dead;
-    const id = this.#nextId++;
-    this.#worker.postMessage({ ...message, id }, transfer);
-    this.#listeners.set(id, listener);
-    return id;
-  }
-
-  /**
-   * Send a message for an id that is open; void when it has ended.
-   * @param {Extract<PageMessage, {type: "pull" | "write" | "finish" | "rewound" | "discard" | "close"}>} message
-   * @param {Transferable[]} [transfer]
-   */
-  send(message, transfer = []) {
-    if (this.#listeners.has(message.id)) this.#worker.postMessage(message, transfer);
-  }
-
-  /**
-   * Tell the worker to drop an id and stop listening to it.
-   * @param {number} id
-   * @param {{code?: number, text?: string}} [farewell] what another client is told
-   */
-  abort(id, farewell = {}) {
-    if (this.#listeners.delete(id)) this.#worker.postMessage({ type: "abort", id, ...farewell });
-  }
-
-  /**
-   * A call with one answer. The signal aborts it: the promise rejects with the signal's reason.
-   * @param {Opening} message
-   * @param {AbortSignal | null} [signal]
-   * @returns {Promise<unknown>}
-   */
-  call(message, signal = null) {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    let id = 0;
-    const answer = new Promise((resolve, reject) => {
-      id = this.open(message, {
-        message: (reply) => resolve(reply.type === "result" ? reply.value : undefined),
-        failed: reject,
-      });
-    });
-    return unlessAborted(answer, signal, () => this.abort(id));
+    this.end(error);
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { unlessAborted } from "./signals.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 
@@ -57,6 +58,7 @@ import { unlessAborted } from "./signals.js";
  * @property {number} [timeout] milliseconds for everything; default: the tunnel's `timeouts.dns`
  * @property {string} [server] asked instead of the tunnel's resolvers, in the forms of `primaryDns`
  * @property {boolean} [fresh] default false: an answer that is cached will do
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /**
@@ -67,7 +69,8 @@ import { unlessAborted } from "./signals.js";
  * @returns {Promise<MixDnsAnswer<T>>}
  */
 export async function lookupThrough(connected, name, options = {}) {
-  const { type = "A", signal = null, timeout = null, server = null, fresh = false } = options;
+  const { type = "A", signal = null, timeout = null, server = null, fresh = false, isolation } = options;
+  const key = checkIsolation(isolation);
   const connection = await unlessAborted(connected, signal);
   const answer = await connection.call({
     type: "lookup",
@@ -76,6 +79,7 @@ export async function lookupThrough(connected, name, options = {}) {
     timeout: timeout === null ? null : Number(timeout),
     server: server === null ? null : String(server),
     fresh: Boolean(fresh),
+    isolation: key,
   }, signal);
   return /** @type {MixDnsAnswer<T>} */ (answer);
 }

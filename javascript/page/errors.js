@@ -55,3 +55,13 @@ export function mixError(code, message, phase = null) {
 export function optionError(option, message) {
   return new MixError({ name: "OptionError", code: "bad_option", phase: "setup", message: `option ${option}: ${message}`, option });
 }
+
+/** As it is told to others. @param {unknown} error @returns {ErrorDetail} */
+export function detailOf(error) {
+  const { name, kind, code, phase, message, reason, retryable, option, cause } = /** @type {any} */ (error) ?? {};
+  return {
+    name: kind ?? name ?? "Error", code: code ?? "internal", phase: phase ?? null, message: String(message ?? error),
+    reason: reason ?? null, retryable: retryable ?? false, cause: cause?.code ? detailOf(cause) : null,
+    ...(option ? { option } : {}),
+  };
+}

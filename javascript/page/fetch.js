@@ -15,7 +15,7 @@ import { unlessAborted } from "./signals.js";
 import { FetchRecord } from "./timing.js";
 
 /** @typedef {import("./body.js").Source} Source */
-/** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
+/** @typedef {import("./line.js").Line} Line */
 /** @typedef {import("../shared/messages.js").ResponseHead} ResponseHead */
 /** @typedef {import("./request.js").Described} Described */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
@@ -43,6 +43,7 @@ import { FetchRecord } from "./timing.js";
  * @property {number} [maxRedirects] default: the tunnel's option
  * @property {boolean} [allowInsecureRedirects] default false: a redirect from https to http is refused
  * @property {(progress: MixProgress) => void} [onProgress]
+ * @property {string | null} [isolation] key: shares no connection, look-up or cookie with another; default: the tunnel's option
  * @property {"half"} [duplex]
  */
 /** @typedef {RequestInit & MixFetchExtras} MixFetchInit */
@@ -145,7 +146,7 @@ function tellProgress(onProgress, { phase, loaded, total }) {
 }
 
 /**
- * @param {Promise<WorkerConnection>} connected
+ * @param {Promise<Line>} connected
  * @param {ArrayLike<any>} given what the caller gave: `input` and `init`
  * @param {(entry: MixFetchEntry) => void} report told of every fetch that ended
  * @returns {Promise<MixResponse>} rejected in the turn of the abort, as that of `fetch`
@@ -165,7 +166,7 @@ export function fetchThrough(connected, given, report) {
 
 /**
  * @param {Described} asked
- * @param {Promise<WorkerConnection>} connected
+ * @param {Promise<Line>} connected
  * @param {(entry: MixFetchEntry) => void} report
  * @returns {Promise<MixResponse>}
  */

@@ -13,13 +13,11 @@ import { baseUrl } from "./base-url.js";
 import { isRequest } from "./brands.js";
 import { MixEventSource } from "./event-source.js";
 import { MixXMLHttpRequest, MixXMLHttpRequestUpload } from "./xml-http-request.js";
+import { matcherOf } from "../shared/matcher.js";
 
 export { MixEventSource, MixXMLHttpRequest, MixXMLHttpRequestUpload };
 
-/**
- * The beginning of a URL (an origin as a rule; `https:` stands for `wss:` too), what `href` must match, or a function.
- * @typedef {string | RegExp | ((url: URL) => boolean)} MixMatcher
- */
+/** @typedef {import("../shared/matcher.js").MixMatcher} MixMatcher */
 
 /**
  * @typedef {object} InstallOptions
@@ -55,29 +53,6 @@ function through(address) {
   if (!URL.canParse(text, base)) return true;
   const url = new URL(text, base);
   return !LOCAL.includes(url.protocol) && matches(url);
-}
-
-/** @param {string} href @returns {string} sockets belong to the origin that pages name with `http` */
-const asHttp = (href) => href.replace(/^ws(?=s?:)/, "http");
-
-/**
- * @param {unknown} match
- * @returns {(url: URL) => boolean}
- */
-function matcherOf(match) {
-  if (match === undefined) return () => true;
-  if (typeof match === "function") return (url) => Boolean(match(url));
-  if (Array.isArray(match)) {
-    const each = match.map(matcherOf);
-    return (url) => each.some((one) => one(url));
-  }
-  // A pattern that remembers where it stopped would let every other URL past.
-  if (match instanceof RegExp) return (url) => new RegExp(match.source, match.flags.replace(/[gy]/g, "")).test(url.href);
-  if (typeof match === "string" && URL.canParse(match)) {
-    const beginning = asHttp(new URL(match).href); // has the slash that keeps `https://a.example` from `https://a.example.org`
-    return (url) => asHttp(url.href).startsWith(beginning);
-  }
-  throw new TypeError("install: match is the beginning of a URL, a RegExp, a function, or a list of these");
 }
 
 MixXMLHttpRequest.transport = mixFetch;
@@ -159,7 +134,7 @@ const OURS = {
 export function install(options = {}) {
   const unknown = Object.keys(options).find((name) => name !== "match" && !NAMES.includes(/** @type {any} */ (name)));
   if (unknown !== undefined) throw new TypeError(`install: there is no option ${unknown}`);
-  const wanted = matcherOf(options.match);
+  const wanted = matcherOf(options.match, "install");
   uninstall();
   matches = wanted;
   for (const name of NAMES) {

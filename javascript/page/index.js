@@ -17,9 +17,12 @@ export { MixCookies } from "./cookies.js";
 export { MixError } from "./errors.js";
 export { MixResponse } from "./response.js";
 export { MixErrorEvent, MixWebSocket } from "./websocket.js";
+export { MixTunnelPool } from "./pool.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
+/** @typedef {import("./pool.js").MixTunnelPoolOpts} MixTunnelPoolOpts */
+/** @typedef {import("./pool.js").MixRotation} MixRotation */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("../shared/messages.js").Loading} Loading */
 /** @typedef {import("../shared/messages.js").MixCookie} MixCookie */
@@ -66,6 +69,8 @@ export { MixTunnel };
 
 /** @type {MixTunnel | null} */
 let shared = null;
+/** @type {Set<(tunnel: MixTunnel) => void>} */
+const followers = new Set();
 
 /** @returns {MixTunnel} */
 function tunnel() {
@@ -80,9 +85,24 @@ function tunnel() {
  * @returns {Promise<void>}
  */
 export async function setupMixTunnel(opts = {}) {
-  if (!shared?.active) shared = new MixTunnel(opts);
+  if (!shared?.active) {
+    shared = new MixTunnel(opts);
+    for (const follower of followers) follower(shared);
+  }
   await shared.setup();
 }
+
+/**
+ * Be told of the shared tunnel, now and whenever there is another one.
+ * @internal
+ * @param {(tunnel: MixTunnel) => void} follower
+ * @returns {() => void} ends it
+ */
+export const followSharedTunnel = (follower) => {
+  followers.add(follower);
+  if (shared) follower(shared);
+  return () => void followers.delete(follower);
+};
 
 /** Close the shared tunnel; `setupMixTunnel` may be called again afterwards. @returns {Promise<void>} */
 export async function disconnectMixTunnel() {
@@ -122,11 +142,11 @@ export async function createMixFetch(opts = {}) {
 /**
  * First address of a name, asked through the mixnet.
  * @param {string} hostname
- * @param {{signal?: AbortSignal | null}} [options]
+ * @param {{signal?: AbortSignal | null, isolation?: string | null}} [options]
  * @returns {Promise<string>}
  */
-export async function mixDNS(hostname, { signal = null } = {}) {
-  const [address] = await tunnel().resolve(hostname, { signal });
+export async function mixDNS(hostname, { signal = null, isolation } = {}) {
+  const [address] = await tunnel().resolve(hostname, { signal, isolation });
   if (address === undefined) throw mixError("dns_no_data", `${hostname} has no address`, "dns");
   return address;
 }

@@ -7,6 +7,7 @@
 
 import { ByteSocket } from "./byte-socket.js";
 import { Channel } from "./channel.js";
+import { Closable, closable } from "./dispose.js";
 import { mixError } from "./errors.js";
 import { unlessAborted } from "./signals.js";
 import { checkInteger, checkSignal } from "./socket-options.js";
@@ -103,7 +104,7 @@ export class MixPeerStream extends ByteSocket {
  */
 
 /** Incoming streams; `for await` over it, or read `(await listener.opened).readable`. */
-export class MixListener {
+export class MixListener extends Closable {
   /** @type {Promise<MixListenerOpenInfo>} */ #opened;
   /** @type {Promise<void>} */ #closed;
   /** @type {(value?: undefined) => void} */ #markClosed = ignore;
@@ -115,6 +116,7 @@ export class MixListener {
 
   /** @param {Promise<WorkerConnection>} connected */
   constructor(connected) {
+    super();
     connected.catch(ignore);
     this.#closed = new Promise((resolve, reject) => {
       this.#markClosed = resolve;
@@ -208,3 +210,5 @@ export class MixListener {
     }
   }
 }
+
+closable(MixListener, (listener) => listener.close().catch(() => {}));

@@ -12,6 +12,7 @@
 import { baseUrl } from "./base-url.js";
 import { bodyOf } from "./body.js";
 import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./body.js").RequestBody} RequestBody */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
@@ -134,7 +135,7 @@ function headersOf(asked, pairs) {
  * @param {RequestCredentials} credentials
  */
 function extrasOf(init, credentials) {
-  const { cookies, maxRedirects, allowInsecureRedirects, timeouts, onProgress = null } = init;
+  const { cookies, maxRedirects, allowInsecureRedirects, timeouts, isolation, onProgress = null } = init;
   if (cookies !== undefined && !COOKIES.includes(cookies)) throw refused(`cookies cannot be ${JSON.stringify(cookies)}`);
   if (onProgress !== null && typeof onProgress !== "function") throw refused("onProgress must be a function");
   const request = {
@@ -143,6 +144,7 @@ function extrasOf(init, credentials) {
     cookies: cookies ?? cookiesOf(credentials),
     timeouts: timeoutsOf(timeouts),
     progress: onProgress !== null,
+    isolation: checkIsolation(isolation),
   };
   return { request, onProgress };
 }

@@ -13,9 +13,9 @@
 /** @typedef {Omit<import("../shared/messages.js").ResponseHead, "timings">} ResponseHead */
 
 /** @param {number} status @returns {number} */
-const representable = (status) => (status >= 200 && status <= 599 ? status : 599);
+export const representable = (status) => (status >= 200 && status <= 599 ? status : 599);
 /** @param {string} reason one character for each octet @returns {string} */
-const printable = (reason) => reason.replace(/[^\t\x20-\x7e\x80-\xff]/g, "");
+export const printable = (reason) => reason.replace(/[^\t\x20-\x7e\x80-\xff]/g, "");
 
 /** Headers that were received: as those of every fetched response, they cannot be changed. */
 class ReceivedHeaders extends Headers {
@@ -54,7 +54,8 @@ export class MixResponse extends Response {
     this.#headers = new ReceivedHeaders(head.headers);
   }
 
-  get status() { return this.#head.status; }
+  // Node.js looks at it while the object is made.
+  get status() { return #head in this ? this.#head.status : super.status; }
   get ok() { return this.#head.status >= 200 && this.#head.status <= 299; }
   get statusText() { return this.#head.statusText; }
   get headers() { return this.#headers; }

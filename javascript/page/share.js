@@ -11,7 +11,7 @@
  */
 
 import { FOLLOWING, LAST } from "../shared/messages.js";
-import { mixError } from "./errors.js";
+import { detailOf, mixError } from "./errors.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("../shared/messages.js").WorkerMessage} WorkerMessage */
@@ -23,16 +23,6 @@ const HEAD_BYTES = 12;
 const FULL = 1;
 /** What opens an id; the rest belongs to one that is open. */
 const OPENING = ["resolve", "lookup", "fetch", "websocket", "ping", "tcp", "udp", "statistics"];
-
-/** @param {unknown} error @returns {import("../shared/messages.js").ErrorDetail} */
-export function detailOf(error) {
-  const { name, kind, code, phase, message, reason, retryable, option, cause } = /** @type {any} */ (error) ?? {};
-  return {
-    name: kind ?? name ?? "Error", code: code ?? "internal", phase: phase ?? null, message: String(message ?? error),
-    reason: reason ?? null, retryable: retryable ?? false, cause: cause?.code ? detailOf(cause) : null,
-    ...(option ? { option } : {}),
-  };
-}
 
 /** The messages of one channel for a borrower that blocks, written one at a time. */
 class Blackboard {
@@ -80,9 +70,10 @@ class Blackboard {
 
 /**
  * @param {EventTarget & {connected: () => Promise<WorkerConnection>, state: TunnelSnapshot}} tunnel
+ * @param {AbortSignal | null} [signal] takes it back
  * @returns {MessagePort} the borrower's end
  */
-export function share(tunnel) {
+export function share(tunnel, signal = null) {
   const { port1: port, port2: borrowed } = new MessageChannel();
   /** The borrower's ids that are open. @type {Map<number, {id: number, connection: WorkerConnection | null, early: any[], board: Blackboard | null}>} */
   const channels = new Map();
@@ -116,13 +107,18 @@ export function share(tunnel) {
     }
   }
 
+  const end = () => {
+    for (const { id: ours, connection } of channels.values()) connection?.abort(ours);
+    channels.clear();
+    tunnel.removeEventListener("state", onState);
+    signal?.removeEventListener("abort", end);
+    port.close();
+  };
+
   port.onmessage = ({ data: message }) => {
     const { type, id } = message ?? {};
     if (type === "bye") {
-      for (const { id: ours, connection } of channels.values()) connection?.abort(ours);
-      channels.clear();
-      tunnel.removeEventListener("state", onState);
-      port.close();
+      end();
       return;
     }
     const channel = channels.get(id);
@@ -138,6 +134,9 @@ export function share(tunnel) {
       else if (channel.early.length < MAX_EARLY) channel.early.push(message);
     }
   };
+  // A borrower that is gone without a word, where the browser tells of it.
+  port.addEventListener("close", end);
+  signal?.addEventListener("abort", end);
   tunnel.addEventListener("state", onState);
   port.postMessage({ type: "state", snapshot: tunnel.state });
   return borrowed;

@@ -12,7 +12,6 @@
 import { LEAD, REPLACE, WIRE } from "../shared/tabs.js";
 
 /** @typedef {import("../shared/tabs.js").WireMessage} WireMessage */
-/** @typedef {import("../shared/messages.js").ErrorDetail} ErrorDetail */
 
 /** @param {Event} event `pagehide` or `pageshow` @returns {boolean} the page goes into the browser's cache of pages, or comes out of it */
 export const persisted = (event) => /** @type {PageTransitionEvent} */ (event).persisted;
@@ -25,7 +24,7 @@ const TICK_MS = 1_000;
  * What the tab does of it.
  * @typedef {object} Events
  * @property {(leader: string) => void} found this one leads, as it says or says again
- * @property {(leader: string, error: ErrorDetail | null) => void} over
+ * @property {(leader: string, ending: import("../shared/tabs.js").Ending) => void} over
  * @property {(term: number, takeOver: boolean) => Reign} lead we lead
  * @property {() => void} ask ask the leader for a sign of life, as far as one is known
  * @property {() => number} patience silent ticks that are forgiven
@@ -100,7 +99,7 @@ export class Election {
 
   /** @param {WireMessage} message */
   #hear(message) {
-    if (message?.type === "over") this.#events.over(message.leader, message.error);
+    if (message?.type === "over") this.#events.over(message.leader, message);
     // One that woke up and does not know yet that it was replaced has a lower term.
     if (message?.type !== "lead" || message.term < this.#term) return;
     this.#term = message.term;

@@ -9,12 +9,12 @@
 
 import { moved, WIRE } from "../shared/tabs.js";
 import { WorkerConnection } from "./connection.js";
-import { MixError } from "./errors.js";
-import { detailOf } from "./share.js";
+import { detailOf, MixError } from "./errors.js";
 import { persisted } from "./tab-election.js";
 import { folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/tabs.js").Lead} Lead */
+/** @typedef {import("../shared/tabs.js").Ending} Ending */
 /** @typedef {import("../shared/tabs.js").WireMessage} WireMessage */
 /** @typedef {import("../shared/messages.js").ErrorDetail} ErrorDetail */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
@@ -38,10 +38,10 @@ export class Leader {
   #closing = false;
   #ended = false;
   #watch = new AbortController();
-  /** @type {(error: ErrorDetail | null) => void} */ #resolveOver = () => {};
+  /** @type {(ending: Ending) => void} */ #resolveOver = () => {};
   /** Other tabs that use the tunnel. */
   others = 0;
-  /** The worker has ended: with what no tab can help, or with null. @type {Promise<ErrorDetail | null>} */
+  /** The worker has ended. @type {Promise<Ending>} */
   over = new Promise((resolve) => { this.#resolveOver = resolve; });
 
   /** @param {Lead} lead */
@@ -82,7 +82,7 @@ export class Leader {
         options.snapshot !== "off",
         (snapshot) => this.#changed(snapshot),
         // A worker that has had a tunnel, and breaks, is no reason for the other tabs to have none.
-        (error) => (this.#up ? this.#end(null) : this.#failed(detailOf(error))),
+        (error) => (this.#up ? this.#end() : this.#failed(detailOf(error))),
       );
       worker.postMessage({ type: "share", lead: this.#lead });
       for (const port of this.#ports.splice(0)) this.#pass(port);
@@ -99,8 +99,8 @@ export class Leader {
    */
   #failed(error) {
     const heals = this.#lead.again && !this.#up && HEALING.includes(error.phase ?? "") && !HOPELESS.includes(error.code);
-    if (heals) this.#end(null, BEFORE_TRYING_AGAIN_MS);
-    else this.#end(error, BEFORE_LETTING_GO_MS);
+    if (heals) this.#end({ error: null, why: error }, BEFORE_TRYING_AGAIN_MS);
+    else this.#end({ error, why: null }, BEFORE_LETTING_GO_MS);
   }
 
   /** @param {TunnelSnapshot} snapshot */
@@ -137,12 +137,12 @@ export class Leader {
     } catch {
       // The worker is ended below in any case.
     }
-    this.#end(null);
+    this.#end();
   }
 
   /** The lead is another tab's already, or is to be: the tunnel goes at once, without a goodbye. */
   depose() {
-    this.#end(null);
+    this.#end();
   }
 
   /**
@@ -156,17 +156,17 @@ export class Leader {
     globalThis.addEventListener?.("pagehide", (event) => { if (persisted(event)) freeze(); }, { signal });
   }
 
-  /** @param {ErrorDetail | null} error @param {number} [wait] milliseconds that we keep the lead */
-  #end(error, wait = 0) {
+  /** @param {Ending} [ending] @param {number} [wait] milliseconds that we keep the lead */
+  #end(ending = { error: null, why: null }, wait = 0) {
     if (this.#ended) return;
     this.#ended = true;
     this.#watch.abort();
     for (const port of this.#ports.splice(0)) port.close();
-    this.#connection?.stop(new MixError(error ?? moved()));
-    this.#say({ type: "over", leader: this.#lead.leader, error });
+    this.#connection?.stop(new MixError(ending.error ?? moved()));
+    this.#say({ type: "over", leader: this.#lead.leader, ...ending });
     const letGo = () => {
       this.#wire.close();
-      this.#resolveOver(error);
+      this.#resolveOver(ending);
     };
     if (wait) setTimeout(letGo, wait);
     else letGo();

@@ -11,8 +11,7 @@
 import { FOLLOWING, LAST } from "../shared/messages.js";
 import { comparable, moved, tabLock } from "../shared/tabs.js";
 import { bootError } from "./connection.js";
-import { mixError, optionError } from "./errors.js";
-import { detailOf } from "./share.js";
+import { detailOf, mixError, optionError } from "./errors.js";
 import { Election } from "./tab-election.js";
 import { Leader } from "./tab-leader.js";
 
@@ -76,6 +75,9 @@ const isOwn = ({ line }) => line instanceof MessagePort;
 /** @param {any} message @returns {number} bytes, more or less */
 const sizeOf = ({ data }) => 100 + (typeof data === "string" ? data.length : data?.byteLength ?? 0);
 
+/** @param {string} code @param {string} message @param {string} phase @param {ErrorDetail | null} cause @returns {ErrorDetail} */
+const late = (code, message, phase, cause) => ({ name: "TimeoutExpired", code, phase, message, reason: null, retryable: true, cause });
+
 class TabWorker extends EventTarget {
   /** @type {Record<string, unknown>} */ #options;
   #client = crypto.randomUUID();
@@ -90,6 +92,7 @@ class TabWorker extends EventTarget {
   #setup = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #late;
   #wasUp = false;
+  /** What keeps the tunnel from coming back, as far as it is known. @type {ErrorDetail | null} */ #why = null;
   #ended = false;
   /** Lets go of the lock that says that this tab is here. */
   #letGo = () => {};
@@ -188,10 +191,10 @@ class TabWorker extends EventTarget {
   /** @param {any[]} messages of one id, the opening first @param {boolean} [again] */
   #wait(messages, again = false) {
     const { id } = messages[0];
-    const late = detailOf(mixError("tunnel_timeout", `waited ${WAIT_MS / 1000} s for a tunnel that is reconnecting`, "tunnel"));
     const timer = setTimeout(() => {
       this.#forget(id);
-      this.#refuse(id, { ...late, name: "TimeoutExpired", retryable: true });
+      const message = `waited ${WAIT_MS / 1000} s for a tunnel that is reconnecting`;
+      this.#refuse(id, late("tunnel_timeout", message, "tunnel", this.#why));
     }, WAIT_MS);
     this.#waiting.set(id, { messages, again, timer });
     for (const message of messages) this.#waitingBytes += sizeOf(message);
@@ -216,12 +219,11 @@ class TabWorker extends EventTarget {
     });
     if (this.#ended) return;
     this.#late = setTimeout(() => {
-      const late = detailOf(mixError("tab_timeout", `no tab has set up a tunnel within ${SETUP_MS / 1000} s`, "tab"));
-      this.#fail({ ...late, name: "TimeoutExpired", retryable: true });
+      this.#fail(late("tab_timeout", `no tab has set up a tunnel within ${SETUP_MS / 1000} s`, "tab", this.#why));
     }, SETUP_MS);
     this.#election = new Election({
       found: (leader) => this.#found(leader),
-      over: (leader, error) => { if (leader === this.#link?.leader) this.#lost(error); },
+      over: (leader, ending) => { if (leader === this.#link?.leader) this.#lost(ending.error, ending.why); },
       lead: (term, takeOver) => this.#lead(term, takeOver),
       ask: () => this.#ask(),
       patience: () => (this.#link && !this.#link.up ? PATIENCE_BOOT : PATIENCE),
@@ -236,9 +238,9 @@ class TabWorker extends EventTarget {
     const reign = this.#leader = new Leader({ leader, term, takeOver, again: this.#wasUp, options: this.#options });
     this.#listen(leader, reign.link());
     this.#greet("", {});
-    void reign.over.then((error) => {
+    void reign.over.then(({ error, why }) => {
       if (this.#leader === reign) this.#leader = null;
-      if (this.#link?.leader === leader) this.#lost(error);
+      if (this.#link?.leader === leader) this.#lost(error, why);
     });
     return reign;
   }
@@ -328,8 +330,15 @@ class TabWorker extends EventTarget {
 
   /** @param {TunnelSnapshot} snapshot */
   #changed(snapshot) {
-    // Who has had a tunnel is told that it comes back.
-    this.#emit({ type: "state", snapshot: this.#wasUp && snapshot.state === "connecting" ? { ...snapshot, state: "reconnecting" } : snapshot });
+    if (snapshot.state === "ready") this.#why = null;
+    const again = this.#wasUp && snapshot.state === "connecting";
+    this.#emit({ type: "state", snapshot: again ? this.#comesBack(snapshot) : snapshot });
+  }
+
+  /** Who has had a tunnel is told that it comes back, and why that takes long. @param {TunnelSnapshot} snapshot @returns {TunnelSnapshot} */
+  #comesBack(snapshot) {
+    const warnings = this.#why ? [...snapshot.warnings, this.#why] : snapshot.warnings;
+    return { ...snapshot, state: "reconnecting", warnings };
   }
 
   /** Requests may be sent. */
@@ -348,12 +357,17 @@ class TabWorker extends EventTarget {
     }
   }
 
-  /** There is no tunnel any more where one was. @param {ErrorDetail | null} error no tab is to make another */
-  #lost(error) {
+  /**
+   * There is no tunnel any more where one was.
+   * @param {ErrorDetail | null} error no tab is to make another
+   * @param {ErrorDetail | null} [why] as of an `Ending`
+   */
+  #lost(error, why = null) {
     const link = this.#link;
     if (!link || this.#ended) return;
     link.line?.close();
     this.#link = null;
+    this.#why = why ?? this.#why;
     const ended = [...this.#open];
     this.#open.clear();
     for (const [id, one] of ended) {
@@ -361,7 +375,7 @@ class TabWorker extends EventTarget {
       else this.#refuse(id, error ?? moved());
     }
     if (error) this.#fail(error);
-    else if (this.#wasUp) this.#emit({ type: "state", snapshot: { ...NOTHING, state: "reconnecting" } });
+    else if (this.#wasUp) this.#emit({ type: "state", snapshot: this.#comesBack(NOTHING) });
   }
 
   /** @param {ErrorDetail} error */

@@ -7,6 +7,7 @@
 
 import { ByteSocket } from "./byte-socket.js";
 import { Channel } from "./channel.js";
+import { checkIsolation } from "./isolation.js";
 import { unlessAborted } from "./signals.js";
 import {
   checkFamily, checkHost, checkKeepAlive, checkPort, checkSignal, checkSize, checkTimeouts, checkTls,
@@ -28,6 +29,7 @@ import {
  * @property {boolean | TlsOptions} [tls] default false
  * @property {AbortSignal | null} [signal] resets the connection, at any time
  * @property {SocketTimeouts} [timeouts] of opening
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /**
@@ -69,6 +71,7 @@ function describe(remoteAddress, remotePort, options) {
     sendBufferSize: checkSize(options.sendBufferSize, "sendBufferSize"),
     receiveBufferSize: checkSize(options.receiveBufferSize, "receiveBufferSize"),
     timeouts: checkTimeouts(options.timeouts),
+    isolation: checkIsolation(options.isolation),
   };
 }
 

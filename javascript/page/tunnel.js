@@ -8,17 +8,20 @@ import { WorkerConnection } from "./connection.js";
 import { MixCookies } from "./cookies.js";
 import { MixListener, MixPeerStream } from "./peer-stream.js";
 import { MixMessages } from "./peer-messages.js";
+import { closable } from "./dispose.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 import { share } from "./share.js";
 import { unlessAborted } from "./signals.js";
+import { MAINNET_DIRECTORY, serviceWorkers, SPEECH } from "../shared/service.js";
 import { isShared, joinTabs } from "./tab-worker.js";
 import { MixTcpSocket } from "./tcp-socket.js";
 import { MixUdpSocket } from "./udp-socket.js";
 import { webSocketOver } from "./websocket.js";
-import { folderOf, startWorker } from "./worker-script.js";
+import { filesOf, folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("../shared/messages.js").Loading} Loading */
@@ -36,6 +39,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {number} [size] bytes of the echo request's body, default 32
  * @property {SocketDnsQueryType} [dnsQueryType] default: what the name and the tunnel have
  * @property {AbortSignal | null} [signal]
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /** @typedef {{address: string, rtt: number}} PingReply the address that answered; the round trip in milliseconds */
@@ -62,6 +66,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {number} [tcpKeepaliveMs] default 10000
  * @property {number} [tcpBufferSize] bytes, default 65535
  * @property {"whole" | "paired"} [tcpSegments] "paired": fewest packets per byte, slower start; default "whole"
+ * @property {"usual" | "official"} [fingerprint] "official": behind the exit as the official client; default "usual"
  * @property {number} [maxRedirects] default 20
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
@@ -71,6 +76,7 @@ import { folderOf, startWorker } from "./worker-script.js";
  * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
  * @property {string | string[]} [caCertificates] PEM, trusted for TLS besides the others; roots or what they signed
  * @property {boolean} [defaultRoots] default true; false: trust `caCertificates` alone
+ * @property {string} [isolation] key of what is asked without one; default: none, it shares
  * @property {"auto" | "pyca" | "browser"} [crypto] default "auto"
  * @property {string} [assetsUrl] address of the folder with `worker.js`; default: beside this script, or where a bundler put it
  * @property {"auto" | "require" | "off"} [integrity] "auto": check all files where the page vouches for `index.js` with a hash
@@ -84,10 +90,11 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * The options as they are sent. What they mean is checked in the worker, in one place; here only what cannot be sent.
- * @param {SetupMixTunnelOpts} options
+ * @internal
+ * @param {object} options
  * @returns {Record<string, unknown>}
  */
-function copyOptions(options) {
+export function copyOptions(options) {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError("the options of a tunnel are an object");
   }
@@ -114,7 +121,8 @@ function copyOptions(options) {
  *   options?: boolean | EventListenerOptions) => void} removeEventListener
  */
 
-const Target = /** @type {new () => MixTunnelListening & EventTarget} */ (EventTarget);
+const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisposable} */ (
+  /** @type {unknown} */ (EventTarget));
 
 /**
  * Events: "state", when the tunnel changed (`event.detail` is the new snapshot); "timing", when a fetch has ended
@@ -133,10 +141,13 @@ export class MixTunnel extends Target {
   /** The browser has stopped the page, or put it into its cache of pages. */
   #frozen = false;
   /** @type {AbortController | null} */ #watch = null;
-  /** The cookies of requests with `cookies: "jar"`. */
+  /** The cookies of requests with `cookies: "jar"`, a jar for each isolation key. */
   cookies = new MixCookies(() => this.connected());
   /** Messages to and from other clients. */
   messages = new MixMessages(() => this.connected());
+
+  /** Of a pool; null for one tunnel. @internal @type {Record<string, unknown> | null} */
+  poolOptions = null;
 
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {
@@ -163,6 +174,8 @@ export class MixTunnel extends Target {
     this.#change({ ...DOWN, state: "connecting", step: "boot" });
     let made;
     try {
+      // A Service Worker that sends everything through a tunnel would have our own requests wait for it.
+      serviceWorkers()?.controller?.postMessage({ speech: SPEECH, type: "direct", direct: this.ownUrls });
       made = isShared(this.#options)
         ? joinTabs(this.#options)
         : await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
@@ -187,7 +200,7 @@ export class MixTunnel extends Target {
     try {
       // The worker has the options at once: what they ask of the directory need not wait for Python, unless we rest.
       if (this.#resting) await connection.booted;
-      const up = connection.call({ type: "setup", options: this.#options });
+      const up = connection.call({ type: "setup", options: this.#options, pool: this.poolOptions });
       if (this.#resting) void this.#tell(connection);
       await Promise.all([connection.booted, up]);
     } catch (error) {
@@ -298,6 +311,16 @@ export class MixTunnel extends Target {
     return this.#ready !== null;
   }
 
+  /**
+   * Beginnings of the URLs that the tunnel's own worker asks for past the tunnel, where they are of another origin.
+   * @internal
+   * @returns {string[]}
+   */
+  get ownUrls() {
+    const { directoryUrls, assetsUrl } = this.#options;
+    return [...(Array.isArray(directoryUrls) ? directoryUrls.map(String) : MAINNET_DIRECTORY), ...filesOf(assetsUrl)];
+  }
+
   /** What the tunnel is doing now. @returns {TunnelSnapshot} */
   get state() {
     return this.#snapshot;
@@ -363,12 +386,13 @@ export class MixTunnel extends Target {
   /**
    * Addresses of a name, asked through the mixnet.
    * @param {string} name
-   * @param {{family?: 4 | 6 | null, signal?: AbortSignal | null}} [options]
+   * @param {{family?: 4 | 6 | null, signal?: AbortSignal | null, isolation?: string | null}} [options]
    * @returns {Promise<string[]>}
    */
-  async resolve(name, { family = null, signal = null } = {}) {
+  async resolve(name, { family = null, signal = null, isolation } = {}) {
+    const key = checkIsolation(isolation);
     const connection = await unlessAborted(this.connected(), signal);
-    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family }, signal));
+    return /** @type {Promise<string[]>} */ (connection.call({ type: "resolve", name: String(name), family, isolation: key }, signal));
   }
 
   /**
@@ -447,7 +471,7 @@ export class MixTunnel extends Target {
    * @param {PingOptions} [options]
    * @returns {Promise<PingReply>}
    */
-  async ping(host, { timeout = 20_000, size = 32, dnsQueryType, signal = null } = {}) {
+  async ping(host, { timeout = 20_000, size = 32, dnsQueryType, signal = null, isolation } = {}) {
     /** @type {import("./connection.js").Opening} */
     const request = {
       type: "ping",
@@ -455,6 +479,7 @@ export class MixTunnel extends Target {
       family: checkFamily(dnsQueryType),
       timeout: checkInteger(timeout, 1, 86_400_000, "timeout"),
       size: checkInteger(size, 0, 65_535, "size"),
+      isolation: checkIsolation(isolation),
     };
     const connection = await unlessAborted(this.connected(), signal);
     return /** @type {Promise<PingReply>} */ (connection.call(request, signal));
@@ -486,10 +511,11 @@ export class MixTunnel extends Target {
   /**
    * Lend the tunnel to other code of this site: a port for `shared_tunnel` in a Pyodide (docs/pyodide.md), in this page or
    * transferred to a worker.
+   * @param {{signal?: AbortSignal | null}} [options] the signal takes it back
    * @returns {MessagePort}
    */
-  share() {
-    return share(this);
+  share({ signal = null } = {}) {
+    return share(this, signal);
   }
 
   /** Live numbers of the tunnel; docs/javascript.md says which. @returns {Promise<Record<string, unknown>>} */
@@ -498,3 +524,5 @@ export class MixTunnel extends Target {
     return /** @type {Promise<Record<string, unknown>>} */ (connection.call({ type: "statistics" }));
   }
 }
+
+closable(MixTunnel, (tunnel) => tunnel.disconnect());

@@ -7,9 +7,11 @@
  * @module
  */
 
+import { Closable, closable } from "./dispose.js";
 import { MixError, mixError } from "./errors.js";
 import { unlessAborted } from "./signals.js";
 import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, checkSize } from "./socket-options.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./connection.js").WorkerConnection} WorkerConnection */
 /** @typedef {import("../shared/messages.js").UdpRequest} UdpRequest */
@@ -28,6 +30,7 @@ import { bytesOf, checkFamily, checkHost, checkInteger, checkPort, checkSignal, 
  * @property {number} [sendBufferSize] has no effect: datagrams of all sockets share one queue
  * @property {number} [receiveBufferSize] bytes, held within 4 KiB to 16 MiB; default 256 KiB
  * @property {AbortSignal | null} [signal] ends the socket, at any time
+ * @property {string | null} [isolation] of the names that it speaks to, as of `mixFetch`
  */
 
 /**
@@ -78,11 +81,12 @@ function describe(options) {
     remotePort: connected ? checkPort(remotePort, "remotePort") : null,
     family: ipv6Only ? 6 : checkFamily(dnsQueryType),
     receiveBufferSize: checkSize(options.receiveBufferSize, "receiveBufferSize"),
+    isolation: checkIsolation(options.isolation),
   };
 }
 
 /** A UDP socket; made by `tunnel.udpSocket`, or over the shared tunnel by `new UDPSocket`. */
-export class MixUdpSocket {
+export class MixUdpSocket extends Closable {
   /** @type {WorkerConnection | null} */ #connection = null;
   #id = 0;
   /** Ends everything, from the wait for the tunnel on. */ #control = new AbortController();
@@ -105,6 +109,7 @@ export class MixUdpSocket {
    * @param {UDPSocketOptions} [options]
    */
   constructor(connected, options = {}) {
+    super();
     connected.catch(ignore);
     const request = describe(options);
     const signal = checkSignal(options.signal);
@@ -324,3 +329,6 @@ export class MixUdpSocket {
     return this.#ended !== null && this.#closed.then(() => true, () => false);
   }
 }
+
+// One of its streams may be in somebody's hands, or it is broken: then there is no order to end it in.
+closable(MixUdpSocket, (socket) => socket.close().catch(() => socket.abort()));

@@ -6,6 +6,7 @@
 
 import { baseUrl } from "./base-url.js";
 import { isObject, isSignal, sequenceOf } from "./brands.js";
+import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("../shared/messages.js").HeaderPair} HeaderPair */
 
@@ -114,15 +115,17 @@ function clampedShort(value) {
  * @property {HeadersInit} [headers] of the opening handshake, besides its own
  * @property {AbortSignal | null} [signal] ends it at once, connecting or open
  * @property {MixWebSocketTimeouts} [timeouts]
+ * @property {string | null} [isolation] as of `mixFetch`
  */
 
 /**
  * @param {unknown} given what is no object is a stray argument, of which a `WebSocket` takes no notice
- * @returns {{headers: HeaderPair[], signal: AbortSignal | null, timeouts: Record<string, number> | null}}
+ * @returns {{headers: HeaderPair[], signal: AbortSignal | null, timeouts: Record<string, number> | null,
+ *   isolation: string | null}}
  */
 export function optionsOf(given) {
   const options = typeof given === "object" && given !== null ? given : {};
-  const { headers, signal = null, timeouts } = /** @type {MixWebSocketOptions} */ (options);
+  const { headers, signal = null, timeouts, isolation } = /** @type {MixWebSocketOptions} */ (options);
   if (signal !== null && !isSignal(signal)) throw new TypeError("MixWebSocket: signal must be an AbortSignal");
   if (timeouts !== undefined && (typeof timeouts !== "object" || timeouts === null)) {
     throw new TypeError("MixWebSocket: timeouts is an object of milliseconds by phase");
@@ -131,5 +134,5 @@ export function optionsOf(given) {
   for (const [name, value] of limits) {
     if (typeof value !== "number" || !(value > 0)) throw new TypeError(`MixWebSocket: timeouts.${name} must be a number of milliseconds`);
   }
-  return { headers: [...new Headers(headers)], signal, timeouts: limits.length ? Object.fromEntries(limits) : null };
+  return { headers: [...new Headers(headers)], signal, timeouts: limits.length ? Object.fromEntries(limits) : null, isolation: checkIsolation(isolation) };
 }

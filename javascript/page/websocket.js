@@ -115,7 +115,7 @@ export class MixWebSocket extends EventTarget {
     if (arguments.length === 0) throw new TypeError("MixWebSocket: a URL is needed");
     const text = scalarText(`${url}`).text;
     const names = textsOf(protocols);
-    const { headers, signal, timeouts } = optionsOf(options);
+    const { headers, signal, timeouts, isolation } = optionsOf(options);
     this.#url = urlOf(text);
     checkProtocols(names);
     this.#opened = new Promise((resolve, reject) => {
@@ -130,7 +130,7 @@ export class MixWebSocket extends EventTarget {
     }
     if (signal) this.#heed(signal);
     connect()
-      .then((connection) => this.#start(connection, { type: "websocket", url: this.url, protocols: names, headers, timeouts }))
+      .then((connection) => this.#start(connection, { type: "websocket", url: this.url, protocols: names, headers, timeouts, isolation }))
       .catch((error) => this.#fail(error));
   }
 

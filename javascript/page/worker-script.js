@@ -2,9 +2,9 @@
  * The page's side of the worker's file: where it is, and a worker from it also where a page may not simply make one.
  *
  * Bundlers find the file by the one expression `new Worker(new URL("./worker.js", import.meta.url), ...)`, which is why it
- * stands here as it is, and put an address of theirs in its place. `new Worker` takes no script of another origin (a CDN);
- * there a line of script of the page's own imports it. Where the page demands Trusted Types, a policy of our name vouches
- * for this one address.
+ * stands here as it is, and put an address of theirs in its place. `new Worker` takes no script of another origin (a CDN),
+ * and for a page without an origin all are; there a few lines of script of the page's own import it. Where the page demands
+ * Trusted Types, a policy of our name vouches for this one address.
  *
  * @module
  */
@@ -39,6 +39,9 @@ export function folderOf(assetsUrl) {
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   return url.href;
 }
+
+/** @param {unknown} assetsUrl @returns {string[]} where the worker and what it loads are */
+export const filesOf = (assetsUrl) => [folderOf(assetsUrl) ?? import.meta.url.replace(/[^/]*$/, "")];
 
 /** As a bundler has written it. @returns {Worker} */
 const bundled = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "smolmix" });
@@ -85,13 +88,30 @@ function workerOf(script, manner) {
   }
 }
 
+/**
+ * A classic script that imports a module: Chromium starts no module from a `blob:` of a page without an origin. What the
+ * page says meanwhile waits for the module, as it does for one that the browser starts, and a failure is an error event,
+ * too. What the policy of the page forbids in a worker is told there alone.
+ * @param {string} url @returns {string}
+ */
+const importing = (url) => `const kept = [], loading = new AbortController(), { signal } = loading;
+addEventListener("message", (event) => { event.stopImmediatePropagation(); kept.push(event); }, { signal });
+addEventListener("securitypolicyviolation", ({ disposition, effectiveDirective }) => {
+  const message = "worker.js: the Content-Security-Policy forbids it (" + effectiveDirective + ")";
+  if (disposition === "enforce") postMessage({ type: "boot-failed", reason: "blocked", message });
+}, { signal });
+import(${JSON.stringify(url)}).then(() => {
+  loading.abort();
+  for (const { data, ports } of kept) dispatchEvent(new MessageEvent("message", { data, ports: [...ports] }));
+}).catch((error) => setTimeout(() => { throw error; }));`;
+
 /** @param {Place} place @returns {Worker} */
 function workerFrom({ url, manner }) {
   // Not that of `location`: a sandboxed frame has an address of its site, and no origin.
   const ours = new URL(url).origin === globalThis.origin || /^(blob|data):/.test(url);
   if (ours) return new Worker(scriptUrl(url), manner);
-  const script = manner.type === "module" ? `import ${JSON.stringify(url)};` : `importScripts(${JSON.stringify(url)});`;
-  return workerOf(new Blob([script], { type: "text/javascript" }), manner);
+  const script = manner.type === "module" ? importing(url) : `importScripts(${JSON.stringify(url)});`;
+  return workerOf(new Blob([script], { type: "text/javascript" }), { ...manner, type: "classic" });
 }
 
 /**

@@ -22,6 +22,9 @@
  * `accept` becomes the next incoming stream. Streams are as TCP connections; `peer` comes whenever it turns out who is
  * at the other end, and an `abort` may carry a code and a text to it.
  *
+ * `isolation` is the key of what shares no connection, no answer of a resolver and no cookie with what has another one;
+ * null, or absent: the tunnel's own.
+ *
  * A borrower of the tunnel speaks the same messages to the page (share.js).
  *
  * @module
@@ -58,6 +61,7 @@
  * @property {boolean} progress tell how far the bodies are
  * @property {boolean} streaming the body follows in `write` messages, ended by `finish`
  * @property {number | null} length of a streamed body that can be had again; null for others
+ * @property {string | null} isolation
  */
 
 /**
@@ -117,6 +121,7 @@
  * @property {string | null} exit Nym address
  * @property {string[]} addresses IP addresses given by the exit
  * @property {TrafficRate | null} traffic how much leaves; null before there is a network
+ * @property {TunnelSnapshot[]} [tunnels] of a pool; what is one tunnel's alone is null in the pool's own
  */
 
 /**
@@ -152,6 +157,7 @@
  * @property {number | null} sendBufferSize
  * @property {number | null} receiveBufferSize
  * @property {Record<string, number>} timeouts milliseconds
+ * @property {string | null} isolation
  */
 
 /**
@@ -163,24 +169,26 @@
  * @property {number | null} remotePort
  * @property {4 | 6 | null} family
  * @property {number | null} receiveBufferSize
+ * @property {string | null} isolation
  */
 
 /**
  * Page to worker. `boot` is the first: whether the memory of an earlier visit may be used, and this one's kept.
  * @typedef {{type: "boot", snapshot: boolean}
- *   | {type: "setup", id: number, options: Record<string, unknown>}
+ *   | {type: "setup", id: number, options: Record<string, unknown>, pool?: Record<string, unknown> | null}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
  *   | {type: "network", id: number, online: boolean | null}
  *   | {type: "suspend", id: number, on: boolean}
- *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null}
- *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean}
+ *   | {type: "rotate", id: number, isolation: string | null}
+ *   | {type: "resolve", id: number, name: string, family: 4 | 6 | null, isolation: string | null}
+ *   | {type: "lookup", id: number, name: string, rrtype: string, timeout: number | null, server: string | null, fresh: boolean, isolation: string | null}
  *   | {type: "clear-dns-cache", id: number}
- *   | {type: "cookies", id: number, action: "export" | "clear"}
- *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[]}
+ *   | {type: "cookies", id: number, action: "export" | "clear", isolation: string | null}
+ *   | {type: "cookies", id: number, action: "import", cookies: MixCookie[], isolation: string | null}
  *   | {type: "fetch", id: number, request: FetchRequest, data: Uint8Array | null}
- *   | {type: "websocket", id: number, url: string, protocols: string[], headers: HeaderPair[], timeouts: Record<string, number> | null}
- *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number}
+ *   | {type: "websocket", id: number, url: string, protocols: string[], headers: HeaderPair[], timeouts: Record<string, number> | null, isolation: string | null}
+ *   | {type: "ping", id: number, host: string, family: 4 | 6 | null, timeout: number, size: number, isolation: string | null}
  *   | {type: "tcp", id: number, request: TcpRequest}
  *   | {type: "udp", id: number, request: UdpRequest}
  *   | {type: "messages", id: number}

@@ -189,15 +189,18 @@ export async function importPart(url, name, hash) {
   return module;
 }
 
+/** How a bundler's own script, which is short, brings the worker's. */
+const LOADS_ANOTHER = /\bimportScripts\b|\bimport\s*\(/;
+
 /**
  * @param {string} url of a script that neither fails nor says anything
- * @param {string} word that is in it
+ * @param {string} word that is in it, unless it loads another
  * @returns {Promise<PartError | null>} null: it is what it should be, or cannot be looked at
  */
 export async function whyMute(url, word) {
   const bytes = await fetchPart(url).then(bytesOf).catch(() => null);
   const script = bytes && new TextDecoder().decode(bytes);
-  if (script === null || script.includes(word)) return null;
+  if (script === null || script.includes(word) || LOADS_ANOTHER.test(script)) return null;
   return new PartError(nameOf(url), "damaged", script.trim() ? "it is another script" : "it is empty");
 }
 
@@ -209,6 +212,10 @@ export async function whyMute(url, word) {
 export async function whyNotStarted(url, text) {
   const refused = await refusal(url);
   if (refused) return refused;
+  if (!text && globalThis.origin === "null" && url.startsWith("blob:")) {
+    const why = "this page has no origin, and the browser runs no module from its memory there; integrity: \"off\" checks nothing";
+    return new PartError(nameOf(url), "unsupported", `${why}, and one file has all inside`);
+  }
   try {
     const response = await fetchPart(url, { signal: AbortSignal.timeout(LOOK_MS) });
     response.body?.cancel().catch(() => {});

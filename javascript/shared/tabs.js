@@ -40,10 +40,15 @@ export const tabLock = (client) => `${WIRE} tab ${client}`;
  */
 
 /**
- * Said to all. `lead` answers `who`, and is said by who has just begun to lead. `over`: this leader's tunnel is no more;
- * with an error no tab is to try again by itself.
+ * A leader's tunnel is no more. With an `error` no tab is to try again by itself; else one does, and `why` is what kept
+ * this one from coming up, as far as something did.
+ * @typedef {{error: ErrorDetail | null, why: ErrorDetail | null}} Ending
+ */
+
+/**
+ * Said to all. `lead` answers `who`, and is said by who has just begun to lead.
  * @typedef {{type: "who"} | {type: "lead", leader: string, term: number} | Greeting
- *   | {type: "over", leader: string, error: ErrorDetail | null}} WireMessage
+ *   | ({type: "over", leader: string} & Ending)} WireMessage
  */
 
 /**

@@ -10,9 +10,8 @@
  */
 
 import { condense, readBody } from "./answer.js";
+import { MAINNET_DIRECTORY } from "../shared/service.js";
 
-/** As in options.py. */
-const MAINNET = "https://validator.nymtech.net/api/";
 /** As in directory_loader.py. */
 const MAX_ANSWER = 32 << 20;
 
@@ -43,13 +42,13 @@ const EXITS = [
 const OPTIONS = {
   clientId: ["string"], preferredIpr: ["string"], preferredGateway: ["string"], forceTls: ["boolean"],
   disablePoissonTraffic: ["boolean"], disableCoverTraffic: ["boolean"], trafficPreset: ["string"],
-  trafficRate: ["string"], assetsUrl: ["string"], integrity: ["string"],
+  trafficRate: ["string"], fingerprint: ["string"], assetsUrl: ["string"], integrity: ["string"],
   openReplySurbs: ["number"], dataReplySurbs: ["number"], primaryDns: ["string"], fallbackDns: ["string"],
   storagePassphrase: ["string"], connectTimeoutMs: ["number"], dnsTimeoutMs: ["number"], tcpKeepaliveMs: ["number"],
   tcpBufferSize: ["number"], tcpSegments: ["string"], maxRedirects: ["number"], debug: ["boolean"],
   directoryUrls: ["object"], exit: ["string"], topology: ["object", "string"], caCertificates: ["object", "string"],
   defaultRoots: ["boolean"], timeouts: ["object"], maxDecodedBytes: ["number"], crypto: ["string"], snapshot: ["string"],
-  shared: ["boolean"],
+  shared: ["boolean"], isolation: ["string"],
 };
 
 /**
@@ -74,7 +73,7 @@ export function planOf(options) {
   const given = Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
   const table = /** @type {Record<string, string[]>} */ (OPTIONS);
   if (!given.every(([name, value]) => Object.hasOwn(table, name) && table[name].includes(typeof value))) return null;
-  const { topology, exit = "auto", directoryUrls = [MAINNET] } = /** @type {Record<string, any>} */ (Object.fromEntries(given));
+  const { topology, exit = "auto", directoryUrls = MAINNET_DIRECTORY } = /** @type {Record<string, any>} */ (Object.fromEntries(given));
   if (topology !== undefined || !["auto", "none"].includes(exit)) return null;
   if (!Array.isArray(directoryUrls) || directoryUrls.length === 0) return null;
   const directories = directoryUrls.map(baseOf);

@@ -51,15 +51,20 @@ export const filesBelow = (base, hashes = {}) => ({
  *   `wheels`: addresses by the names that the lock has
  * @returns {Distribution}
  */
-export const scriptsInside = ({ lock, loader, script, program, pack, wheels }) => ({
-  base: new URL("./", pack).href,
-  files: [program, pack, ...Object.values(wheels)],
-  lock: async () => ({ ...lock, packages: mapValues(lock.packages, (entry) => ({ ...entry, file_name: wheels[entry.file_name] })) }),
-  loader: async () => loader,
-  script: async () => script,
-  program: () => compilePart(program),
-  pack: () => fetchBytes(pack, ZSTANDARD, "a Zstandard archive"),
-});
+export const scriptsInside = ({ lock, loader, script, ...parts }) => {
+  // Some bundlers write addresses without their origin.
+  const whole = (/** @type {string} */ url) => new URL(url, globalThis.location.href).href;
+  const program = whole(parts.program), pack = whole(parts.pack), wheels = mapValues(parts.wheels, whole);
+  return {
+    base: new URL("./", pack).href,
+    files: [program, pack, ...Object.values(wheels)],
+    lock: async () => ({ ...lock, packages: mapValues(lock.packages, (entry) => ({ ...entry, file_name: wheels[entry.file_name] })) }),
+    loader: async () => loader,
+    script: async () => script,
+    program: () => compilePart(program),
+    pack: () => fetchBytes(pack, ZSTANDARD, "a Zstandard archive"),
+  };
+};
 
 /**
  * @template T

@@ -150,6 +150,8 @@ function shut(scope, files, refuse, replace) {
     const { prototype } = scope[name];
     if (prototype) {
       refused.prototype = prototype; // for `instanceof`
+      // By this Node.js knows its event targets.
+      if (scope.EventTarget && prototype instanceof scope.EventTarget) Object.setPrototypeOf(refused, scope.EventTarget);
       replace(prototype, "constructor", refused);
     }
     everywhere(scope, name, refused);

@@ -42,6 +42,8 @@ class ExitConfig:
     control_retransmissions: int = 10
     data_retransmissions: int = 0
     dial_timeout: float = 10.0
+    source: str | None = None
+    """The address that TCP servers of IPv4 see; None: as the system has it."""
     udp_idle: float = 60.0
     max_flows: int = 1024
     """TCP and UDP flows of one client, each."""

@@ -154,7 +154,9 @@ class ClientNat:
         self._relays.add(relay)
         try:
             async with asyncio.timeout(self._config.dial_timeout):
-                await self._loop.create_connection(lambda: relay, *target)
+                source = self._config.source if ":" not in target[0] else None
+                local = None if source is None else (source, 0)
+                await self._loop.create_connection(lambda: relay, *target, local_addr=local)
         except (OSError, TimeoutError) as error:
             number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
             self._relays.discard(relay)

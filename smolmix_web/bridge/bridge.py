@@ -9,21 +9,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..crypto.distribution import fetch_pyca
 from ..errors import Cancelled, SmolmixError, StateError, UsageError, unforeseen
-from ..tunnel import Tunnel
 from ..tunnel.options import TunnelOptions
 from . import operations, peers, sockets
-from .channel import Channel, Close, Finish, Post, Rewound, Write, field, optional
+from .channel import Channel, Close, Finish, Post, Rewound, Write, field, isolation, optional
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
+    from ..tunnel.pool_options import PoolOptions
 
 MAX_CHANNELS = 1024
 CANCEL_TIMEOUT = 1.0  # s for cancelled operations to free what they hold, at a disconnect
 
-MakeTunnel = Callable[[TunnelOptions, Callable[[dict[str, Any]], None]], Tunnel]
 Message = Mapping[str, Any]
-Operation = Callable[[Tunnel, Channel, Message], Coroutine[Any, Any, None]]
+Operation = Callable[["AnyTunnel", Channel, Message], Coroutine[Any, Any, None]]
+
+
+class MakeTunnel(Protocol):
+    def __call__(
+        self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
+    ) -> AnyTunnel:
+        """A tunnel, or with `pool` several, not started."""
+        ...
+
 
 OPERATIONS: Mapping[str, Operation] = {
     "resolve": operations.resolve,
@@ -45,7 +56,7 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 class Bridge:
-    """`post` takes messages for the page; `make_tunnel(options, on_change)` builds a tunnel that has not started.
+    """`post` takes messages for the page; `make_tunnel` builds a tunnel that has not started.
 
     `worker_statistics`: numbers of the worker itself, for the statistics of the tunnel.
     """
@@ -56,7 +67,7 @@ class Bridge:
         self._worker_statistics = worker_statistics
         self._post = post
         self._make_tunnel = make_tunnel
-        self._tunnel: Tunnel | None = None
+        self._tunnel: AnyTunnel | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._channels: dict[int, Channel] = {}
         self._own: dict[str, Callable[[Channel, Message], Coroutine[Any, Any, None]]] = {
@@ -65,6 +76,7 @@ class Bridge:
             "statistics": self._statistics,
             "network": self._network,
             "suspend": self._suspend,
+            "rotate": self._rotate,
         }
 
     def receive(self, message: Any) -> None:
@@ -156,7 +168,7 @@ class Bridge:
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
-    def _ready(self) -> Tunnel:
+    def _ready(self) -> AnyTunnel:
         if self._tunnel is None:
             raise StateError("the tunnel is not set up", code="tunnel_down", phase="setup")
         return self._tunnel
@@ -167,7 +179,13 @@ class Bridge:
         options = TunnelOptions.from_mapping(field(message, "options", Mapping))
         if options.crypto == "pyca":
             await fetch_pyca()
-        self._tunnel = self._make_tunnel(options, self._changed)
+        given = optional(message, "pool", Mapping)
+        pool = None
+        if given is not None:
+            from ..tunnel.pool_options import PoolOptions
+
+            pool = PoolOptions.from_mapping(given)
+        self._tunnel = self._make_tunnel(options, self._changed, pool)
         await self._tunnel.start()
         channel.send("result", value=None)
 
@@ -202,6 +220,16 @@ class Bridge:
             await tunnel.suspend()
         else:
             tunnel.resume()
+        channel.send("result", value=None)
+
+    async def _rotate(self, channel: Channel, message: Message) -> None:
+        """Another exit for a key of a pool; one `result`, null, when it is in use."""
+        from ..tunnel.pool import TunnelPool
+
+        tunnel = self._ready()
+        if not isinstance(tunnel, TunnelPool):
+            raise StateError("a tunnel alone keeps its exit: a pool rotates", code="no_pool")
+        await tunnel.rotate(isolation(message))
         channel.send("result", value=None)
 
     async def _statistics(self, channel: Channel, _message: Message) -> None:

@@ -129,3 +129,9 @@ def field(message: Mapping[str, Any], name: str, *kinds: type) -> Any:
 def optional(message: Mapping[str, Any], name: str, *kinds: type) -> Any:
     """A field that may be null, or absent: None."""
     return None if message.get(name) is None else field(message, name, *kinds)
+
+
+def isolation(message: Mapping[str, Any]) -> str | None:
+    """The isolation key of an operation; None: the tunnel's own."""
+    key: str | None = optional(message, "isolation", str)
+    return key

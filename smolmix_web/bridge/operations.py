@@ -9,18 +9,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import SmolmixError, UsageError
 from ..http import HttpRequest, Timeouts
 from ..http.headers import forbidden
 from ..http.timings import Timings
-from ..tunnel import Tunnel
 from ..websocket import Close as WebSocketClose
 from ..websocket import WebSocketConnection, WebSocketTimeouts
-from .channel import Channel, Close, Write, field, optional
+from .channel import Channel, Close, Write, field, isolation, optional
 from .progress import Progress, milliseconds
 from .upload import BlobUpload, Upload
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 AHEAD_MESSAGES = 64  # of a WebSocket, on their way to a page that has not taken them yet
 AHEAD_BYTES = 1 << 20
@@ -28,16 +30,16 @@ AHEAD_BYTES = 1 << 20
 Message = Mapping[str, Any]
 
 
-async def resolve(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def resolve(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the addresses as text."""
     family = message.get("family")
     if family not in (4, 6, None):
         raise UsageError(f"family must be 4, 6 or null, not {family!r}", code="bad_message", phase="dns")
-    addresses = await tunnel.resolve(field(message, "name", str), family=family)
+    addresses = await tunnel.resolve(field(message, "name", str), family=family, isolation=isolation(message))
     channel.send("result", value=[str(address) for address in addresses])
 
 
-async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def lookup(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the records of a name, with where they came from."""
     given = {"dns": message.get("timeout")}
     answer = await tunnel.lookup(
@@ -46,26 +48,27 @@ async def lookup(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         timeout=Timeouts.from_mapping(given, tunnel.timeouts, option="timeout").dns,
         server=optional(message, "server", str),
         fresh=field(message, "fresh", bool),
+        isolation=isolation(message),
     )
     channel.send("result", value=answer.to_dict())
 
 
-async def clear_dns_cache(tunnel: Tunnel, channel: Channel, _message: Message) -> None:
+async def clear_dns_cache(tunnel: AnyTunnel, channel: Channel, _message: Message) -> None:
     """One `result`, null."""
     tunnel.clear_dns_cache()
     channel.send("result", value=None)
 
 
-async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def cookies(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the cookies of an `export`, the number that an `import` took, null after `clear`."""
-    action = field(message, "action", str)
+    action, jar = field(message, "action", str), tunnel.jar(isolation(message))
     value: Any = None
     if action == "export":
-        value = tunnel.cookies.export()
+        value = jar.export()
     elif action == "import":
-        value = await tunnel.cookies.load(field(message, "cookies", list, tuple))
+        value = await jar.load(field(message, "cookies", list, tuple))
     elif action == "clear":
-        tunnel.cookies.clear()
+        jar.clear()
     else:
         raise UsageError(f"cookies can be exported, imported and cleared, not {action!r:.40}", code="bad_message")
     channel.send("result", value=value)
@@ -74,7 +77,7 @@ async def cookies(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 # -- fetch ------------------------------------------------------------------------------------------
 
 
-async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def fetch(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`response`, then a `chunk` for each pull, then `end`; between them `progress`, where it was asked for.
 
     Without a response: `timings`, then `error`.
@@ -86,7 +89,7 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
     if field(given, "progress", bool):
         request = replace(request, on_upload=upload, on_download=download)
     try:
-        response = await tunnel.fetch(replace(request, on_timings=known.append))
+        response = await tunnel.fetch(replace(request, on_timings=known.append), isolation=isolation(given))
     except SmolmixError:
         for timings in known:
             channel.send("timings", timings=milliseconds(timings))
@@ -114,16 +117,17 @@ async def fetch(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         response.abort()  # of a body that was read to its end this frees nothing
 
 
-def _request(tunnel: Tunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
+def _request(tunnel: AnyTunnel, channel: Channel, given: Message, data: bytes | None) -> HttpRequest:
     body: bytes | AsyncIterator[bytes] | None = data
     length = optional(given, "length", int)
     if field(given, "streaming", bool):
         body = Upload(channel) if length is None else BlobUpload(channel)
+    method = field(given, "method", str)
     timeouts = optional(given, "timeouts", Mapping)
     return HttpRequest(
         url=field(given, "url", str),
-        method=field(given, "method", str),
-        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair)],
+        method=method,
+        headers=[pair for pair in map(_pair, field(given, "headers", list, tuple)) if not forbidden(*pair, method)],
         body=body,
         content_length=length,
         redirect=cast(Literal["follow", "error", "manual"], field(given, "redirect", str)),
@@ -152,13 +156,15 @@ async def _send_chunks(channel: Channel, read: Callable[[], Awaitable[bytes]]) -
 # -- WebSocket --------------------------------------------------------------------------------------
 
 
-async def websocket(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def websocket(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` for each message, `closed`. Ahead of the page's pulls goes only what the window holds."""
     protocols = field(message, "protocols", list, tuple)
     headers = [_pair(item) for item in field(message, "headers", list, tuple)]
     given = {} if message.get("timeouts") is None else message["timeouts"]
     timeouts = WebSocketTimeouts.from_mapping(given, tunnel.websocket_timeouts)
-    socket = await tunnel.connect_websocket(field(message, "url", str), protocols, headers, timeouts)
+    socket = await tunnel.connect_websocket(
+        field(message, "url", str), protocols, headers, timeouts, isolation=isolation(message)
+    )
     writer = asyncio.get_running_loop().create_task(_websocket_writes(channel, socket))
     try:
         channel.send("opened", detail={"protocol": socket.subprotocol, "extensions": socket.extensions})

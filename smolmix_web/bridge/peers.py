@@ -6,14 +6,16 @@ The messages they exchange with the page are described in `javascript/shared/mes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..edge.peers import MESSAGE_TIMEOUT, PeerStream, Sent
 from ..errors import UsageError
 from ..streams.control import FIRST_OWN
-from ..tunnel import Tunnel
 from .channel import Channel, field, optional
 from .sockets import carry
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 CLOSE_TIMEOUT = 120.0  # s for what was written to arrive, once both halves have ended
 
@@ -23,7 +25,7 @@ Fields = Mapping[str, Any]
 # -- messages ---------------------------------------------------------------------------------------
 
 
-async def messages(tunnel: Tunnel, channel: Channel, _fields: Fields) -> None:
+async def messages(tunnel: AnyTunnel, channel: Channel, _fields: Fields) -> None:
     """`opened`, then a `chunk` for each pull, with the tag of its sender; ends by `abort` only, or with the tunnel."""
     inbox = tunnel.messages
     channel.send("opened", detail={})
@@ -34,7 +36,7 @@ async def messages(tunnel: Tunnel, channel: Channel, _fields: Fields) -> None:
         channel.send("chunk", data=one.data, senderTag=tag, source=one.source)
 
 
-async def message(tunnel: Tunnel, channel: Channel, fields: Fields) -> None:
+async def message(tunnel: AnyTunnel, channel: Channel, fields: Fields) -> None:
     """`opened` when it is queued, one `result` when the recipient's gateway has all of it."""
     timeout = _timeout(fields)
     sent = tunnel.messages.send(
@@ -43,7 +45,7 @@ async def message(tunnel: Tunnel, channel: Channel, fields: Fields) -> None:
     await _delivered(channel, sent, timeout)
 
 
-async def reply(tunnel: Tunnel, channel: Channel, fields: Fields) -> None:
+async def reply(tunnel: AnyTunnel, channel: Channel, fields: Fields) -> None:
     """As `message`, to whoever is behind a tag."""
     timeout = _timeout(fields)
     try:
@@ -67,20 +69,20 @@ async def _delivered(channel: Channel, sent: Sent, timeout: float | None) -> Non
 # -- streams ----------------------------------------------------------------------------------------
 
 
-async def listen(tunnel: Tunnel, channel: Channel, _fields: Fields) -> None:
+async def listen(tunnel: AnyTunnel, channel: Channel, _fields: Fields) -> None:
     """`opened`; from now on streams are taken, until `abort`."""
     with tunnel.listen() as listener:
         channel.send("opened", detail={"localAddress": tunnel.address})
         raise await listener.ended()
 
 
-async def accept(tunnel: Tunnel, channel: Channel, _fields: Fields) -> None:
+async def accept(tunnel: AnyTunnel, channel: Channel, _fields: Fields) -> None:
     """Waits for the next stream that another client opens, and is that stream from then on."""
     listener = tunnel.listener
     await _carry(channel, await listener.accept(), tunnel.address)
 
 
-async def stream(tunnel: Tunnel, channel: Channel, fields: Fields) -> None:
+async def stream(tunnel: AnyTunnel, channel: Channel, fields: Fields) -> None:
     """`opened`, a `chunk` for each pull, `eof` when the peer has ended, `end` when both halves have ended and all that
     was written has arrived. `peer` tells whether it is a client of ours, once that is known."""
     opened = await tunnel.open_stream(field(fields, "address", str), surbs=field(fields, "surbs", int))

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..dial import Connected
 from ..edge.sockets import ByteStream, TcpOptions, UdpSocket
 from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, UsageError
 from ..http import Timeouts
-from ..tunnel import Tunnel
-from .channel import Channel, Write, field, optional
+from .channel import Channel, Write, field, isolation, optional
+
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
 
 READ_PIECE = 65_536
 
@@ -32,13 +34,14 @@ def _family(message: Message) -> int | None:
 # -- ping -------------------------------------------------------------------------------------------
 
 
-async def ping(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def ping(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """One `result`: the address that answered, and the round trip in milliseconds."""
     reply = await tunnel.ping(
         field(message, "host", str),
         timeout=field(message, "timeout", int, float) / 1000,
         size=field(message, "size", int),
         family=_family(message),
+        isolation=isolation(message),
     )
     channel.send("result", value={"address": str(reply.address), "rtt": reply.rtt * 1000})
 
@@ -46,7 +49,7 @@ async def ping(tunnel: Tunnel, channel: Channel, message: Message) -> None:
 # -- TCP --------------------------------------------------------------------------------------------
 
 
-async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def tcp(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` for each pull, `eof` when the peer has finished, `end` when both halves have ended."""
     request = field(message, "request", Mapping)
     connected = await tunnel.connect_tcp(
@@ -56,6 +59,7 @@ async def tcp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         options=_tcp_options(request),
         family=_family(request),
         timeouts=Timeouts.from_mapping(field(request, "timeouts", Mapping), tunnel.timeouts),
+        isolation=isolation(request),
     )
     stream = connected.stream
     try:
@@ -136,13 +140,15 @@ async def _writes(channel: Channel, stream: ByteStream) -> None:
 # -- UDP --------------------------------------------------------------------------------------------
 
 
-async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
+async def udp(tunnel: AnyTunnel, channel: Channel, message: Message) -> None:
     """`opened`, a `chunk` or `failed` for each pull; ends by `abort` only."""
-    socket = await _udp_socket(tunnel, field(message, "request", Mapping))
+    request = field(message, "request", Mapping)
+    key = isolation(request)
+    socket = await _udp_socket(tunnel, request, key)
     try:
         channel.send("opened", detail=_udp_detail(socket))
         async with asyncio.TaskGroup() as group:
-            group.create_task(_udp_writes(channel, tunnel, socket))
+            group.create_task(_udp_writes(channel, tunnel, socket, key))
             while True:
                 await channel.pulled()
                 try:
@@ -157,17 +163,19 @@ async def udp(tunnel: Tunnel, channel: Channel, message: Message) -> None:
         socket.close()
 
 
-async def _udp_socket(tunnel: Tunnel, request: Message) -> UdpSocket:
+async def _udp_socket(tunnel: AnyTunnel, request: Message, key: str | None) -> UdpSocket:
     port, family, size = field(request, "port", int), _family(request), optional(request, "receiveBufferSize", int)
     if not 0 <= port <= 65535:
         raise UsageError(f"port {port} is not in 0..65535", code="bad_port", phase="udp")
     host = optional(request, "host", str)
     if host is None:
         address = optional(request, "localAddress", str)
-        await tunnel.usable()
-        return tunnel.bind_udp(port, address=address, family=family, receive_buffer=size)
+        await tunnel.usable(key)
+        return tunnel.bind_udp(port, address=address, family=family, receive_buffer=size, isolation=key)
     remote_port = field(request, "remotePort", int)
-    return await tunnel.connect_udp(host, remote_port, local_port=port, family=family, receive_buffer=size)
+    return await tunnel.connect_udp(
+        host, remote_port, local_port=port, family=family, receive_buffer=size, isolation=key
+    )
 
 
 def _udp_detail(socket: UdpSocket) -> dict[str, Any]:
@@ -182,7 +190,7 @@ def _udp_detail(socket: UdpSocket) -> dict[str, Any]:
     }
 
 
-async def _udp_writes(channel: Channel, tunnel: Tunnel, socket: UdpSocket) -> None:
+async def _udp_writes(channel: Channel, tunnel: AnyTunnel, socket: UdpSocket, key: str | None) -> None:
     while True:
         item = await channel.next_inbound()
         if not isinstance(item, Write) or (item.host is None) != (item.port is None):
@@ -191,7 +199,8 @@ async def _udp_writes(channel: Channel, tunnel: Tunnel, socket: UdpSocket) -> No
             if item.host is None or item.port is None:
                 socket.send(item.octets)
             else:
-                address = (await tunnel.resolve(item.host, family=item.family or socket.family))[0]
+                family = item.family or socket.family
+                address = (await tunnel.resolve(item.host, family=family, isolation=key))[0]
                 socket.send_to(item.octets, address, item.port)
             channel.send("written", bytes=item.size)
         except SmolmixError as error:

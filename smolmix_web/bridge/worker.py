@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyodide_js  # type: ignore[import-not-found, unused-ignore]
 import smolmix_answer as answer  # type: ignore[import-not-found, unused-ignore]
@@ -20,6 +20,10 @@ from ..tunnel.options import TunnelOptions
 from .bridge import Bridge
 from .conversion import message_to_python, post
 
+if TYPE_CHECKING:
+    from ..tunnel.pool import AnyTunnel
+    from ..tunnel.pool_options import PoolOptions
+
 
 def start(post_message: Any, restored: bool) -> Any:
     """Make a bridge that posts by `post_message(message, transfer)` and return the function that takes its messages.
@@ -29,9 +33,15 @@ def start(post_message: Any, restored: bool) -> Any:
     # A memory that was kept has the state of its day; nothing that matters draws from it, and nothing shall.
     random.seed()
 
-    def make_tunnel(options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> Tunnel:
+    def make_tunnel(
+        options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
+    ) -> AnyTunnel:
         parts = Parts(guard, storage, answer.ask, events)
         host = BrowserHost(parts, options.directory_urls, verbose=options.debug)
+        if pool is not None:
+            from ..tunnel.pool import TunnelPool
+
+            return TunnelPool(options, pool, host, on_change=on_change)
         return Tunnel(options, host, on_change=on_change)
 
     def worker_statistics() -> dict[str, Any]:

@@ -19,14 +19,16 @@ MAX_REPEAT = 16.0
 
 
 class DatagramExchange:
-    """`folds`: the server is known not to keep the case of names."""
+    """`folds`: the server is known not to keep the case of names, or is not to see that we choose it."""
 
-    def __init__(self, net: Net, server: ServerAddress, rng: RandomSource, statistics: DnsStatistics) -> None:
+    def __init__(
+        self, net: Net, server: ServerAddress, rng: RandomSource, statistics: DnsStatistics, *, folds: bool = False
+    ) -> None:
         self._net = net
         self._server = server
         self._rng = rng
         self._statistics = statistics
-        self.folds = False
+        self.folds = folds
 
     async def ask(self, question: Question, *, edns: bool = True) -> Reply:
         """Ends with an answer, an ICMP error, or never: the caller has a deadline."""

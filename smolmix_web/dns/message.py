@@ -77,7 +77,8 @@ def encode_query(name: str, rdtype: int, identifier: int, *, edns: bool = True, 
         id=identifier,
         use_edns=0 if edns else False,
         payload=EDNS_PAYLOAD if edns else None,
-        flags=_RECURSIVE | _AUTHENTIC,  # AD: say whether signatures were checked (RFC 6840 5.7)
+        # AD: say whether signatures were checked (RFC 6840 5.7); who knows no EDNS has not checked any.
+        flags=_RECURSIVE | _AUTHENTIC if edns else _RECURSIVE,
         pad=PADDED_QUERY if padded and edns else 0,
     )
     return query.to_wire()

@@ -84,12 +84,6 @@ class DnsAnswer:
 class _Key(NamedTuple):
     question: Question
     server: str  # "" unless the caller named one
-    isolation: str = ""
-
-    @property
-    def shelf(self) -> str:
-        """Where in the cache its answer lies."""
-        return f"{self.server}\0{self.isolation}" if self.isolation else self.server
 
 
 @dataclass
@@ -109,14 +103,18 @@ class Resolver:
         timeout: float,
         rng: RandomSource,
         *,
-        cache_size: int = 1024,
+        cache: DnsCache | None = None,
+        statistics: DnsStatistics | None = None,
         extra_roots: Sequence[str] = (),
         default_roots: bool = True,
         https: HttpsExchange | None = None,
+        plain: bool = False,
     ) -> None:
         """An address literal with a port is a server asked over UDP. `timeout` in seconds is for one server.
 
-        The roots are for DNS over TLS; `https` carries DNS over HTTPS.
+        The roots are for DNS over TLS; `https` carries DNS over HTTPS. `statistics` may count for several resolvers.
+        `plain`: questions as the official client asks them, without EDNS, with names as they are, and for IPv6 only
+        where there is no IPv4.
         """
         self._net = net
         self._servers = [_server("primaryDns", primary)]
@@ -124,22 +122,21 @@ class Resolver:
             self._servers.append(_server("fallbackDns", fallback))
         self._timeout = timeout
         self._rng = rng
-        self._cache = DnsCache(cache_size)
+        self._cache = DnsCache() if cache is None else cache
         self._cleared = 0
         self._extra_roots = tuple(extra_roots)
         self._default_roots = default_roots
         self._https = https
+        self._plain = plain
         self._lookups: dict[_Key, _Lookup] = {}
         self._datagrams: OrderedDict[ServerAddress, DatagramExchange] = OrderedDict()
         self._streams: OrderedDict[ServerAddress, StreamExchange] = OrderedDict()
         self._without_edns: OrderedDict[ServerAddress, float] = OrderedDict()  # until when
         self._closed: SmolmixError | None = None
-        self.statistics = DnsStatistics()
+        self.statistics = statistics or DnsStatistics()
 
-    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Answer]:
+    async def resolve(self, name: str, *, family: int | None = None) -> list[Answer]:
         """Addresses of `name`, at least one. `family` 4 or 6; None: IPv4 before IPv6.
-
-        Answers and questions are shared among those of one `isolation` only: a time tells nobody what others asked.
 
         Both families are asked for at once where the tunnel has both; else IPv6 only where there is no IPv4. An address
         literal is its own answer. Errors: `DnsError` with codes `bad_name`, `special_name`, `dns_not_found`,
@@ -154,17 +151,17 @@ class Resolver:
         check_public(host)
         owner = to_owner(host)
         if family is not None:
-            return await self._addresses(owner, _AAAA if family == 6 else _A, isolation)
-        if {address.version for address in self._net.stack.addresses} == {4, 6}:
-            return await self._both_families(owner, isolation)
+            return await self._addresses(owner, _AAAA if family == 6 else _A)
+        if not self._plain and {address.version for address in self._net.stack.addresses} == {4, 6}:
+            return await self._both_families(owner)
         try:
-            return await self._addresses(owner, _A, isolation)
+            return await self._addresses(owner, _A)
         except DnsError as error:
             if error.code not in _LACKS:
                 raise
             lacks = error
         try:
-            return await self._addresses(owner, _AAAA, isolation)
+            return await self._addresses(owner, _AAAA)
         except DnsError as error:
             raise _telling([lacks, error]) from None
 
@@ -176,13 +173,11 @@ class Resolver:
         timeout: float | None = None,
         server: str | None = None,
         fresh: bool = False,
-        isolation: str = "",
     ) -> DnsAnswer:
         """Records of one type: A, AAAA, CNAME, MX, TXT, NS, SOA, SRV, PTR, HTTPS or CAA.
 
         `name` may have any labels; for PTR it may be an address literal. `timeout` in seconds is for everything.
-        `server` in a form of `servers.py` is asked instead of the resolver's own. `fresh` ignores what is cached;
-        `isolation` as of `resolve`.
+        `server` in a form of `servers.py` is asked instead of the resolver's own. `fresh` ignores what is cached.
 
         Errors as of `resolve`, and `bad_type`, `OptionError` for `server`, `TimeoutExpired(dns_timeout)`.
         """
@@ -198,7 +193,7 @@ class Resolver:
         check_public(owner)
         chosen = parse_server("server", server) if server is not None else None
         async with Deadline(self._net, timeout, "dns"):
-            entry, from_cache = await self._entry(Question(owner, number), chosen, fresh, isolation)
+            entry, from_cache = await self._entry(Question(owner, number), chosen, fresh)
         age = self._net.now() - entry.stored if from_cache else 0.0
         return DnsAnswer(
             owner,
@@ -227,14 +222,14 @@ class Resolver:
 
     # -- questions shared ---------------------------------------------------------------------------
 
-    async def _addresses(self, name: str, rdtype: int, isolation: str) -> list[Answer]:
-        entry, _ = await self._entry(Question(name, rdtype), isolation=isolation)
+    async def _addresses(self, name: str, rdtype: int) -> list[Answer]:
+        entry, _ = await self._entry(Question(name, rdtype))
         left = entry.expires - self._net.now()
         return [Answer(record.address, left) for record in entry.records if isinstance(record, (ARecord, AAAARecord))]
 
-    async def _both_families(self, name: str, isolation: str) -> list[Answer]:
+    async def _both_families(self, name: str) -> list[Answer]:
         """Asked in one turn of the loop, so that both datagrams travel to the exit in one message."""
-        tasks = [asyncio.create_task(self._addresses(name, rdtype, isolation)) for rdtype in (_A, _AAAA)]
+        tasks = [asyncio.create_task(self._addresses(name, rdtype)) for rdtype in (_A, _AAAA)]
         try:
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             found = not next(iter(done)).exception()
@@ -258,13 +253,13 @@ class Resolver:
         raise _telling(errors)
 
     async def _entry(
-        self, question: Question, server: ServerAddress | None = None, fresh: bool = False, isolation: str = ""
+        self, question: Question, server: ServerAddress | None = None, fresh: bool = False
     ) -> tuple[Entry, bool]:
         """From the cache, from a query under way, or from a new one. The last waiter to leave cancels the query."""
         if self._closed is not None:
             raise self._closed
-        key = _Key(question, str(server) if server is not None else "", isolation)
-        entry = None if fresh else self._cache.get(*question, self._net.now(), key.shelf)
+        key = _Key(question, str(server) if server is not None else "")
+        entry = None if fresh else self._cache.get(*question, self._net.now(), key.server)
         if entry is not None:
             self.statistics.cache_hits += 1
             return _checked(question, entry), True
@@ -319,7 +314,7 @@ class Resolver:
             reply.records, reply.code, now, now + ttl, reply.canonical, str(server), authenticated, reply.size
         )
         if cleared == self._cleared:
-            self._cache.put(name, rdtype, entry, key.shelf)
+            self._cache.put(name, rdtype, entry, key.server)
         return entry
 
     # -- servers ------------------------------------------------------------------------------------
@@ -371,7 +366,7 @@ class Resolver:
             raise DnsError(f"{name}: {server}: {error.message}", code="dns_malformed", phase="dns") from error
 
     async def _one_way(self, server: ServerAddress, question: Question) -> Reply:
-        if self._without_edns.get(server, 0.0) > self._net.now():
+        if self._plain or self._without_edns.get(server, 0.0) > self._net.now():
             return await self._carried(server, question, edns=False)
         try:
             return await self._carried(server, question, edns=True)
@@ -411,7 +406,9 @@ class Resolver:
     def _datagram(self, server: ServerAddress) -> DatagramExchange:
         way = self._datagrams.get(server)
         if way is None:
-            way = self._datagrams[server] = DatagramExchange(self._net, server, self._rng, self.statistics)
+            way = self._datagrams[server] = DatagramExchange(
+                self._net, server, self._rng, self.statistics, folds=self._plain
+            )
         self._datagrams.move_to_end(server)
         if len(self._datagrams) > MAX_WAYS:
             self._datagrams.popitem(last=False)

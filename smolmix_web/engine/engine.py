@@ -30,7 +30,7 @@ from ..mixnet.lanes import Lane
 from ..mixnet.line import LineGauge
 from ..mixnet.topology import Topology
 from ..mixnet.work import ANSWER_CAME, OUT, SENT, WorkMeter
-from ..netstack import Endpoint, Stack, StackConfig
+from ..netstack import Endpoint, Stack, StackConfig, State
 from ..netstack.observer import Observer
 from ..rand import RandomSource
 from ..streams.hub import StreamHub
@@ -529,6 +529,12 @@ class Engine:
     def has_flows(self) -> bool:
         """TCP connections that are not closed."""
         return self._stack is not None and bool(self._stack.connections)
+
+    @property
+    def open_flows(self) -> int:
+        """TCP connections that one side at least has not ended yet."""
+        connections = self._stack.connections if self._stack is not None else ()
+        return sum(connection.state is not State.TIME_WAIT for connection in connections)
 
     def disconnect(self, now: float) -> None:
         """Give the exit's addresses back; poll on until `disconnected` or as long as you care."""

@@ -168,10 +168,12 @@ class Timestamp:
     offset_seconds: int = 0
 
     @classmethod
-    def from_unix(cls, unix_time: float) -> Timestamp:
-        """Whole seconds only: nobody checks the fraction, and it would tell our clock's skew (ipr.md 2.2)."""
+    def from_unix(cls, unix_time: float, milliseconds: int) -> Timestamp:
+        """The second of `unix_time`, and what the caller drew (0 to 999): nobody checks the fraction, which would tell
+        our clock's skew, but others have one (ipr.md 2.2)."""
         moment = datetime.datetime.fromtimestamp(int(unix_time), datetime.UTC)
-        return cls(moment.year, moment.timetuple().tm_yday, moment.hour, moment.minute, moment.second)
+        day = moment.timetuple().tm_yday
+        return cls(moment.year, day, moment.hour, moment.minute, moment.second, milliseconds * 1_000_000)
 
     def write(self, out: Writer) -> None:
         out.zigzag(self.year)

@@ -11,7 +11,7 @@ candidate speaks a version of ours the link fails.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import SmolmixError
@@ -50,7 +50,8 @@ LinkEvent = ExitEvent | ExitLost | ExitFailed
 
 
 class ExitLink:
-    """`candidates`: in the order to try, at least one. `connect_timeout`: s for the first registration."""
+    """`candidates`: in the order to try, at least one. `connect_timeout`: s for the first registration. `taken`: exits
+    that other tunnels of ours use now; they are tried when all others were."""
 
     def __init__(
         self,
@@ -60,10 +61,12 @@ class ExitLink:
         *,
         pinned: bool,
         connect_timeout: float,
+        taken: Callable[[], Collection[Recipient]] = tuple,
     ) -> None:
         self._candidates = list(candidates[:MAX_CANDIDATES])
         self._make_session = make_session
         self._pinned = pinned
+        self._taken = taken
         self._connect_timeout = connect_timeout
         self._index = 0
         self._session: ExitSession | None = None
@@ -132,6 +135,7 @@ class ExitLink:
     def start(self, now: float, unix_time: float) -> None:
         """The mixnet can carry messages now."""
         self._give_up_at = now + self._connect_timeout
+        self._pass_over_taken()
         self._connect(now, unix_time)
 
     def renew(self, error: SmolmixError, now: float) -> None:
@@ -322,3 +326,11 @@ class ExitLink:
     def _next_candidate(self) -> None:
         if not self._pinned:
             self._index = (self._index + 1) % len(self._candidates)
+            self._pass_over_taken()
+
+    def _pass_over_taken(self) -> None:
+        """From the present candidate on to the next that is free, as long as some of those were not tried."""
+        taken, count = self._taken(), len(self._candidates)
+        free = [index for index in range(count) if self._candidates[index].recipient not in taken]
+        if self._tries < len(free):
+            self._index = min(free, key=lambda index: (index - self._index) % count)

@@ -160,7 +160,7 @@ class ExitSession:
     # -- what the owner asks for --------------------------------------------------------------------------------------
 
     def start(self, now: float, unix_time: float | None = None) -> None:
-        """Connect. With `unix_time` (s) requests carry the time in whole seconds, without it a constant."""
+        """Connect. With `unix_time` (s) requests carry its second and drawn milliseconds, without it a constant."""
         if self.state is not State.IDLE:
             raise StateError(f"an exit session starts once; this one is {self.state.value}", phase="exit")
         self._unix_offset = None if unix_time is None else unix_time - now
@@ -579,7 +579,9 @@ class ExitSession:
         return int.from_bytes(self._rng.bytes(8), "big")
 
     def _timestamp(self, now: float) -> Timestamp:
-        return EPOCH if self._unix_offset is None else Timestamp.from_unix(now + self._unix_offset)
+        if self._unix_offset is None:
+            return EPOCH
+        return Timestamp.from_unix(now + self._unix_offset, self._rng.below(1000))
 
     def _frame(self, request: messages.Request) -> bytes:
         assert self._attempt is not None

@@ -17,12 +17,12 @@ from .exchange import AHEAD, Exchange, Pieces
 from .pool import Pool
 from .timings import Timings
 
-AHEAD_TOTAL = 64 << 20  # of all bodies of one client; beyond it nothing is read ahead
+AHEAD_TOTAL = 64 << 20  # of all bodies of one store; beyond it nothing is read ahead
 STALL_SECONDS = 1.0  # without room: nobody reads
 
 
 class Store:
-    """What all bodies of one client hold together."""
+    """What all bodies of a client, or of several, hold together."""
 
     def __init__(self) -> None:
         self.held = 0

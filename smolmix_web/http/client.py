@@ -117,8 +117,11 @@ class HttpClient:
         max_decoded: int = MAX_DECODED,
         http2: bool = True,
         cookie_jar: CookieJar | None = None,
+        bodies: Store | None = None,
+        plain: bool = False,
     ) -> None:
-        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`."""
+        """`connector` replaces the tunnel's own; then `net` need only be a `Clock`. `bodies`: a bound that several
+        clients share. `plain`: requests as the official client makes them: HTTP/1.1, no content codings."""
         if connector is None:
             connector = NetConnector(cast(Net, net), resolver, extra_roots=extra_roots, keepalive=keepalive)
         self.connector = connector
@@ -126,16 +129,28 @@ class HttpClient:
         self.cookie_jar = cookie_jar
         self.timeouts = timeouts or Timeouts()
         self._clock: Clock = net
-        self._store = Store()
+        self._store = Store() if bodies is None else bodies
         self._max_decoded = max_decoded
+        self._plain = plain
         self._max_redirects = max_redirects
         self._allow_insecure = allow_insecure_redirects
+        http2 = http2 and not plain
         self._pool = Pool(net, connector, per_origin=per_origin, total=total, idle_seconds=idle_seconds, http2=http2)
 
     @property
     def connection_count(self) -> int:
         """Connections open, being opened, in use or idle."""
         return self._pool.connection_count
+
+    @property
+    def busy(self) -> bool:
+        """A connection is in use or being opened."""
+        return self._pool.connection_count > self.idle_count
+
+    @property
+    def idle_count(self) -> int:
+        """Connections that lie idle."""
+        return self._pool.idle_count
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """Send a request; returns when the header of the final response is there. Any status is a response.
@@ -206,7 +221,7 @@ class HttpClient:
     def _check(self, request: HttpRequest) -> _Checked:
         method = _method(request.method)
         url = parse_url(request.url)
-        headers = check_headers(request.headers)
+        headers = check_headers(request.headers, method)
         body = request.body.encode() if isinstance(request.body, str) else request.body
         if isinstance(body, (bytearray, memoryview)):
             body = bytes(body)
@@ -237,7 +252,7 @@ class HttpClient:
         if request.timeout is not None:
             timeouts = replace(timeouts, total=request.timeout)
         ranged = any(name.lower() == "range" for name, _ in headers)
-        headers = with_defaults(headers, "identity" if ranged else accept_encoding())
+        headers = with_defaults(headers, "identity" if ranged or self._plain else accept_encoding())
         max_redirects, insecure = request.max_redirects, request.allow_insecure_redirects
         return _Checked(
             method,
@@ -319,6 +334,7 @@ class HttpClient:
             request.timeouts,
             timings,
             _never_back(request.given.on_upload),
+            lower=self._plain,
         )
         reasons: Counter[Again] = Counter()
         try:

@@ -86,11 +86,15 @@ class HttpConnection:
 
     async def _exchange(self, request: Outgoing) -> ResponseHead:
         body = request.body
-        fields = [("Host", request.url.authority), *request.headers]
+        # In the order of Chromium, whose name we bear, and of the official client.
+        fields = [("Host", request.url.authority), ("Connection", "keep-alive")]
         if request.content_length is not None:
             fields.append(("Content-Length", str(request.content_length)))
         elif body is not None:
             fields.append(("Transfer-Encoding", "chunked"))
+        fields += request.headers
+        if request.lower:
+            fields = [(name.lower(), value) for name, value in fields]
         out = request_head(request.method, request.url.target, fields)
         inline = body is None or (isinstance(body, bytes) and len(body) <= _INLINE_BODY)
         if inline:

@@ -62,7 +62,8 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One request of one hop. `content_length` None with a body: its length is not known."""
+    """One request of one hop. `content_length` None with a body: its length is not known. `lower`: names of fields are
+    written so over HTTP/1.1 too."""
 
     method: str
     url: Url
@@ -72,6 +73,7 @@ class Outgoing:
     timeouts: Timeouts
     timings: Timings
     on_upload: Progress | None = None
+    lower: bool = False
 
     @property
     def idempotent(self) -> bool:

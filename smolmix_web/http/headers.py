@@ -44,6 +44,8 @@ _FORBIDDEN = frozenset(
         "via",
     }
 )
+# Of a preflight, which who makes CORS's checks for a page sends (javascript/service/cors.js).
+_OF_PREFLIGHTS = frozenset({"access-control-request-headers", "access-control-request-method"})
 _FORBIDDEN_PREFIXES = ("proxy-", "sec-")
 _METHOD_OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
@@ -59,10 +61,11 @@ Headers = list[tuple[str, str]]
 # the page or the settings. The values are the official client's. That makes no crowd of its users and ours: it sends
 # `Accept-Encoding: identity`, because it cannot decode, and its TLS is another one.
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+LANGUAGES = "en-US,en;q=0.9"
 DEFAULTS: tuple[tuple[str, str], ...] = (
     ("User-Agent", USER_AGENT),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
-    ("Accept-Language", "en-US,en;q=0.9"),
+    ("Accept-Language", LANGUAGES),
 )
 
 
@@ -70,15 +73,17 @@ def _bad(message: str, code: str = "bad_header") -> HttpError:
     return HttpError(message, code=code, phase="request")
 
 
-def forbidden(name: str, value: str) -> bool:
+def forbidden(name: str, value: str, method: str = "GET") -> bool:
     """Whether a caller may not set this header (Fetch 2.2.2, with the exceptions above)."""
     name = name.lower()
+    if method == "OPTIONS" and name in _OF_PREFLIGHTS:
+        return False
     if name in _METHOD_OVERRIDES:  # may not hide a method that could not be used openly
         return any(method.strip(" \t").upper() in FORBIDDEN_METHODS for method in value.split(","))
     return name in _FORBIDDEN or name.startswith(_FORBIDDEN_PREFIXES)
 
 
-def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Headers:
+def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str], method: str = "GET") -> Headers:
     """The caller's headers in order, values stripped. Raises `HttpError` codes `bad_header`, `forbidden_header`."""
     items = given.items() if isinstance(given, Mapping) else given
     headers: Headers = []
@@ -99,7 +104,7 @@ def check_headers(given: Iterable[tuple[str, str]] | Mapping[str, str]) -> Heade
             value.encode("latin-1")
         except UnicodeEncodeError:
             raise _bad(f"header {name}: the value has characters beyond Latin-1") from None
-        if forbidden(name, value):
+        if forbidden(name, value, method):
             raise _bad(f"header {name} cannot be set", "forbidden_header")
         total += len(name) + len(value) + 4
         headers.append((name, value))

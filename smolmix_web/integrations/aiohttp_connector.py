@@ -13,16 +13,25 @@ from .. import extras
 from ..asyncio_streams import as_os_error, attach
 from ..edge.tls import TlsOptions
 from ..errors import SmolmixError, TlsError
-from ..tunnel import Tunnel
+from ..tunnel.pool import AnyTunnel
 
 aiohttp: Any = extras.load("aiohttp", "aiohttp")
 
 
 class MixConnector(aiohttp.BaseConnector):  # type: ignore[misc]
-    """`options` are those of `aiohttp.BaseConnector`: `limit`, `limit_per_host`, `force_close`, ..."""
+    """`options` are those of `aiohttp.BaseConnector`: `limit`, `limit_per_host`, ... Its connections have the key
+    `isolation`, as of `Tunnel.connect_tcp`."""
 
-    def __init__(self, tunnel: Tunnel, *, ssl: ssl_module.SSLContext | bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        tunnel: AnyTunnel,
+        *,
+        ssl: ssl_module.SSLContext | bool = True,
+        isolation: str | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self._isolation = isolation
         self._tunnel = tunnel
         self._tls = ssl
 
@@ -38,7 +47,7 @@ class MixConnector(aiohttp.BaseConnector):  # type: ignore[misc]
                 TlsOptions(alpn=("http/1.1",), server_name=request.server_hostname) if secure and tls is True else False
             )
             async with asyncio.timeout(timeout.sock_connect):
-                connected = await self._tunnel.connect_tcp(host, port, tls=ours)
+                connected = await self._tunnel.connect_tcp(host, port, tls=ours, isolation=self._isolation)
         except SmolmixError as error:
             kind = aiohttp.ClientConnectorSSLError if isinstance(error, TlsError) else aiohttp.ClientConnectorError
             raise kind(request.connection_key, as_os_error(error)) from error

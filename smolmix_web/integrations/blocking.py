@@ -125,13 +125,13 @@ class BlockingTunnel:
             future.cancel()
             raise
 
-    def fetch(self, request: HttpRequest | str, **fields: Any) -> BlockingResponse:
+    def fetch(self, request: HttpRequest | str, *, isolation: str | None = None, **fields: Any) -> BlockingResponse:
         """As `Tunnel.fetch`; a body may also be an iterator of bytes, which is asked on a thread of its own."""
         request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
         body: Any = request.body
         if body is not None and not isinstance(body, (bytes, str, bytearray, memoryview)) and hasattr(body, "__iter__"):
             request = replace(request, body=_pieces(body))
-        return BlockingResponse(self, self.call(lambda tunnel: tunnel.fetch(request)))
+        return BlockingResponse(self, self.call(lambda tunnel: tunnel.fetch(request, isolation=isolation)))
 
     def connect(self, host: str, port: int, timeout: float | None = None) -> socket.socket:
         """A connected socket; `timeout` in seconds for the opening, and then the socket's. Errors are `OSError`."""

@@ -32,11 +32,12 @@ class MixTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):  # type: igno
     """Of a `Tunnel` for `httpx.AsyncClient` on the tunnel's own loop; of a `BlockingTunnel` for both kinds of client.
     In Pyodide any tunnel is for both, where something can wait.
 
-    The tunnel stays open when the client is closed.
+    The tunnel stays open when the client is closed. Its requests have the key `isolation`, as of `Tunnel.fetch`.
     """
 
-    def __init__(self, tunnel: Any) -> None:
+    def __init__(self, tunnel: Any, *, isolation: str | None = None) -> None:
         self._tunnel = tunnel
+        self._isolation = isolation
         self._blocks = not inspect.iscoroutinefunction(tunnel.fetch)
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -44,7 +45,7 @@ class MixTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):  # type: igno
         sent = _request(request, _async_body(request, body))
         with_errors = _Errors(request)
         with with_errors:
-            response = await self._await(lambda tunnel: tunnel.fetch(sent))
+            response = await self._await(lambda tunnel: tunnel.fetch(sent, isolation=self._isolation))
         return _response(response, _AsyncBody(self, response, with_errors))
 
     async def _await(self, work: Callable[[Tunnel], Coroutine[Any, Any, T]]) -> T:
@@ -67,7 +68,7 @@ class MixTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):  # type: igno
         tunnel = self._blocking()
         with_errors = _Errors(request)
         with with_errors:
-            response = tunnel.fetch(_request(request, _body(request)))
+            response = tunnel.fetch(_request(request, _body(request)), isolation=self._isolation)
         return _response(response, _Body(response, with_errors))
 
 

@@ -100,6 +100,11 @@ class NodePool(Sequence[TopologyNode]):
                 return node
         return None
 
+    def numbers(self) -> set[int]:
+        """The ids of all that are listed by one, good or bad."""
+        known = (item.node_id if isinstance(item, TopologyNode) else item for item in self._items)
+        return {number for number in known if isinstance(number, int)}
+
     def _all(self) -> list[TopologyNode]:
         nodes = [node for at in range(len(self._items)) if (node := self._node(at)) is not None]
         self._items = list(nodes)

@@ -126,6 +126,17 @@ class Topology:
         """Nodes left out for malformed fields, of those that were looked at."""
         return self.nodes.skipped if isinstance(self.nodes, NodeTable) else 0
 
+    def kept_of(self, earlier: Topology) -> float | None:
+        """What share of an earlier topology's mix nodes are mix nodes still; None where another epoch has drawn others.
+        Raises `DirectoryError` `outdated`: it is no earlier one. Some directory is behind, or tells us what it tells
+        nobody else."""
+        if self.epoch_id < earlier.epoch_id:
+            raise _refuse(f"epoch {self.epoch_id} is over, {earlier.epoch_id} has begun", "outdated")
+        if self.epoch_id > earlier.epoch_id:
+            return None
+        known, mixes = (set().union(*(pool.numbers() for pool in one._pools)) for one in (earlier, self))
+        return len(known & mixes) / len(known)
+
     def exit_weight(self, name: str) -> int:
         """Percent by which an exit at the node with this base58 identity is chosen; 0 where there cannot be one."""
         return self.nodes.exit_weight(name) if isinstance(self.nodes, NodeTable) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Protocol
 
 from ..errors import AddressError
@@ -41,7 +42,7 @@ class Core:
         self.accept_any = accept_any
         self.config = config
         self.rng = rng
-        self.ids = ip.identifications(rng)
+        self.ids = ip.identifications(rng) if config.tcp.linux else repeat(0)
         self.identifiers = Identifiers(rng, config.ephemeral_ports)
         self.scheduler = Scheduler(config.max_control_packets)
         self.statistics = StackStatistics()

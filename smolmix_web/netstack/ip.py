@@ -27,6 +27,13 @@ def build(
     return ipv6.build(source, destination, protocol, payload, hop_limit)
 
 
+def successive(first: int) -> Iterator[int]:
+    """The numbers of one connection, counted as a Linux kernel does: they tell its server what it counts anyway."""
+    while True:
+        yield first
+        first = (first + 1) & 0xFFFF
+
+
 def identifications(rng: RandomSource) -> Iterator[int]:
     """An endless row of random 16-bit numbers, drawn in blocks. All packets carry DF, so repeats are harmless
     (RFC 6864 4.1) and nobody can count our packets."""

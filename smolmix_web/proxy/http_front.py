@@ -91,7 +91,7 @@ class _Client:
             return False
         self._statistics.requests += 1
         user = self._user(request)
-        isolation = f"http\0{user}" if user else ""
+        isolation = f"http\0{user}" if user else None
         if request.method == b"CONNECT":
             await self._tunnelled(request, isolation)
             return False
@@ -159,7 +159,7 @@ class _Client:
 
     # -- CONNECT -------------------------------------------------------------------------------------
 
-    async def _tunnelled(self, request: h11.Request, isolation: str) -> None:
+    async def _tunnelled(self, request: h11.Request, isolation: str | None) -> None:
         parts = split_url(f"http://{request.target.decode('ascii', 'replace')}/")
         if parts is None or parts.credentials or parts.path != "/" or not _has_port(request.target):
             raise _Refused(400, "Bad Request", "CONNECT needs HOST:PORT")
@@ -175,7 +175,7 @@ class _Client:
 
     # -- requests passed on --------------------------------------------------------------------------
 
-    async def _passed_on(self, request: h11.Request, isolation: str) -> None:
+    async def _passed_on(self, request: h11.Request, isolation: str | None) -> None:
         parts = split_url(request.target.decode("ascii", "replace"))
         if parts is None or parts.scheme != "http" or parts.fragment is not None:
             raise _Refused(400, "Bad Request", "this is a proxy: it takes CONNECT, and requests for whole http:// URLs")
@@ -200,7 +200,7 @@ class _Client:
         if not upstream.reusable:
             self.drop_upstream()
 
-    async def _upstream_to(self, host: str, port: int, isolation: str) -> _Upstream:
+    async def _upstream_to(self, host: str, port: int, isolation: str | None) -> _Upstream:
         kept = self._upstream
         if kept is not None and kept.place == (host, port, isolation) and kept.stream.is_quiet():
             kept.codec.start_next_cycle()
@@ -280,7 +280,7 @@ class _Client:
 class _Upstream:
     """A connection to a server, and h11's view of it."""
 
-    def __init__(self, connected: Connected, place: tuple[str, int, str]) -> None:
+    def __init__(self, connected: Connected, place: tuple[str, int, str | None]) -> None:
         self.stream = connected.stream
         self.place = place
         self.codec = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD * 4)

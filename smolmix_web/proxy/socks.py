@@ -63,6 +63,11 @@ class Request:
     port: int
     user: str
 
+    @property
+    def isolation(self) -> str | None:
+        """The tunnel's isolation key: the user name, apart from those of HTTP clients."""
+        return f"socks\0{self.user}" if self.user else None
+
     def reply(self, code: Reply, address: IpAddress = _UNSPECIFIED, port: int = 0) -> bytes:
         """The answer in the request's version; `address` and `port` are what was bound."""
         if self.version == VERSION_5:

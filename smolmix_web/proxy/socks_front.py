@@ -19,8 +19,8 @@ HANDSHAKE = 30.0  # s from the first byte to the request
 
 
 class SocksFront:
-    """The user name keeps clients apart: what one has resolved, no other finds cached, and nobody shares a connection.
-    All of them share the tunnel, its gateway, its exit and its addresses."""
+    """The user name is an isolation key of the tunnel. All clients share the tunnel, its gateway, its exit and its
+    addresses."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._tunnel = proxy.tunnel
@@ -61,7 +61,7 @@ class SocksFront:
         return None
 
     async def _connect(self, local: Local, request: Request, rest: bytes) -> None:
-        opening = self._tunnel.connect_tcp(request.host, request.port, isolation=isolation_of(request))
+        opening = self._tunnel.connect_tcp(request.host, request.port, isolation=request.isolation)
         try:
             connected, rest = await local.open(opening, rest, reading=True)
         except SmolmixError as error:
@@ -92,7 +92,3 @@ class SocksFront:
         finally:
             await relaying.close()
         local.close()
-
-
-def isolation_of(request: Request) -> str:
-    return f"socks\0{request.user}" if request.user else ""

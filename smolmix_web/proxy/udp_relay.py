@@ -53,15 +53,15 @@ class UdpRelay:
         self._tunnel = tunnel
         self._local = local
         self._client = socket
-        self._isolation = f"socks\0{request.user}" if request.user else ""
+        self._isolation = request.isolation
         self._statistics = statistics
-        self._outside = tunnel.bind_udp()
+        self._outside = tunnel.bind_udp(isolation=request.isolation)
         self._names: OrderedDict[str, Address] = OrderedDict()
 
     @classmethod
     async def open(cls, tunnel: Tunnel, local: Local, request: Request, statistics: ProxyStatistics) -> UdpRelay:
         """Errors: `StateError`, `TunnelError`, `TimeoutExpired(tunnel)`, `NetworkError`."""
-        await tunnel.usable()
+        await tunnel.usable(request.isolation)
         client = local.writer.get_extra_info("peername")[0]
         here = local.writer.get_extra_info("sockname")[0]
         # A port of 0, or an address that is not the client's own, says nothing (many send 0.0.0.0).

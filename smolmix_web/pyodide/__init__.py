@@ -5,9 +5,9 @@ The same API as `smolmix_web.cpython`, on Pyodide's own loop. See docs/pyodide.m
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import js
 from pyodide.ffi import create_proxy
@@ -22,6 +22,8 @@ from ..host.browser import BrowserHost
 from ..http import HttpRequest, HttpResponse, Timeouts
 from ..tunnel import PingReply, Tunnel
 from ..tunnel.options import TunnelOptions
+from ..tunnel.pool import AnyTunnel, TunnelPool
+from ..tunnel.pool_options import PoolOptions
 from ..websocket import Close, WebSocketConnection, WebSocketTimeouts
 from . import parts
 from .blocking import BlockingResponse, BlockingTunnel
@@ -44,12 +46,47 @@ async def open_tunnel(
     tunnel from coming up.
     """
     chosen = TunnelOptions.from_keywords(options)
+    host = await _host(chosen, leak_guard, verbose)
+    async with _up(Tunnel(chosen, host, on_change=on_change)) as tunnel:
+        yield tunnel
+
+
+@asynccontextmanager
+async def open_pool(
+    *,
+    size: int = 2,
+    rotate: Mapping[str, Any] | None = None,
+    leak_guard: bool = False,
+    verbose: bool = False,
+    on_change: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> AsyncIterator[TunnelPool]:
+    """Several tunnels with different exits behind the API of one: `async with open_pool(size=3) as pool`.
+
+    `rotate`: when a tunnel is replaced: `every_ms`, `requests`, `statuses` (docs/isolation.md). The rest is as of
+    `open_tunnel`."""
+    given = PoolOptions.from_mapping({"size": size, "rotate": rotate})
+    chosen = TunnelOptions.from_keywords(options)
+    host = await _host(chosen, leak_guard, verbose)
+    async with _up(TunnelPool(chosen, given, host, on_change=on_change)) as pool:
+        yield pool
+
+
+async def _host(options: TunnelOptions, leak_guard: bool, verbose: bool) -> BrowserHost:
     await parts.prepare_crypto()
     parts.add_libraries()
-    host = BrowserHost(await parts.host_parts(), chosen.directory_urls, verbose=verbose)
+    host = BrowserHost(await parts.host_parts(), options.directory_urls, verbose=verbose)
     if leak_guard:
         (await parts.guest()).shutForGood()
-    tunnel = Tunnel(chosen, host, on_change=on_change)
+    return host
+
+
+T = TypeVar("T", bound=AnyTunnel)
+
+
+@asynccontextmanager
+async def _up(tunnel: T) -> AsyncIterator[T]:
+    """Started, told whether the machine is online, and closed at the end."""
     online = create_proxy(lambda event: tunnel.network_changed(event.type == "online"))
     for event in ("online", "offline"):
         js.addEventListener(event, online)
@@ -85,9 +122,11 @@ __all__ = [
     "TlsOptions",
     "Tunnel",
     "TunnelOptions",
+    "TunnelPool",
     "UdpSocket",
     "WebSocketConnection",
     "WebSocketTimeouts",
+    "open_pool",
     "open_tunnel",
     "shared_tunnel",
 ]

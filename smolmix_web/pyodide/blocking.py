@@ -17,7 +17,7 @@ from pyodide.ffi import can_run_sync, run_sync
 
 from ..errors import StateError
 from ..http import HttpRequest
-from ..tunnel import Tunnel
+from ..tunnel.pool import AnyTunnel
 from .lender import Blackboard
 from .shared import ResponseHead, SharedTunnel, fetch_message
 
@@ -54,14 +54,14 @@ def _no_memory() -> str | None:
 class BlockingTunnel:
     """A tunnel for code that blocks. It stays the caller's, who closes it."""
 
-    def __init__(self, tunnel: Tunnel | SharedTunnel) -> None:
+    def __init__(self, tunnel: AnyTunnel | SharedTunnel) -> None:
         self.tunnel = tunnel
 
     def call(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Its result: `blocking.call(lambda t: t.resolve("example.com"))`. By JSPI only."""
         return wait(work(self.tunnel))
 
-    def fetch(self, request: HttpRequest | str, **fields: Any) -> BlockingResponse:
+    def fetch(self, request: HttpRequest | str, *, isolation: str | None = None, **fields: Any) -> BlockingResponse:
         """As `Tunnel.fetch`; a body may also be an iterator of bytes. `StateError` (`cannot_block`)."""
         request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
         body: Any = request.body
@@ -69,13 +69,13 @@ class BlockingTunnel:
         if can_run_sync():
             if iterated and not hasattr(body, "__anext__"):
                 request = replace(request, body=_pieces(body))
-            return BlockingResponse(wait(self.tunnel.fetch(request)))
+            return BlockingResponse(wait(self.tunnel.fetch(request, isolation=isolation)))
         if not isinstance(self.tunnel, SharedTunnel):
             raise _cannot_block("; nor is this a tunnel of the page (shared_tunnel), for which a worker can wait")
         if (why := _no_memory()) is not None:
             raise _cannot_block(f"; and {why}")
         data = b"".join(body) if iterated else body.encode() if isinstance(body, str) else body
-        message = fetch_message(request, streaming=False)
+        message = {**fetch_message(request, streaming=False), "isolation": isolation}
         board = Blackboard(self.tunnel.lender, "fetch", request=message, data=data if data is None else bytes(data))
         try:
             return BlockingResponse(BoardResponse(board, board.next()["head"]))

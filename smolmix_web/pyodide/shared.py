@@ -70,13 +70,14 @@ class SharedTunnel:
         found: dict[str, Any] = await self.lender.call("statistics")
         return found
 
-    async def fetch(self, request: HttpRequest | str, **fields: Any) -> SharedResponse:
+    async def fetch(self, request: HttpRequest | str, *, isolation: str | None = None, **fields: Any) -> SharedResponse:
         """As `Tunnel.fetch`; the body comes decoded, and one that is an iterator is sent without its length."""
         request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
         body = request.body.encode() if isinstance(request.body, str) else request.body
         streamed = None if body is None or isinstance(body, bytes) else body
         data = None if streamed is not None else body
-        channel = self.lender.open("fetch", request=fetch_message(request, streaming=streamed is not None), data=data)
+        message = {**fetch_message(request, streaming=streamed is not None), "isolation": isolation}
+        channel = self.lender.open("fetch", request=message, data=data)
         sending = asyncio.ensure_future(_upload(channel, streamed)) if streamed is not None else None
         try:
             return SharedResponse(channel, (await channel.next())["head"], sending)
@@ -86,8 +87,8 @@ class SharedTunnel:
                 sending.cancel()
             raise
 
-    async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
-        found = await self.lender.call("resolve", name=name, family=family)
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str | None = None) -> list[Address]:
+        found = await self.lender.call("resolve", name=name, family=family, isolation=isolation)
         return [ip_address(address) for address in found]
 
     async def lookup(
@@ -98,16 +99,26 @@ class SharedTunnel:
         timeout: float | None = None,
         server: str | None = None,
         fresh: bool = False,
+        isolation: str | None = None,
     ) -> dict[str, Any]:
         """As a page has it: a dictionary of `name`, `records`, `canonicalName`, `ttl`, ... (docs/javascript.md)."""
         limit = None if timeout is None else timeout * 1000
         found: dict[str, Any] = await self.lender.call(
-            "lookup", name=name, rrtype=type, timeout=limit, server=server, fresh=fresh
+            "lookup", name=name, rrtype=type, timeout=limit, server=server, fresh=fresh, isolation=isolation
         )
         return found
 
-    async def ping(self, host: str, *, timeout: float = 20.0, size: int = 32, family: int | None = None) -> PingReply:
-        found = await self.lender.call("ping", host=host, family=family, timeout=timeout * 1000, size=size)
+    async def ping(
+        self,
+        host: str,
+        *,
+        timeout: float = 20.0,
+        size: int = 32,
+        family: int | None = None,
+        isolation: str | None = None,
+    ) -> PingReply:
+        limit = timeout * 1000
+        found = await self.lender.call("ping", host=host, family=family, timeout=limit, size=size, isolation=isolation)
         return PingReply(ip_address(found["address"]), found["rtt"] / 1000)
 
     async def connect_tcp(
@@ -119,6 +130,7 @@ class SharedTunnel:
         options: TcpOptions | None = None,
         family: int | None = None,
         timeouts: Timeouts | None = None,
+        isolation: str | None = None,
     ) -> Connected:
         given = options or TcpOptions()
         secure = TlsOptions() if tls is True else tls or None
@@ -139,6 +151,7 @@ class SharedTunnel:
             "sendBufferSize": given.send_buffer,
             "receiveBufferSize": given.receive_buffer,
             "timeouts": {} if timeouts is None else _milliseconds(timeouts),
+            "isolation": isolation,
         }
         channel = self.lender.open("tcp", request=request)
         try:
@@ -169,11 +182,18 @@ class SharedTunnel:
         protocols: Sequence[str] = (),
         headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         timeouts: WebSocketTimeouts | None = None,
+        *,
+        isolation: str | None = None,
     ) -> SharedWebSocket:
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         limits = None if timeouts is None else _milliseconds(timeouts)
         channel = self.lender.open(
-            "websocket", url=url, protocols=list(protocols), headers=[list(pair) for pair in pairs], timeouts=limits
+            "websocket",
+            url=url,
+            protocols=list(protocols),
+            headers=[list(pair) for pair in pairs],
+            timeouts=limits,
+            isolation=isolation,
         )
         try:
             return SharedWebSocket(channel, (await channel.next())["detail"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..crypto.provider import Crypto
@@ -65,15 +65,18 @@ def make_engine(
     topology: Topology,
     exits: Sequence[ExitCandidate],
     observer: Observer | None,
+    taken: Callable[[], Collection[Recipient]] = tuple,
 ) -> Engine:
     """A client with this identity that is about to open its gateway and the first of `exits`; without any of them one
-    that has the mixnet alone."""
+    that has the mixnet alone. `taken`: see `ExitLink`."""
     keys = identity.keys
     traffic = TrafficConfig.switched(
         options.traffic_preset,
         disable_poisson=options.disable_poisson_traffic,
         disable_cover=options.disable_cover_traffic,
     )
+    official = options.fingerprint == "official"
+    session = STEADY if traffic.main_stream else GatewayConfig()
     gateway = GatewayLink(
         crypto,
         rng,
@@ -84,7 +87,7 @@ def make_engine(
         shared_keys=identity.shared_keys,
         timestamps=identity.timestamps,
         last=identity.last_gateway,
-        config=LinkConfig(session=STEADY if traffic.main_stream else GatewayConfig()),
+        config=LinkConfig(session=replace(session, register_apart=official)),
     )
 
     paired = options.tcp_segments == "paired"
@@ -106,35 +109,38 @@ def make_engine(
     exit_link: ExitLink | NoExit = NoExit()
     if options.exit != "none":
         limit = options.connect_timeout_ms / 1000
-        exit_link = ExitLink(exits, exit_session, rng, pinned=pinned.exit is not None, connect_timeout=limit)
+        pins = pinned.exit is not None
+        exit_link = ExitLink(exits, exit_session, rng, pinned=pins, connect_timeout=limit, taken=taken)
     return Engine(
         rng,
         gateway=gateway,
         mixnet=MixnetClient(crypto, rng, keys, gateway.endpoint.identity, topology, traffic, now),
         exit_link=exit_link,
-        stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired)),
+        stack_config=StackConfig(tcp=_tcp_config(options.tcp_buffer_size, paired=paired, official=official)),
         observer=observer,
         traffic_rate=None if options.traffic_rate == "auto" else options.traffic_rate,
         now=now,
     )
 
 
-def _tcp_config(buffer_size: int, *, paired: bool) -> TcpConfig:
+def _tcp_config(buffer_size: int, *, paired: bool, official: bool) -> TcpConfig:
     """`tcpBufferSize` is where windows begin; they grow with the path, and beyond the usual bound only if asked to.
 
     `paired`: the peer's packets are small enough for two of them to share one bundle of the exit, and have no
     timestamps: 1416 bytes in a reply instead of 1368. Its first window, counted in segments, is half as long.
+    `official`: what shows of a connection is as in the official client: no timestamps, and windows stay as they begin.
     """
     usual = TcpConfig()
     return TcpConfig(
         receive_buffer=buffer_size,
-        receive_buffer_max=max(buffer_size, usual.receive_buffer_max),
+        receive_buffer_max=buffer_size if official else max(buffer_size, usual.receive_buffer_max),
         send_buffer=max(buffer_size, usual.send_buffer),
         queue_target=QUEUE_TARGET,
         gap_patience=GAP_PATIENCE,
         lateness=MIX_LATENESS,
         receive_packet_max=TARGET_SIZE // 2 - PREFIX_SIZE if paired else usual.receive_packet_max,
-        timestamps=not paired,
+        timestamps=not paired and not official,
+        linux=not official,
     )
 
 

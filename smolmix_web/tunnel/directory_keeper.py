@@ -6,12 +6,13 @@ One timer and at most one request at a time; a pinned topology needs neither.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ..engine import Engine
 from ..errors import DirectoryError, SmolmixError
 from ..exit.link import MAX_CANDIDATES, ExitLink
 from ..host.base import Host, TimerHandle
+from ..mixnet.addresses import Recipient
 from ..mixnet.directory_query import DirectoryQuery
 from ..mixnet.exits import ExitCandidate, draw_exits, pinned_exit
 from ..mixnet.refresh import RefreshPlan
@@ -19,18 +20,31 @@ from ..mixnet.topology import Topology
 from .assembly import Pinned
 from .directory_loader import load
 
+MOST = 0.5  # of the mix nodes are there for the whole of an epoch
+
 
 class DirectoryKeeper:
     """`first`, then `start`; `trouble` whenever something was lost; `close` at the end."""
 
-    def __init__(self, host: Host, urls: Sequence[str], pinned: Pinned, *, exits: bool = True) -> None:
-        """`exits`: are any wanted?"""
+    def __init__(
+        self,
+        host: Host,
+        urls: Sequence[str],
+        pinned: Pinned,
+        *,
+        exits: bool = True,
+        taken: Callable[[], Collection[Recipient]] = tuple,
+    ) -> None:
+        """`exits`: are any wanted? `taken`: those that are drawn last."""
+        self._taken = taken
         self._wants_exits = exits
         self._host = host
         self._urls = urls
         self._pinned = pinned
         self._engine: Engine | None = None
         self._wake: Callable[[], None]
+        self._warn: Callable[[SmolmixError], None]
+        self._warned = False
         self._plan: RefreshPlan | None = None
         self._timer: TimerHandle | None = None
         self._planned = float("inf")  # when the timer is due
@@ -57,9 +71,10 @@ class DirectoryKeeper:
             )
         return topology, exits
 
-    def start(self, engine: Engine, wake: Callable[[], None]) -> None:
-        """Keep the topology of `engine` fresh from now on; `wake` is called when there is a new one."""
-        self._engine, self._wake = engine, wake
+    def start(self, engine: Engine, wake: Callable[[], None], warn: Callable[[SmolmixError], None]) -> None:
+        """Keep the topology of `engine` fresh from now on; `wake` is called when there is a new one, `warn` when it is
+        not what others will have got."""
+        self._engine, self._wake, self._warn = engine, wake, warn
         topology = engine.mixnet.topology
         if self._pinned.topology is None and topology is not None:
             self._plan = RefreshPlan(self._host.rng, topology, self._host.now(), self._host.unix_time())
@@ -96,6 +111,7 @@ class DirectoryKeeper:
         engine, host = self._engine, self._host
         assert engine is not None
         base, topology = await self._topology()
+        self._compare(topology, engine.mixnet.topology)
         engine.set_topology(topology, host.now())
         if self._plan is not None:
             self._plan.succeeded(topology, host.now(), host.unix_time())
@@ -120,6 +136,19 @@ class DirectoryKeeper:
                 self._plan.failed(self._begun)
         self._timer = self._task = None
 
+    def _compare(self, topology: Topology, known: Topology | None) -> None:
+        """With what the directory has said before (docs/privacy.md). Raises `DirectoryError` `outdated`."""
+        kept = topology.kept_of(known) if known is not None else None
+        if kept is not None and kept < MOST and not self._warned:
+            self._warned = True
+            self._warn(
+                DirectoryError(
+                    f"the directory lists {kept:.0%} of the mix nodes that it listed before in the same epoch",
+                    code="topology_changed",
+                    phase="directory",
+                )
+            )
+
     async def _topology(self) -> tuple[str, Topology]:
         """And the base URL of the server that gave it."""
         query = DirectoryQuery.for_topology()
@@ -130,7 +159,9 @@ class DirectoryKeeper:
         preferred = self._pinned.exit
         if preferred is not None:
             return [pinned_exit(preferred, query.described)]
-        return draw_exits(self._host.rng, query.described, topology, MAX_CANDIDATES)
+        taken = self._taken()
+        drawn = draw_exits(self._host.rng, query.described, topology, MAX_CANDIDATES + len(taken))
+        return sorted(drawn, key=lambda exit_: exit_.recipient in taken)[:MAX_CANDIDATES]
 
     def _arm(self) -> None:
         plan = self._plan

@@ -21,6 +21,7 @@ from ..mixnet.json_text import load_json
 from ..mixnet.ladder import RATES
 from ..mixnet.traffic import PRESETS
 
+MAX_ISOLATION = 1024  # characters of an isolation key
 MAINNET_DIRECTORY = ("https://validator.nymtech.net/api/",)
 
 # A resolver that is asked in secret is not replaced by one that is not: the fallback goes the way of the primary.
@@ -45,13 +46,19 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+def _isolation(name: str, value: Any) -> str:
+    if len(text := _text(name, value)) > MAX_ISOLATION:
+        raise OptionError(name, f"{len(text)} characters are more than {MAX_ISOLATION}")
+    return text
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise OptionError(name, f"expected true or false, got {type(value).__name__}")
     return value
 
 
-def _integer(low: int, high: int) -> Callable[[str, Any], int]:
+def integer(low: int, high: int) -> Callable[[str, Any], int]:
     def check(name: str, value: Any) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # JavaScript has one number type
@@ -147,9 +154,9 @@ class TunnelOptions:
     traffic_rate: str = _option(
         "trafficRate", _one_of("auto", *RATES), "auto", "", "part of the usual rate; auto: what machine and line carry"
     )
-    open_reply_surbs: int = _option("openReplySurbs", _integer(0, 100), 10, "SURBs", "attached to the Open frame")
+    open_reply_surbs: int = _option("openReplySurbs", integer(0, 100), 10, "SURBs", "attached to the Open frame")
     data_reply_surbs: int = _option(
-        "dataReplySurbs", _integer(0, 100), 2, "SURBs", "at least this many on small data messages"
+        "dataReplySurbs", integer(0, 100), 2, "SURBs", "at least this many on small data messages"
     )
     primary_dns: ServerAddress = _option(  # noqa: RUF009 -- a frozen default
         "primaryDns",
@@ -168,15 +175,13 @@ class TunnelOptions:
     storage_passphrase: str | None = _option(
         "storagePassphrase", _text, None, "", "seals the stored identity, with clientId", secret=True
     )
-    connect_timeout_ms: int = _option(
-        "connectTimeoutMs", _integer(100, 600_000), 60_000, "ms", "for the exit handshake"
-    )
-    dns_timeout_ms: int = _option("dnsTimeoutMs", _integer(100, 600_000), 30_000, "ms", "per query attempt")
+    connect_timeout_ms: int = _option("connectTimeoutMs", integer(100, 600_000), 60_000, "ms", "for the exit handshake")
+    dns_timeout_ms: int = _option("dnsTimeoutMs", integer(100, 600_000), 30_000, "ms", "per query attempt")
     tcp_keepalive_ms: int = _option(
-        "tcpKeepaliveMs", _integer(1_000, 7_200_000), 10_000, "ms", "TCP keep-alive interval"
+        "tcpKeepaliveMs", integer(1_000, 7_200_000), 10_000, "ms", "TCP keep-alive interval"
     )
     tcp_buffer_size: int = _option(
-        "tcpBufferSize", _integer(4_096, 16_777_216), 65_535, "bytes", "send and receive buffer per TCP socket"
+        "tcpBufferSize", integer(4_096, 16_777_216), 65_535, "bytes", "send and receive buffer per TCP socket"
     )
     tcp_segments: str = _option(
         "tcpSegments",
@@ -185,7 +190,14 @@ class TunnelOptions:
         "",
         "paired: servers send half segments, two in a packet; fewest packets, slower start",
     )
-    max_redirects: int = _option("maxRedirects", _integer(0, 50), 20, "", "HTTP redirects followed")
+    fingerprint: str = _option(
+        "fingerprint",
+        _one_of("usual", "official"),
+        "usual",
+        "",
+        "official: behind the exit as the official client, and slower (docs/privacy.md)",
+    )
+    max_redirects: int = _option("maxRedirects", integer(0, 50), 20, "", "HTTP redirects followed")
     debug: bool = _option("debug", _flag, False, "", "log progress to the console")
     # -- ours ---------------------------------------------------------------------------------------
     directory_urls: tuple[str, ...] = _option(
@@ -205,7 +217,10 @@ class TunnelOptions:
         "timeouts", _timeouts, Timeouts(), "ms", "for each phase of a request, by name"
     )
     max_decoded_bytes: int = _option(
-        "maxDecodedBytes", _integer(1_024, 1 << 53), MAX_DECODED, "bytes", "to which a coded response body may unpack"
+        "maxDecodedBytes", integer(1_024, 1 << 53), MAX_DECODED, "bytes", "to which a coded response body may unpack"
+    )
+    isolation: str | None = _option(
+        "isolation", _isolation, None, "", "isolation key of what is asked without one; none: they share"
     )
     crypto: str = _option("crypto", _one_of("auto", "pyca", "browser"), "auto", "", "crypto provider")
     assets_url: str | None = _option("assetsUrl", _text, None, "", "pages: the folder that the worker's files are in")

@@ -11,14 +11,15 @@ another way than the tunnel.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..crypto import load_crypto
 from ..crypto.provider import Crypto
-from ..dial import Connected, Dialer
-from ..dns import Answer, DnsAnswer, Resolver
+from ..dial import Connected
+from ..dns import Answer, DnsAnswer
 from ..dns.names import parse_address
 from ..edge.deadline import Deadline
 from ..edge.driver import Driver
@@ -36,10 +37,9 @@ from ..errors import (
     UsageError,
 )
 from ..host.base import Host, TimerHandle
-from ..http import CookieJar, HttpClient, HttpRequest, HttpResponse
-from ..http.connector import NetConnector
-from ..http.doh import DnsOverHttps
+from ..http import CookieJar, HttpRequest, HttpResponse
 from ..http.timeouts import Timeouts
+from ..mixnet.addresses import Recipient
 from ..mixnet.exits import ExitCandidate
 from ..mixnet.gateway.link import GatewayLink
 from ..mixnet.keys import ClientKeys
@@ -47,10 +47,11 @@ from ..mixnet.topology import Topology
 from ..netstack.observer import Observer
 from ..storage.identity import StoredIdentity
 from ..storage.store import IdentityStore, open_store
-from ..websocket import MAX_MESSAGE, Turns, WebSocketConnection, WebSocketTimeouts
+from ..websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
 from ..websocket import connect as connect_websocket
 from .assembly import Pinned, make_engine
 from .directory_keeper import DirectoryKeeper
+from .isolation import Common, Compartment, Compartments, check_key
 from .options import TunnelOptions
 from .peer_access import PeerAccess
 
@@ -76,6 +77,15 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
+class Family:
+    """What the tunnels of a pool have from it: cookies, which outlive each of them, and the exits of the others."""
+
+    cookies: CookieJar  # of what is asked without an isolation key
+    jar_of: Callable[[str], CookieJar] | None = None
+    taken: Callable[[], Collection[Recipient]] = tuple
+
+
+@dataclass(frozen=True)
 class PingReply:
     """An answered echo request; `rtt` in seconds."""
 
@@ -98,8 +108,10 @@ class Tunnel(PeerAccess):
         on_change: OnChange | None = None,
         crypto: Crypto | None = None,
         observer: Observer | None = None,
+        family: Family | None = None,
     ) -> None:
-        """`crypto` replaces the option's provider; `observer` sees every IP packet of the tunnel, for captures."""
+        """`crypto` replaces the option's provider; `observer` sees every IP packet of the tunnel, for captures;
+        `family`: what it has of a pool."""
         self._options = options
         self._host = host
         self._on_change = on_change
@@ -111,20 +123,20 @@ class Tunnel(PeerAccess):
         self.step: str | None = None
         self.error: SmolmixError | None = None
         self.warnings: list[SmolmixError] = []  # what went wrong and was no reason to fail
-        self.cookies = CookieJar(host.unix_time)  # of requests that ask for it, gone with the tunnel
+        self._family = family or Family(CookieJar(host.unix_time))
+        self.cookies = self._family.cookies  # of requests without an isolation key, gone with the tunnel
         self._started = False
         self._store: IdentityStore | None = None
         self._identity: StoredIdentity | None = None
         self._engine: Engine | None = None
         self._driver: Driver | None = None
-        self._resolver: Resolver | None = None
-        self._doh: DnsOverHttps | None = None
-        self._connector: NetConnector | None = None
-        self._turns = Turns()
-        self._http: HttpClient | None = None
+        self._compartments: Compartments | None = None
         self._settled: asyncio.Future[None] | None = None
         wants_exit = options.exit != "none"
-        self._directory = DirectoryKeeper(host, options.directory_urls, self._pinned, exits=wants_exit)
+        self._plain = options.fingerprint == "official"
+        self._directory = DirectoryKeeper(
+            host, options.directory_urls, self._pinned, exits=wants_exit, taken=self._family.taken
+        )
         self._troubles = (0, 0)
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
@@ -157,35 +169,8 @@ class Tunnel(PeerAccess):
         self._settled = asyncio.get_running_loop().create_future()
         self._engine = self._make_engine(topology, exits)
         self._driver = Driver(self._host, self._engine, self._engine_changed)
-        options = self._options
-        keepalive, roots, defaults = options.tcp_keepalive_ms / 1000, options.ca_certificates, options.default_roots
-        self._doh = DnsOverHttps(self._driver, extra_roots=roots, default_roots=defaults, keepalive=keepalive)
-        self._resolver = Resolver(
-            self._driver,
-            options.primary_dns,
-            options.fallback_dns,
-            options.dns_timeout_ms / 1000,
-            self._host.rng,
-            extra_roots=roots,
-            default_roots=defaults,
-            https=self._doh,
-        )
-        self._connector = NetConnector(
-            self._driver,
-            self._resolver,
-            extra_roots=roots,
-            default_roots=defaults,
-            keepalive=keepalive,
-            anew=self._anew,
-        )
-        self._http = HttpClient(
-            self._driver,
-            connector=self._connector,
-            timeouts=options.timeouts,
-            max_redirects=options.max_redirects,
-            max_decoded=options.max_decoded_bytes,
-            cookie_jar=self.cookies,
-        )
+        common = Common(self._host, self._driver, self._options, self._anew)
+        self._compartments = Compartments(common, self.cookies, self._family.jar_of)
         if self._suspended:
             self._engine.suspend(self._host.now())
         self._driver.start()
@@ -193,7 +178,7 @@ class Tunnel(PeerAccess):
         await self._flush_store()
         if self.error is not None:
             raise self.error
-        self._directory.start(self._engine, self._driver.wake)
+        self._directory.start(self._engine, self._driver.wake, self._warn)
         if self.state == "connecting":  # else the next poll has said it before
             self._change("ready")
 
@@ -220,6 +205,7 @@ class Tunnel(PeerAccess):
             topology=topology,
             exits=exits,
             observer=self._observer,
+            taken=self._family.taken,
         )
 
     def _engine_changed(self) -> None:
@@ -358,9 +344,12 @@ class Tunnel(PeerAccess):
 
     def _tear_down(self) -> None:
         self._directory.close()
-        self._close_clients(self.error or TunnelError("the tunnel was closed", code="tunnel_down"))
+        error = self.error or TunnelError("the tunnel was closed", code="tunnel_down")
+        self._close_clients(error)
         if self._driver is not None:
             self._driver.close()
+        if self._engine is not None:
+            self._engine.fail(error, self._host.now())  # whoever waits for a socket hears of it
         if self._tls_timer is not None:
             self._tls_timer.cancel()
         if self._store is not None:
@@ -369,9 +358,8 @@ class Tunnel(PeerAccess):
             self._settled.cancel()
 
     def _close_clients(self, error: SmolmixError) -> None:
-        for client in (self._http, self._resolver, self._doh):
-            if client is not None:
-                client.close(error)
+        if self._compartments is not None:
+            self._compartments.close(error)
         self._close_peers(error)
         if self._engine is not None:
             self._engine.peers.end_all(error)
@@ -413,6 +401,24 @@ class Tunnel(PeerAccess):
         }
 
     @property
+    def exit(self) -> Recipient | None:
+        """The exit that is used, or tried, now."""
+        exit_ = self._engine.exit if self._engine is not None else None
+        return exit_.recipient if exit_ is not None and exit_.started else None
+
+    def keeps(self, isolation: str) -> bool:
+        """Is anything remembered of this key?"""
+        return self._compartments is not None and self._compartments.keeps(isolation)
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way, or a connection is open that does not wait for a next request."""
+        engine, compartments = self._engine, self._compartments
+        if engine is None or compartments is None:
+            return False
+        return compartments.busy or engine.open_flows > compartments.idle_connections
+
+    @property
     def exit_version(self) -> int | None:
         """Version of the IP packet router protocol in use, once connected."""
         session = self._engine.exit.session if self._engine is not None else None
@@ -421,11 +427,11 @@ class Tunnel(PeerAccess):
 
     def statistics(self) -> dict[str, Any]:
         """Counters; empty before the tunnel is connecting to its gateway."""
-        if self._engine is None or self._resolver is None or self._driver is None:
+        if self._engine is None or self._compartments is None or self._driver is None:
             return {}
-        names = {f"dns_{name}": count for name, count in vars(self._resolver.statistics).items()}
+        names = {f"dns_{name}": count for name, count in vars(self._compartments.dns_statistics).items()}
         waiting = {"inbox": {"frames": len(self._driver.inbox), **vars(self._driver.inbox.statistics)}}
-        return {**self._engine.statistics(), **waiting, **names}
+        return {**self._engine.statistics(), **waiting, **names, "isolations": len(self._compartments)}
 
     async def refresh_topology(self) -> None:
         """Ask the directory now; it is asked regularly, and after losses, anyway (mixnet/refresh.py)."""
@@ -474,9 +480,10 @@ class Tunnel(PeerAccess):
         finally:
             self._waiters.discard(waiter)
 
-    async def usable(self) -> None:
+    async def usable(self, isolation: str | None = None) -> None:
         """Returns when sockets may be opened: at once, unless the gateway or an exit is being found anew. Errors:
         `StateError`, `TunnelError`, `TimeoutExpired(phase="tunnel")`."""
+        check_key(isolation)
         await self._usable()
 
     async def _anew(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -495,20 +502,38 @@ class Tunnel(PeerAccess):
         """What remains of a limit in seconds after waiting for the tunnel since `begun`."""
         return None if limit is None else max(0.001, limit - (self._host.now() - begun))
 
-    async def fetch(self, request: HttpRequest | str, **fields: Any) -> HttpResponse:
+    @contextmanager
+    def _own(self, isolation: str | None) -> Iterator[Compartment]:
+        """The clients of an isolation key (isolation.py). Of a tunnel that is not up it raises what `_net` does."""
+        key = check_key(isolation)
+        self._net()
+        assert self._compartments is not None
+        with self._compartments.use(key) as own:
+            yield own
+
+    def jar(self, isolation: str | None = None) -> CookieJar:
+        """The cookies of an isolation key."""
+        if check_key(isolation) is None:
+            return self.cookies
+        with self._own(isolation) as own:
+            return own.cookies
+
+    async def fetch(self, request: HttpRequest | str, *, isolation: str | None = None, **fields: Any) -> HttpResponse:
         """HTTP over the tunnel, see `HttpClient.fetch`: `fetch(url, method="POST", body=b"...")`.
 
-        `fields` are those of `HttpRequest`; given together with one, they replace its own.
+        `fields` are those of `HttpRequest`; given together with one, they replace its own. Requests of different
+        `isolation` keys share no connection, no answer of a resolver, no cookie and nothing that is known of servers;
+        None: the option's key. Further errors: `UsageError` (`bad_isolation`), `StateError` (`too_many_isolations`).
         """
         request = HttpRequest(request, **fields) if isinstance(request, str) else replace(request, **fields)
         total = (request.timeouts or self.timeouts).total if request.timeout is None else request.timeout
         begun = self._host.now()
-        async with Deadline(self._host, total, "total"):
-            await self._usable()
-        assert self._http is not None
-        if self._host.now() > begun:
-            request = replace(request, timeout=self._left(total, begun))
-        response = await self._http.fetch(request)
+        with self._own(isolation) as own:
+            async with Deadline(self._host, total, "total"):
+                await self._usable()
+            if self._host.now() > begun:
+                request = replace(request, timeout=self._left(total, begun))
+            response = await own.http.fetch(request)
         response.timings.exit = self.snapshot()["exit"]
         return response
 
@@ -521,15 +546,15 @@ class Tunnel(PeerAccess):
     def websocket_timeouts(self) -> WebSocketTimeouts:
         return WebSocketTimeouts.over(self.timeouts)
 
-    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Address]:
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str | None = None) -> list[Address]:
         """Addresses of a name, asked through the tunnel. What one `isolation` has resolved no other finds cached."""
+        with self._own(isolation) as own:
 
-        def ask() -> Awaitable[list[Answer]]:
-            assert self._resolver is not None
-            return self._resolver.resolve(name, family=family, isolation=isolation)
+            def ask() -> Awaitable[list[Answer]]:
+                return own.resolver.resolve(name, family=family)
 
-        async with Deadline(self._host, self.timeouts.dns, "dns"):
-            return [answer.address for answer in await self._anew(ask)]
+            async with Deadline(self._host, self.timeouts.dns, "dns"):
+                return [answer.address for answer in await self._anew(ask)]
 
     async def lookup(
         self,
@@ -539,24 +564,24 @@ class Tunnel(PeerAccess):
         timeout: float | None = None,
         server: str | None = None,
         fresh: bool = False,
-        isolation: str = "",
+        isolation: str | None = None,
     ) -> DnsAnswer:
         """Records of a name, asked through the tunnel, see `Resolver.lookup`; `timeout` by default the tunnel's."""
         limit = self.timeouts.dns if timeout is None else timeout
         begun = self._host.now()
+        with self._own(isolation) as own:
 
-        def ask() -> Awaitable[DnsAnswer]:
-            assert self._resolver is not None
-            left = self._left(limit, begun)
-            return self._resolver.lookup(name, type, timeout=left, server=server, fresh=fresh, isolation=isolation)
+            def ask() -> Awaitable[DnsAnswer]:
+                left = self._left(limit, begun)
+                return own.resolver.lookup(name, type, timeout=left, server=server, fresh=fresh)
 
-        async with Deadline(self._host, limit, "dns"):
-            return await self._anew(ask)
+            async with Deadline(self._host, limit, "dns"):
+                return await self._anew(ask)
 
     def clear_dns_cache(self) -> None:
-        """Forget what names were resolved."""
-        if self._resolver is not None:
-            self._resolver.clear_cache()
+        """Forget what names were resolved, of all isolation keys."""
+        if self._compartments is not None:
+            self._compartments.clear_dns()
 
     async def connect_websocket(
         self,
@@ -567,20 +592,23 @@ class Tunnel(PeerAccess):
         *,
         compression: bool = True,
         max_size: int = MAX_MESSAGE,
+        isolation: str | None = None,
     ) -> WebSocketConnection:
-        """Open a WebSocket over the tunnel: arguments and errors of `websocket.connect`."""
-        return await connect_websocket(
-            self._net(),
-            self._resolver,
-            url,
-            protocols,
-            headers,
-            timeouts or self.websocket_timeouts,
-            connector=self._connector,
-            compression=compression,
-            max_size=max_size,
-            turns=self._turns,
-        )
+        """Open a WebSocket over the tunnel: arguments and errors of `websocket.connect`; `isolation` as of `fetch`."""
+        with self._own(isolation) as own:
+            return await connect_websocket(
+                self._net(),
+                own.resolver,
+                url,
+                protocols,
+                headers,
+                timeouts or self.websocket_timeouts,
+                connector=own.connector,
+                compression=compression,
+                max_size=max_size,
+                turns=own.turns,
+                plain=self._plain,
+            )
 
     async def connect_tcp(
         self,
@@ -591,11 +619,11 @@ class Tunnel(PeerAccess):
         options: TcpOptions | None = None,
         family: int | None = None,
         timeouts: Timeouts | None = None,
-        isolation: str = "",
+        isolation: str | None = None,
     ) -> Connected:
         """A TCP connection, or TLS on it, to a name or address; `family` 4 or 6 takes only such addresses.
 
-        `isolation` as of `resolve`.
+        `isolation` as of `resolve`: no connection is ever shared.
 
         Of `timeouts` count `dns`, `connect`, `tls` and `total`, up to the open connection. Errors: `DnsError`,
         `NetworkError` kinds, `TlsError`, `TimeoutExpired` with one of those phases.
@@ -603,18 +631,19 @@ class Tunnel(PeerAccess):
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="connect")
         limits = timeouts or self.timeouts
+        with self._own(isolation) as own:
 
-        async def dial() -> Connected:
-            dialer = self._dialer
-            addresses = await dialer.addresses(host, limits.dns, family, isolation)
-            named = replace(options or TcpOptions(), name=host)
-            stream = await dialer.tcp(addresses, port, limits.connect, named)
-            if not tls:
-                return Connected(stream, local=stream.local, remote=stream.remote)
-            return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
+            async def dial() -> Connected:
+                dialer = own.connector.dialer
+                addresses = await dialer.addresses(host, limits.dns, family)
+                named = replace(options or TcpOptions(), name=host)
+                stream = await dialer.tcp(addresses, port, limits.connect, named)
+                if not tls:
+                    return Connected(stream, local=stream.local, remote=stream.remote)
+                return await dialer.tls(stream, host, limits.tls, tls if isinstance(tls, TlsOptions) else None)
 
-        async with Deadline(self._host, limits.total, "total"):
-            return await self._anew(dial)
+            async with Deadline(self._host, limits.total, "total"):
+                return await self._anew(dial)
 
     async def open_connection(
         self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
@@ -634,19 +663,26 @@ class Tunnel(PeerAccess):
         connecting = self.connect_tcp(host, port, tls=tls, **options)
         return await for_asyncio(connecting, lambda connected: attach(connected, factory))
 
-    @property
-    def _dialer(self) -> Dialer:
-        assert self._connector is not None
-        return self._connector.dialer
+    async def _addresses(self, host: str, family: int | None, isolation: str | None) -> list[Address]:
+        with self._own(isolation) as own:
+            return await self._anew(lambda: own.connector.dialer.addresses(host, self.timeouts.dns, family))
 
     def bind_udp(
-        self, port: int = 0, *, address: str | None = None, family: int | None = None, receive_buffer: int | None = None
+        self,
+        port: int = 0,
+        *,
+        address: str | None = None,
+        family: int | None = None,
+        receive_buffer: int | None = None,
+        isolation: str | None = None,
     ) -> UdpSocket:
         """A UDP socket on the tunnel's addresses; port 0 picks a random one.
 
         `address` is one of the tunnel's, `0.0.0.0` (IPv4 only) or `::` (both families). `receive_buffer` in bytes.
+        `isolation` chooses among the tunnels of a pool; a socket shares nothing anyway.
         Errors: `StateError`, `AddressError`, `NetworkError` (`address_in_use`, `no_ports`).
         """
+        check_key(isolation)
         net = self._net()
         if address is not None:
             local = parse_address(address)
@@ -657,12 +693,19 @@ class Tunnel(PeerAccess):
         return UdpSocket.bind(net, port, family=family, receive_buffer=receive_buffer)
 
     async def connect_udp(
-        self, host: str, port: int, *, local_port: int = 0, family: int | None = None, receive_buffer: int | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        local_port: int = 0,
+        family: int | None = None,
+        receive_buffer: int | None = None,
+        isolation: str | None = None,
     ) -> UdpSocket:
-        """A UDP socket that speaks with one peer only, and hears of ICMP errors about it."""
+        """A UDP socket that speaks with one peer only, and hears of ICMP errors about it. `isolation` as ever."""
         if not 1 <= port <= 65535:
             raise UsageError(f"port {port} is not in 1..65535", code="bad_port", phase="udp")
-        addresses = await self._anew(lambda: self._dialer.addresses(host, self.timeouts.dns, family))
+        addresses = await self._addresses(host, family, isolation)
         socket = self.bind_udp(local_port, receive_buffer=receive_buffer)
         try:
             socket.connect(addresses[0], port)
@@ -672,16 +715,23 @@ class Tunnel(PeerAccess):
         return socket
 
     async def ping(
-        self, host: str, *, timeout: float = PING_TIMEOUT, size: int = 32, family: int | None = None
+        self,
+        host: str,
+        *,
+        timeout: float = PING_TIMEOUT,
+        size: int = 32,
+        family: int | None = None,
+        isolation: str | None = None,
     ) -> PingReply:
         """Send an ICMP echo request with `size` random bytes; `timeout` in seconds, the look-up of the name aside.
+        `isolation` as of `resolve`.
 
         Errors: `DnsError`; with phase `ping`: `TimeoutExpired`, `HostUnreachable`, `ConnectionRefused` (policy),
         `MessageTooLong`, `NetworkError`.
         """
         if size < 0:
             raise UsageError(f"size {size} is negative", code="bad_size", phase="ping")
-        addresses = await self._anew(lambda: self._dialer.addresses(host, self.timeouts.dns, family))
+        addresses = await self._addresses(host, family, isolation)
         payload = self._host.rng.bytes(min(size, MAX_ECHO))
         begun = self._host.now()
 

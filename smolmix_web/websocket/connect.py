@@ -38,6 +38,7 @@ async def connect(
     compression: bool = True,
     max_size: int = MAX_MESSAGE,
     turns: Turns | None = None,
+    plain: bool = False,
 ) -> WebSocketConnection:
     """Open `ws://` or `wss://` (also written http and https). Cancelling frees the flow.
 
@@ -45,7 +46,8 @@ async def connect(
     URL become an Authorization header. `compression`: offer permessage-deflate. `max_size`: bytes of one received
     message, decompressed; a longer one ends the connection. `keepalive`: seconds between TCP probes. `connector`
     replaces the tunnel's own; then `net` need only be a `Clock`. `turns`, shared by the connections of a tunnel: those
-    to one address and port are opened one after the other; waiting counts as `queue`, and in `total`.
+    to one address and port are opened one after the other; waiting counts as `queue`, and in `total`. `plain`: with the
+    fields that the official client sends, so without compression.
     Errors: `WebSocketError` codes `bad_url`, `bad_protocol`, `queue_full`, `bad_status` (`reason` is the status),
     `websocket_handshake`; `HttpError` codes `bad_header`, `forbidden_header`; those of DNS, TLS and TCP;
     `TimeoutExpired`.
@@ -68,7 +70,9 @@ async def connect(
         stream = connected.stream
         try:
             async with Deadline(net, limits.response, "response"):
-                agreed = await shake_hands(stream, target, protocols, extra, compression=compression, max_size=max_size)
+                agreed = await shake_hands(
+                    stream, target, protocols, extra, compression=compression, max_size=max_size, plain=plain
+                )
         except SmolmixError as error:
             error.phase = error.phase or "open"
             stream.abort(error)

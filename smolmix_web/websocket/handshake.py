@@ -16,11 +16,14 @@ from websockets.utils import accept_key, generate_key
 from ..edge.sockets import READ_SIZE, ByteStream
 from ..errors import HttpError, WebSocketError
 from ..http.connection import request_head
-from ..http.headers import USER_AGENT, Headers, get_all, split_list
+from ..http.headers import LANGUAGES, USER_AGENT, Headers, get_all, split_list
 from ..http.reader import Head, HeadReader
 from ..http.url import Url
 from .extensions import Deflate, DeflateOffer
 from .protocol import Protocol
+
+# Of a body that is not read: as Chromium says it, without TLS and with.
+CODINGS = ("gzip, deflate", "gzip, deflate, br, zstd")
 
 
 @dataclass
@@ -41,10 +44,13 @@ async def shake_hands(
     *,
     compression: bool,
     max_size: int,
+    plain: bool = False,
 ) -> Agreed:
     """Raises `WebSocketError` codes `bad_status` (`reason`: the status) and `websocket_handshake`."""
     key = generate_key()
-    await stream.write(_request(target, key, protocols, headers, compression))
+    compression = compression and not plain
+    make = _plain_request if plain else _request
+    await stream.write(make(target, key, protocols, headers, compression))
     reader = HeadReader(secure=target.secure, upgrade=True)
     head = await _read_head(stream, reader)
     if head.status != 101:
@@ -60,20 +66,35 @@ async def shake_hands(
 
 
 def _request(target: Url, key: str, protocols: Sequence[str], headers: Headers, compression: bool) -> bytes:
-    fields = [
-        ("Host", target.authority),
+    """What a server would see of Chromium, whose name we bear, in its order."""
+    given = {name.lower() for name, _ in headers}
+    defaults = (
+        ("Pragma", "no-cache"),
+        ("Cache-Control", "no-cache"),
+        ("User-Agent", USER_AGENT),
         ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", key),
-        ("Sec-WebSocket-Version", "13"),
-    ]
+    )
+    fields = [("Host", target.authority), ("Connection", "Upgrade")]
+    fields += [field for field in defaults if field[0].lower() not in given]
+    fields += headers
+    fields += [("Sec-WebSocket-Version", "13"), ("Accept-Encoding", CODINGS[target.secure])]
+    if "accept-language" not in given:
+        fields.append(("Accept-Language", LANGUAGES))
+    fields.append(("Sec-WebSocket-Key", key))
     if compression:
         offer = DeflateOffer()
         fields.append(("Sec-WebSocket-Extensions", build_extension([(offer.name, offer.get_request_params())])))
     if protocols:
         fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
-    if not get_all(headers, "user-agent"):
-        fields.append(("User-Agent", USER_AGENT))
+    return request_head("GET", target.target, fields)
+
+
+def _plain_request(target: Url, key: str, protocols: Sequence[str], headers: Headers, compression: bool) -> bytes:
+    """As the official client, with a caller's headers at the end."""
+    fields = [("Host", target.authority), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    fields += [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", key)]
+    if protocols:
+        fields.append(("Sec-WebSocket-Protocol", ", ".join(protocols)))
     return request_head("GET", target.target, [*fields, *headers])
 
 

@@ -83,9 +83,33 @@ def test_one_clock_for_two_users_is_noticed_although_packets_are_late() -> None:
 
 def test_activity_that_shows_is_a_difference() -> None:
     quiet = {"ours": [busy(50), busy(51)], "official": [busy(52), busy(53)]}
-    assert not {one for one in names(privacy_report.differences(quiet)) if one[1] == "idle and busy"}
+    assert not {one for one in names(privacy_report.differences(quiet)) if one[1] == "activities"}
     loud = {**quiet, "ours": [busy(90), busy(91)]}
-    assert ("rate.download", "idle and busy") in names(privacy_report.differences(loud))
+    assert ("rate.download", "activities") in names(privacy_report.differences(loud))
+
+
+def test_times_of_a_busy_machine_prove_nothing_and_are_no_success_either() -> None:
+    recordings = {"ours": [busy(90), busy(91)], "official": [busy(52), busy(53)]}
+    recordings["ours"][0].load = 2 * privacy_report.QUIET
+    report = privacy_report.report(recordings)
+    assert {one["reason"] for one in report["differences"] if one["fact"] == "rate.download"} == {privacy_report.BUSY}
+    assert "the machine was busy" in privacy_report.text(report) and report["load"] > privacy_report.QUIET
+    assert "busy machine" in privacy_report.page(report)
+
+
+def test_activities_that_can_be_told_apart_by_their_gaps_are_a_difference() -> None:
+    def two(gap: float, other: float) -> Recording:
+        phases, seen = {"nothing": (0.0, 20.0), "chatter": (20.0, 40.0)}, []
+        for start, step in ((0.0, gap), (20.0, other)):
+            times = [start + number * step * (1 + number % 3) / 3 for number in range(200)]
+            seen += [Seen("gateway", "binary", "1", at, b"\2\1" + (at.hex().encode() * 2)[:12]) for at in sorted(times)]
+        return Recording(seen, phases)
+
+    alike = {"ours": [two(0.02, 0.02), two(0.02, 0.02)], "official": [two(0.02, 0.02), two(0.02, 0.02)]}
+    assert ("gaps", "activities") not in names(privacy_report.differences(alike))
+    apart = {**alike, "ours": [two(0.02, 0.04), two(0.02, 0.04)]}
+    assert ("gaps", "activities") in names(privacy_report.differences(apart))
+    assert "nothing, chatter" in privacy_report.page(privacy_report.report(apart))
 
 
 def test_the_page_has_exactly_the_facts_and_differences_that_the_report_has(monkeypatch: pytest.MonkeyPatch) -> None:

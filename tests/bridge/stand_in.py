@@ -19,6 +19,7 @@ from smolmix_web.http.timings import Timings
 from smolmix_web.netstack import Endpoint
 from smolmix_web.tunnel import PingReply
 from smolmix_web.tunnel.options import TunnelOptions
+from smolmix_web.tunnel.pool_options import PoolOptions
 from smolmix_web.websocket import Close, WebSocketTimeouts
 
 REQUEST = {
@@ -189,7 +190,8 @@ class StandIn:
         self.meets = meets
         self.state = "shutdown"
         self.timeouts = Timeouts(dns=7.0)
-        self.cookies = CookieJar(lambda: 1_700_000_000.0)
+        self.jars: dict[str | None, CookieJar] = {}  # by isolation key
+        self.isolations: list[str | None] = []  # of fetches and look-ups of addresses
         self.requests: list[HttpRequest] = []
         self.lookups: list[Any] = []
         self.asked: list[dict[str, Any]] = []  # of sockets
@@ -242,12 +244,17 @@ class StandIn:
     def clear_dns_cache(self) -> None:
         self.lookups.append("cleared")
 
-    async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[IPv4Address]:
+    async def resolve(self, name: str, *, family: int | None = None, isolation: str | None = None) -> list[IPv4Address]:
+        self.isolations.append(isolation)
         found: list[IPv4Address] = await self._meet("resolve", [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")])
         return found
 
-    async def fetch(self, request: HttpRequest) -> Any:
+    def jar(self, isolation: str | None = None) -> CookieJar:
+        return self.jars.setdefault(isolation, CookieJar(lambda: 1_700_000_000.0))
+
+    async def fetch(self, request: HttpRequest, *, isolation: str | None = None) -> Any:
         self.requests.append(request)
+        self.isolations.append(isolation)
         what = await self._meet("fetch", Body([]))
         return await what(request) if callable(what) else what
 
@@ -255,8 +262,9 @@ class StandIn:
     def websocket_timeouts(self) -> WebSocketTimeouts:
         return WebSocketTimeouts.over(self.timeouts)
 
-    async def connect_websocket(self, url: str, protocols: Any, headers: Any, timeouts: Any) -> Any:
-        self.asked.append({"url": url, "protocols": list(protocols), "headers": headers, "timeouts": timeouts})
+    async def connect_websocket(self, url: str, protocols: Any, headers: Any, timeouts: Any, *, isolation: Any) -> Any:
+        given = {"protocols": list(protocols), "headers": headers, "timeouts": timeouts, "isolation": isolation}
+        self.asked.append({"url": url, **given})
         return await self._meet("websocket", Socket())
 
     async def connect_tcp(self, host: str, port: int, *, tls: Any = False, **given: Any) -> Connected:
@@ -265,7 +273,7 @@ class StandIn:
         facts = TlsInfo("TLSv1.3", "C", "h2") if tls else None
         return Connected(stream, facts, local=LOCAL, remote=REMOTE)
 
-    async def usable(self) -> None:
+    async def usable(self, isolation: str | None = None) -> None:
         await self._meet("usable")
 
     def bind_udp(self, port: int = 0, **given: Any) -> Any:
@@ -312,9 +320,13 @@ class Page:
         self.posted: list[dict[str, Any]] = []
         self.meets = meets
         self.tunnel: StandIn | None = None
+        self.pool: PoolOptions | None = None
         self.bridge = Bridge(self.posted.append, self._make)  # type: ignore[arg-type]
 
-    def _make(self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> StandIn:
+    def _make(
+        self, options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
+    ) -> StandIn:
+        self.pool = pool
         if isinstance(self.meets.get("make"), Exception):
             raise self.meets["make"]
         self.tunnel = StandIn(options, on_change, self.meets)

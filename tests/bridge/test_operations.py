@@ -15,6 +15,7 @@ from smolmix_web.errors import HttpError, WebSocketError
 from smolmix_web.http import HttpRequest, Timeouts
 from smolmix_web.http.exchange import Rewindable
 from smolmix_web.http.timings import Timings
+from smolmix_web.tunnel.pool_options import PoolOptions
 from smolmix_web.websocket import Close, WebSocketTimeouts
 from tests.bridge.stand_in import Body, Page, Socket, Stream, request, settle, tcp_request
 from tests.virtual_loop import run_virtual
@@ -25,7 +26,7 @@ from tests.virtual_loop import run_virtual
 async def test_records_of_a_name() -> None:
     page = Page()
     tunnel = await page.set_up()
-    page.say("lookup", name="n.test", rrtype="A", timeout=1500, server="tls://192.0.2.1", fresh=True)
+    page.say("lookup", name="n.test", rrtype="A", timeout=1500, server="tls://192.0.2.1", fresh=True, isolation="alice")
     page.say("lookup", 2, name="n.test", rrtype="MX", timeout=None, server=None, fresh=False)
     page.say("clear-dns-cache", 3)
     await settle()
@@ -36,10 +37,49 @@ async def test_records_of_a_name() -> None:
     first, _, cleared = page.take()
     assert first == {"type": "result", "id": 1, "value": value} and cleared["value"] is None
     assert tunnel.lookups == [
-        ("n.test", "A", {"timeout": 1.5, "server": "tls://192.0.2.1", "fresh": True}),
-        ("n.test", "MX", {"timeout": tunnel.timeouts.dns, "server": None, "fresh": False}),
+        ("n.test", "A", {"timeout": 1.5, "server": "tls://192.0.2.1", "fresh": True, "isolation": "alice"}),
+        ("n.test", "MX", {"timeout": tunnel.timeouts.dns, "server": None, "fresh": False, "isolation": None}),
         "cleared",
     ]
+
+
+@pytest.mark.feature("Isolation", "A page's keys reach the worker: fetches, names, cookies; bad ones are refused")
+async def test_isolation_keys_are_passed_on() -> None:
+    page = Page()
+    tunnel = await page.set_up()
+    page.say("fetch", 1, request=request(isolation="alice"), data=None)
+    page.say("fetch", 2, request=request(), data=None)
+    page.say("resolve", 3, name="n.test", family=None, isolation="bob")
+    cookie = {"name": "a", "value": "1", "domain": "o.test"}
+    page.say("cookies", 4, action="import", cookies=[cookie], isolation="alice")
+    await settle()
+    assert tunnel.isolations == ["alice", None, "bob"]
+    assert {key: len(jar) for key, jar in tunnel.jars.items()} == {"alice": 1}
+    page.say("fetch", 5, request=request(isolation=7), data=None)
+    await settle()
+    assert page.error(5) == ("bad_message", None)
+
+
+@pytest.mark.feature(
+    "Isolation", "A page's pool reaches the worker; bad options of it are refused; one tunnel has no pool"
+)
+async def test_a_pool_is_set_up() -> None:
+    page = Page()
+    page.say("setup", 1, options={}, pool={"size": 3.0, "rotate": {"everyMs": 60_000, "statuses": [403]}})
+    await settle()
+    assert page.kinds() == ["result"] and page.pool == PoolOptions(3, 60_000, None, frozenset({403}))
+    page.say("rotate", 2, isolation="alice")
+    await settle()
+    assert page.error(2) == ("no_pool", None), "what stands in here is one tunnel"
+    for pool in ({"size": 0}, {"sizes": 3}):
+        other = Page()
+        other.say("setup", 1, options={}, pool=pool)
+        await settle()
+        assert other.error() == ("bad_option", "setup") and other.tunnel is None
+    single = Page()
+    single.say("setup", 1, options={}, pool=None)
+    await settle()
+    assert single.kinds() == ["result"] and single.pool is None
 
 
 # -- fetch ----------------------------------------------------------------------------------------------
@@ -375,10 +415,14 @@ async def test_one_item_may_be_larger_than_the_bound() -> None:
 async def test_what_a_websocket_is_asked_for() -> None:
     page = Page()
     tunnel = await page.set_up()
-    page.say("websocket", url="wss://o/", protocols=["chat"], headers=[["a", "1"]], timeouts={"close": 5, "tls": 2.5})
+    timeouts = {"close": 5, "tls": 2.5}
+    page.say(
+        "websocket", url="wss://o/", protocols=["chat"], headers=[["a", "1"]], timeouts=timeouts, isolation="alice"
+    )
     await settle()
     limits = WebSocketTimeouts(dns=7.0, tls=0.0025, close=0.005)
-    assert tunnel.asked == [{"url": "wss://o/", "protocols": ["chat"], "headers": [("a", "1")], "timeouts": limits}]
+    asked = {"url": "wss://o/", "protocols": ["chat"], "headers": [("a", "1")], "timeouts": limits}
+    assert tunnel.asked == [{**asked, "isolation": "alice"}]
     page.say("websocket", id=2, url="wss://o/", protocols=[], headers=[], timeouts={"body": 5})
     await settle()
     assert page.take()[-1]["error"]["option"] == "timeouts.body"

@@ -31,7 +31,9 @@ class Side:
         self.snapshots: list[dict[str, Any]] = []
         self.bridge = Bridge(self._post, self._make)
 
-    def _make(self, _options: TunnelOptions, on_change: Callable[[dict[str, Any]], None]) -> Tunnel:
+    def _make(
+        self, _options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: object = None
+    ) -> Tunnel:
         return tunnel_to(self.network, self.host, on_change=on_change, **OPTIONS)
 
     def _post(self, message: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ async def test_what_a_page_asks_for_is_passed_on() -> None:
         sendBufferSize=5000,
         receiveBufferSize=6000.0,
         timeouts={"connect": 1500, "tls": float("inf")},
+        isolation="alice",
     )
     (asked,) = tunnel.asked
     timeouts = asked.pop("timeouts")
@@ -81,6 +82,7 @@ async def test_what_a_page_asks_for_is_passed_on() -> None:
         "tls": TlsOptions("name.test", ("h2", "x"), ("PEM",), False),
         "options": TcpOptions(nodelay=False, keepalive=2.5, send_buffer=5000, receive_buffer=6000),
         "family": 6,
+        "isolation": "alice",
     }
 
 
@@ -231,14 +233,17 @@ async def test_datagrams() -> None:
     socket = Datagrams()
     page = Page(udp=socket)
     tunnel = await page.set_up()
-    page.say("udp", request=udp_request(port=5000, localAddress="::", family=6, receiveBufferSize=9000))
+    page.say(
+        "udp", request=udp_request(port=5000, localAddress="::", family=6, receiveBufferSize=9000, isolation="alice")
+    )
     page.say("write", data=b"ping", host="name.test", port=7)
     await settle()
     assert page.take() == [
         {"type": "opened", "id": 1, "detail": {"localAddress": "::", "localPort": 50_000}},
         {"type": "written", "id": 1, "bytes": 4},
     ]
-    assert tunnel.asked == [{"port": 5000, "address": "::", "family": 6, "receive_buffer": 9000}]
+    assert tunnel.asked == [{"port": 5000, "address": "::", "family": 6, "receive_buffer": 9000, "isolation": "alice"}]
+    assert tunnel.isolations == ["alice"], "names that a datagram is sent to are looked up under the socket's key"
     assert socket.sent == [(b"ping", "192.0.2.1", 7)]
     socket.incoming.put_nowait((b"pong", Endpoint(IPv4Address("192.0.2.1"), 7)))
     await settle()
@@ -256,11 +261,12 @@ async def test_a_connected_socket() -> None:
     socket = Datagrams(REMOTE)
     page = Page(udp=socket)
     tunnel = await page.set_up()
-    page.say("udp", request=udp_request(host="name.test", remotePort=7, family=4))
+    page.say("udp", request=udp_request(host="name.test", remotePort=7, family=4, isolation="alice"))
     page.say("write", data=b"ping")
     await settle()
     assert page.take()[0]["detail"] == {**DETAIL, "localPort": 50_000}
-    expected = {"host": "name.test", "port": 7, "local_port": 0, "family": 4, "receive_buffer": None}
+    asked = {"host": "name.test", "port": 7, "local_port": 0, "family": 4, "receive_buffer": None}
+    expected = {**asked, "isolation": "alice"}
     assert tunnel.asked == [expected] and socket.sent == [(b"ping", None, None)]
     page.say("abort")
     await settle()
@@ -345,7 +351,10 @@ async def test_a_ping() -> None:
     page.say("ping", host="name.test", family=4, timeout=1500, size=10)
     await settle()
     assert page.take() == [{"type": "result", "id": 1, "value": {"address": "192.0.2.1", "rtt": 1250}}]
-    assert tunnel.asked == [{"host": "name.test", "timeout": 1.5, "size": 10, "family": 4}] and page.open == 0
+    assert (
+        tunnel.asked == [{"host": "name.test", "timeout": 1.5, "size": 10, "family": 4, "isolation": None}]
+        and page.open == 0
+    )
 
 
 async def test_pings_that_fail_or_are_given_up() -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
 from buildtools.common import ROOT
 from tests.browser.guest_session import GuestPage, GuestSession, guest_session
-from tests.integration.test_python_docs import examples, expected, local
+from tests.examples import examples, expected, local, needs_pyodide, pages_with
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 PAGE = ROOT / "docs" / "pyodide.md"
 FOLDER = ROOT / "examples" / "pyodide"
 URL = "https://origin.test/bytes/5000"
+PYSCRIPT = "pyscript.html"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -67,8 +70,11 @@ async def prepare(guest: GuestPage, *, documented: bool = False) -> None:
 
 @pytest.mark.feature("Pyodide", "every example of docs/pyodide.md")
 async def test_every_example(guests: GuestSession) -> None:
-    parts = [local(part) for part in examples(PAGE)]
-    [lending] = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    others = [path for path in pages_with("python").values() if path != PAGE]
+    parts = [local(part) for path in others for part in examples(path, "python") if needs_pyodide(part)]
+    assert parts
+    parts += map(local, examples(PAGE, "python"))
+    [lending] = examples(PAGE, "js")
     lending = re.sub(r"import \{ (\w+) \} from (.*);", r"const { \1 } = await import(\2);", lending)
     async with guests.open("page", ours=True) as guest:
         await prepare(guest, documented=True)
@@ -98,7 +104,7 @@ PROGRAMS = {
 
 
 def test_none_is_left_out() -> None:
-    assert {*PROGRAMS, "README.md"} == {path.name for path in FOLDER.iterdir()}
+    assert {*PROGRAMS, PYSCRIPT, "README.md"} == {path.name for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -112,4 +118,29 @@ async def test_program(guests: GuestSession, name: str) -> None:
         assert len(printed) == len(PROGRAMS[name]), printed
         for line, pattern in zip(printed, PROGRAMS[name], strict=True):
             assert re.fullmatch(pattern, line), line
+        assert guest.recorder.others() == []
+
+
+@pytest.mark.feature("Pyodide", "a PyScript page, from its own server alone, also from PyScript's cache of packages")
+async def test_a_pyscript_page(guests: GuestSession) -> None:
+    async with guests.open("nowhere") as guest:
+        page = guest.page
+        page.on("console", lambda message: print(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: print(f"uncaught: {error}"))
+        for visit in ("first", "second"):
+            await page.goto(f"{guest.site.url}/examples/{PYSCRIPT}?options={quote(json.dumps(guest.options))}")
+            began = time.monotonic()
+            await page.locator("#state", has_text="The tunnel is ready.").wait_for(timeout=120_000)
+            print(f"{visit} visit: ready after {time.monotonic() - began:.1f} s")
+            for url, told in (
+                ("https://origin.test/text", "200, HTTP 1.1, https://origin.test/text\n\nHello from the origin.\n"),
+                ("https://expired.test/", "tls_certificate: "),
+            ):
+                await page.locator("#url").fill(url)
+                await page.locator("#fetch").click()
+                answer = page.locator("#answer", has_text=re.compile("."))
+                await answer.wait_for(timeout=60_000)
+                text = await answer.text_content()
+                assert text is not None and text.startswith(told), text
+                await page.evaluate("""document.querySelector("#answer").textContent = "";""")
         assert guest.recorder.others() == []

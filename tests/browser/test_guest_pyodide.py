@@ -122,6 +122,25 @@ found
 """
 
 
+POOLED = """
+from smolmix_web.pyodide import open_pool
+
+async with open_pool(size=2, **options) as pool:
+    response = await pool.fetch("https://origin.test/text", isolation="alice")
+    exits = {tunnel["exit"] for tunnel in pool.snapshot()["tunnels"]}
+    found = [pool.snapshot()["state"], (await response.read()).decode(), len(exits)]
+[*found, pool.snapshot()["state"]]
+"""
+
+
+@pytest.mark.feature("Pyodide", "open_pool: several tunnels with different exits")
+async def test_a_pool(guests: GuestSession) -> None:
+    async with guests.open("worker") as guest:
+        await guest.install("smolmix-web")
+        found = await guest.run(POOLED, options=guest.options)
+        assert found == ["ready", "Hello from the origin.\n", 2, "shutdown"]
+
+
 async def test_the_guard_on_request(guests: GuestSession) -> None:
     async with guests.open("worker") as guest:
         await guest.install("smolmix-web")

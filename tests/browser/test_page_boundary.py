@@ -169,10 +169,11 @@ async def test_two_hundred_at_once(shared: ApiPage) -> None:
           const response = await api.mixFetch(`https://origin.test/bytes/${500 + n}?seed=${n}`);
           return sha256(await response.arrayBuffer());
         };
-        const all = Promise.all(Array.from({length: 200}, (_, n) => one(n)));
-        await sleep(0);
-        const { operations } = await tunnel.statistics();
-        return [await all, await idle(tunnel), operations];""",
+        let most = 0, done = false;
+        const all = Promise.all(Array.from({length: 200}, (_, n) => one(n))).finally(() => { done = true; });
+        // Some engines read a request's body before it is sent, also where it has none.
+        while (most < 200 && !done) most = Math.max(most, (await tunnel.statistics()).operations);
+        return [await all, await idle(tunnel), most];""",
         timeout=100,
     )
     assert digests == [hashlib.sha256(body_bytes(500 + n, str(n))).hexdigest() for n in range(200)]

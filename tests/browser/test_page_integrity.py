@@ -77,6 +77,28 @@ async def vouching(session: Session, folder: Path, head: str, **headers: str) ->
 
 
 @FEATURE
+async def test_a_frame_without_an_origin_is_not_left_unchecked(session: Session, tmp_path: Path) -> None:
+    """Chromium runs no module from memory there: it says so, and nothing runs."""
+    anybody = {"Access-Control-Allow-Origin": "*"}
+    frame = '<iframe sandbox="allow-scripts" srcdoc="&lt;title>x&lt;/title>"></iframe>'
+    write_blank_page(tmp_path)
+    (tmp_path / "index.html").write_text((tmp_path / "index.html").read_text() + frame, encoding="utf-8")
+    with StaticServer({"/": tmp_path, "/smolmix/": DIST}, headers=anybody) as site:
+        page = await Session(session.net, site, session.browser, session.options).open()
+        use = f"""async (options) => {{
+          const begun = performance.now();
+          const api = await import("{site.url}/smolmix/index.js");
+          return api.setupMixTunnel(options).then(() => null, ({{ code, reason, message }}) =>
+            ({{ code, reason, message, ms: performance.now() - begun }}));
+        }}"""
+        outcome = await page.page.frames[1].evaluate(use, {**session.options, "integrity": "require"})
+        assert (outcome["code"], outcome["reason"]) == ("boot_failed", "unsupported"), outcome
+        assert "worker.js" in outcome["message"] and "no origin" in outcome["message"] and outcome["ms"] < 4_000
+        assert await page.page.frames[1].evaluate(use, {**session.options, "integrity": "off"}) is None
+        await page.page.context.close()
+
+
+@FEATURE
 @pytest.mark.parametrize("way", WAYS)
 async def test_all_is_as_it_should_be(session: Session, tmp_path: Path, way: str) -> None:
     site, page = await vouching(session, tmp_path, WAYS[way])

@@ -32,6 +32,8 @@ PAGES = {
     "refused.html": """<meta http-equiv="Content-Security-Policy" content="worker-src 'self'">
       <script src="smolmix.classic.js"></script>""",
     "frame.html": """<iframe sandbox="allow-scripts" srcdoc='<script src="smolmix.classic.js"></script>'></iframe>""",
+    "inner.html": '<script type="module">import * as smolmix from "./smolmix.js"; window.smolmix = smolmix;</script>',
+    "module-frame.html": '<iframe sandbox="allow-scripts" src="inner.html"></iframe>',
 }
 
 USE = """async ({ options, url }) => {
@@ -150,6 +152,37 @@ async def test_in_a_frame_without_an_origin(session: Session, folder: Path) -> N
         recorder.urls.append(own[1])  # it does not name this one, which has been loaded
         check(found, recorder, own)
         assert found["origin"] == "null"
+        await page.context.close()
+
+
+@FEATURE
+async def test_the_module_in_a_frame_without_an_origin(session: Session, folder: Path) -> None:
+    """Modules are asked for with an origin, here none, so the server has to allow anybody."""
+    with StaticServer({"/app/": folder}, headers={"Access-Control-Allow-Origin": "*"}) as site:
+        page, recorder = await opened(session, f"{site.url}/app/module-frame.html")
+        found = await use(session, page, page.frames[1])
+        own = [f"{site.url}/app/{name}" for name in ("module-frame.html", "inner.html", MODULE)]
+        check(found, recorder, own)
+        assert found["origin"] == "null"
+        await page.context.close()
+
+
+@FEATURE
+async def test_its_worker_is_a_classic_one_and_loads_no_scripts(session: Session, folder: Path) -> None:
+    """By `importScripts`, which module workers have not: a way out that the guard alone shuts."""
+    with StaticServer({"/app/": folder}) as site:
+        page, _ = await opened(session, f"{site.url}/app/classic.html")
+        await page.wait_for_function("window.smolmix")
+        await page.evaluate("(options) => smolmix.setupMixTunnel(options)", session.options)
+        (worker,) = page.workers
+        asked = list(site.requests)
+        tries = """(url) => [
+          () => importScripts(url), () => WorkerGlobalScope.prototype.importScripts.call(self, url),
+          () => { delete self.importScripts; importScripts(url); },
+        ].map((attempt) => { try { attempt(); return "loaded"; } catch ({ name, code }) { return [name, code]; } })"""
+        told = await worker.evaluate(tries, f"{site.url}/app/{CLASSIC}")
+        assert told[:2] == [["BlockedRequest", "blocked_request"]] * 2 and told[2][0] in ("BlockedRequest", "TypeError")
+        assert site.requests == asked
         await page.context.close()
 
 

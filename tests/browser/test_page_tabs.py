@@ -346,14 +346,22 @@ MANY = """const { signal } = window.abort = new AbortController();
   return counts;"""
 
 
+# One time limit of the page's passes in a second.
+SOON = """const real = window.asItWas = window.setTimeout;
+  window.setTimeout = (work, ms, ...rest) => real(work, ms === args.limit ? 1000 : ms, ...rest);"""
+
+
 @FEATURE
 async def test_a_stored_identity_is_in_use_while_its_tab_stands_still(
     tabs: list[ApiPage], session: Session, gateway: Gateway
 ) -> None:
-    """The gateway has the stopped tab's connection and refuses another: the tunnel is back when that tab goes on."""
+    """The gateway has the stopped tab's connection and refuses another: the tunnel is back when that tab goes on.
+
+    Until then what waits does so for 90 s at most, and is told why."""
     for tab in tabs:
         tab.options["clientId"] = "me"
     await set_up(tabs)
+    await tabs[1].run(SOON, limit=90_000)
     process = await process_of(tabs[0], session)
     refused = gateway.counters["refused.duplicate"]
     os.kill(process, signal.SIGSTOP)
@@ -362,6 +370,13 @@ async def test_a_stored_identity_is_in_use_while_its_tab_stands_still(
         await until(lambda: gateway.counters["refused.duplicate"] >= refused + 2, 30)
         assert [await state(tab) for tab in tabs[1:]] == ["reconnecting"] * 2 and len(gateway.active) == 1
         assert await tabs[1].run(MANY) == {"too_many_operations": 6, "AbortError": 1024}
+        late = await tabs[1].run(
+            """const { warnings } = await api.getTunnelState();
+            const { code, phase, kind, cause } = await api.mixFetch("http://origin.test/text").catch((error) => error);
+            return [code, phase, kind, cause.phase, cause.message, warnings.map(({ message }) => message)];"""
+        )
+        assert late[:4] == ["tunnel_timeout", "tunnel", "TimeoutExpired", "gateway"]
+        assert "active already" in late[4] and late[5] == [late[4]]
         waiting = asyncio.create_task(tabs[2].run(GET))
     finally:
         os.kill(process, signal.SIGCONT)
@@ -370,6 +385,28 @@ async def test_a_stored_identity_is_in_use_while_its_tab_stands_still(
     assert await waiting == body_sha256(5_000)
     assert await asyncio.gather(*(tab.run(GET) for tab in tabs)) == [body_sha256(5_000)] * 3
     assert len(gateway.active) == 1
+
+
+@FEATURE
+async def test_no_tab_sets_up_a_tunnel(tabs: list[ApiPage]) -> None:
+    """The lead is held by a script that does nothing with it, and cannot be taken from it."""
+    await tabs[1].run(
+        """const { LEAD, REPLACE } = args;
+        const free = new Promise((resolve) => { window.letGo = resolve; });
+        const hold = (name) => new Promise((held) => navigator.locks.request(name, () => (held(), free)));
+        await Promise.all([LEAD, REPLACE].map(hold));""",
+        LEAD="smolmix-web shared 1 lead",
+        REPLACE="smolmix-web shared 1 replace",
+    )
+    await tabs[0].run(SOON, limit=300_000)
+    with pytest.raises(PageFailure) as raised:
+        await tabs[0].set_up()
+    assert (raised.value.code, raised.value.phase, raised.value.kind) == ("tab_timeout", "tab", "TimeoutExpired")
+    assert await state(tabs[0]) == "failed"
+    await tabs[1].run("letGo()")
+    await tabs[0].run("window.setTimeout = asItWas")
+    await tabs[0].set_up()
+    assert await tabs[0].run(GET) == body_sha256(5_000)
 
 
 BLOCK = """() => {

@@ -16,13 +16,16 @@ from buildtools.setup import locked_packages
 from buildtools.wheels import project_table
 
 LOCKS = sorted(REQUIREMENTS.glob("*.lock"))
+PROJECTS = [ROOT, ROOT / "buildtools" / "site"]
+MANIFESTS = [folder / name for folder in PROJECTS for name in ("package-lock.json", "package.json")]
 
 
-@pytest.mark.parametrize("path", [*LOCKS, ROOT / "package-lock.json", ROOT / "package.json"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [*LOCKS, *MANIFESTS], ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_no_hosts_and_no_machine_paths(path: Path) -> None:
     text = path.read_text()
     for line in text.splitlines():
-        if '"url":' in line:  # npm notes where one can donate to an author
+        # npm notes where one can donate to an author, in a field or in a list.
+        if '"url":' in line or re.fullmatch(r'\s+"https://[^"]*",?', line):
             continue
         assert not re.search(r"https?://|git\+|file:", line), line
     for folder in ("/home/", "/root", "/tmp/", "/work/", "/usr/"):
@@ -39,10 +42,11 @@ def test_python_packages_are_exact_and_hashed(path: Path) -> None:
         assert "--hash=sha256:" in stanza
 
 
-def test_npm_packages_are_exact_and_hashed() -> None:
-    lock = json.loads((ROOT / "package-lock.json").read_text())["packages"]
-    manifest = json.loads((ROOT / "package.json").read_text())
-    for name, version in {**manifest["dependencies"], **manifest["devDependencies"]}.items():
+@pytest.mark.parametrize("folder", PROJECTS, ids=lambda p: p.name)
+def test_npm_packages_are_exact_and_hashed(folder: Path) -> None:
+    lock = json.loads((folder / "package-lock.json").read_text())["packages"]
+    manifest = json.loads((folder / "package.json").read_text())
+    for name, version in {**manifest.get("dependencies", {}), **manifest["devDependencies"]}.items():
         assert re.fullmatch(r"\d+\.\d+\.\d+", version), name
         assert lock[f"node_modules/{name}"]["version"] == version
     assert all(entry["integrity"].startswith("sha512-") for name, entry in lock.items() if name)
@@ -63,7 +67,11 @@ def test_locks_cover_pyproject() -> None:
     project = project_table()
     dependencies, extras = project["dependencies"], project["optional-dependencies"]
     assert isinstance(dependencies, list) and isinstance(extras, dict)
-    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    tools, site = groups["dev"], locked_packages(REQUIREMENTS / "docs.lock")
+    for text in groups["docs"]:
+        requirement = Requirement(text)
+        assert version_of(site[canonicalize_name(requirement.name)]) in requirement.specifier, text
     dev = locked_packages(REQUIREMENTS / "dev.lock")
     for text in [*dependencies, *(one for extra in extras.values() for one in extra), *tools]:
         requirement = Requirement(text)

@@ -12,6 +12,7 @@ import pytest
 
 from buildtools.common import BUILD, DIST, NODE_MODULES, ROOT, VENV
 from buildtools.javascript import bundle
+from buildtools.report import files_of
 from buildtools.sbom import SUMS
 from buildtools.wheels import own_files, write_wheel
 
@@ -84,8 +85,7 @@ def test_dist_made_again_somewhere_else(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
     )
     ours, theirs = (
-        {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        for folder in (DIST, other / "dist")
+        {path.relative_to(folder).as_posix(): path for path in files_of(folder)} for folder in (DIST, other / "dist")
     )
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name].read_bytes() != theirs[name].read_bytes()] == []

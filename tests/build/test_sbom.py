@@ -16,10 +16,12 @@ from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
 from buildtools.common import DIST, REQUIREMENTS, ROOT
+from buildtools.javascript import NODE_LIBRARIES
 from buildtools.libraries import LIBRARIES
 from buildtools.notices import INTERPRETER
 from buildtools.parts import INTERPRETER_PARTS, bundled_packages, npm_part
-from buildtools.sbom import BILL, SUMS, bill, bill_text, sums, write_sums
+from buildtools.report import files_of
+from buildtools.sbom import BILL, SUMS, bill, bill_text, package_bill, sums, write_sums
 from buildtools.setup import locked_packages
 
 pytestmark = [
@@ -114,11 +116,29 @@ def test_equal_files_give_an_equal_bill(shipped: dict[str, Any]) -> None:
     assert bill(DIST)["serialNumber"] == shipped["serialNumber"]
 
 
+def test_the_bill_of_the_npm_package(validator: Draft7Validator, shipped: dict[str, Any], tmp_path: Path) -> None:
+    """The same parts; of the files those that are there, by their own hash."""
+    pack = tmp_path / "dist" / "pyodide" / "python.zst"
+    pack.parent.mkdir(parents=True)
+    pack.write_bytes(b"another one")
+    found = package_bill(DIST, tmp_path)
+    assert [error.message for error in validator.iter_errors(found)] == []
+    *same, one, other = [part["bom-ref"] for part in found["components"]]
+    assert same == [part["bom-ref"] for part in shipped["components"]]
+    assert [ref.rpartition("@")[0] for ref in (one, other)] == [
+        f"pkg:npm/{name.replace('@', '%40')}" for name in NODE_LIBRARIES
+    ]
+    files = [file for one in every(found["components"]) for file in one.get("externalReferences", [])]
+    digest = hashlib.sha256(b"another one").hexdigest()
+    assert [(file["url"], file["hashes"][0]["content"]) for file in files] == [("dist/pyodide/python.zst", digest)]
+    assert found["serialNumber"] != shipped["serialNumber"]
+
+
 def test_sha256sum_reads_the_list() -> None:
     lines = (DIST / SUMS).read_text().splitlines()
     names = [line.split("  ", 1)[1] for line in lines]
     assert names == sorted(names)
-    assert set(names) == {p.relative_to(DIST).as_posix() for p in DIST.rglob("*") if p.is_file()} - {SUMS}
+    assert set(names) == {path.relative_to(DIST).as_posix() for path in files_of(DIST)} - {SUMS}
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=DIST, check=True)
 

@@ -12,6 +12,7 @@ import pytest
 from buildtools.common import NODE_MODULES, ROOT
 from buildtools.javascript import PAGE, declare_types
 from smolmix_web.tunnel.options import option_table
+from tests.examples import examples, pages_with
 
 CASES = ROOT / "tests" / "types"
 
@@ -23,8 +24,11 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compile_cases(declared: Path, cases: Path, work: Path) -> tuple[int, str]:
-    """As a strict TypeScript program would be; the library's own declarations are checked too."""
+def compile_cases(declared: Path, cases: Path, work: Path, *, javascript: bool = False) -> tuple[int, str]:
+    """As a strict TypeScript program would be; the library's own declarations are checked too.
+
+    With `javascript` the cases are that: what nobody has typed is any, and nobody asks whether something is null.
+    """
     settings = {
         "compilerOptions": {
             "strict": True,
@@ -36,9 +40,17 @@ def compile_cases(declared: Path, cases: Path, work: Path) -> tuple[int, str]:
             "moduleResolution": "bundler",
             "lib": ["es2022", "dom", "dom.iterable", "dom.asynciterable"],
             "types": [],
-            "paths": {"smolmix": [str(declared / "index.d.ts")]},
+            "paths": {
+                "smolmix": [str(declared / "index.d.ts")],
+                "smolmix/*": [str(declared / "*.d.ts")],
+            },
+            "allowJs": javascript,
+            "checkJs": javascript,
+            "noImplicitAny": not javascript,
+            "strictNullChecks": not javascript,
+            "useUnknownInCatchVariables": not javascript,
         },
-        "include": [str(cases / "*.ts")],
+        "include": [str(cases / "*.ts"), str(cases / "*.js")],
     }
     project = work / "tsconfig.json"
     project.write_text(json.dumps(settings))
@@ -71,12 +83,17 @@ def test_a_wrong_expectation_does_not_compile(declared: Path, tmp_path: Path, li
     assert code != 0 and re.search(complaint, output), output
 
 
-def exported(source: str) -> set[str]:
-    """Values and types that `javascript/page/index.js` exports."""
-    values = re.findall(r"^export (?:async )?(?:class|function) (\w+)", source, re.MULTILINE)
+def values(source: str) -> set[str]:
+    """What `javascript/page/index.js` exports that is there at run time."""
+    made = re.findall(r"^export (?:async )?(?:class|function) (\w+)", source, re.MULTILINE)
     lists = re.findall(r"^export \{ ([^}]*) \}", source, re.MULTILINE)
+    return {*made, *(name for names in lists for name in names.split(", "))}
+
+
+def exported(source: str) -> set[str]:
+    """Values and types that it exports."""
     types = re.findall(r"^(?:/\*| )\* @typedef \{import\([^)]*\)\.\w+(?:<T>)?\} (\w+)", source, re.MULTILINE)
-    return {*values, *(name for names in lists for name in names.split(", ")), *types}
+    return {*values(source), *types}
 
 
 def test_every_export_is_used_by_the_cases() -> None:
@@ -105,33 +122,62 @@ def test_the_options_of_a_tunnel_are_those_of_the_worker() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)))) == names
 
 
-# What an example of the documentation takes for granted.
-GIVEN = {
-    "signal": "AbortSignal",
-    "controller": "AbortController",
-    "tunnel": "MixTunnel",
-    "url": "string",
-    "peer": "string",
-    "body": "FormData",
-    "again": "() => void",
+# What an example of the documentation takes for granted, besides every export.
+GIVEN = """
+declare const signal: AbortSignal;
+declare const controller: AbortController;
+declare const tunnel: import("smolmix").MixTunnel;
+declare const options: import("smolmix").SetupMixTunnelOpts;
+declare const url: string;
+declare const peer: string;
+declare const body: FormData;
+declare const again: () => void;
+declare const axios: { get(url: string): Promise<unknown> };
+declare const pyodide: { globals: Map<string, unknown> };
+declare const smolmix: typeof import("smolmix/service-worker");
+declare const importScripts: (url: string) => void;
+"""
+# What they import from, by the end of its name.
+PLACES = {
+    "index.js": "smolmix",
+    "globals.js": "smolmix/globals",
+    "whole-page.js": "smolmix/whole-page",
+    "monitor.js": "smolmix/monitor",
+    "smolmix-web": "smolmix",
 }
+# The types of a document do not know what a Service Worker listens to.
+IN_WORKER = """
+/** @type {(type: "fetch", listener: (event: import("smolmix/service-worker").MixFetchEvent) => void) => void} */
+var addEventListener = self.addEventListener;
+"""
+# Examples for Node.js need the types of Node.js, which this page's API is not compiled with.
+FOR_NODE = re.compile(r'"(node:|smolmix-web/(node|auto)")')
+# Their other half is of another project.
+FOREIGN = {"examples/webview/capacitor/README.md"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/javascript.md"])
-def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Path, page: str) -> None:
-    """Each as a module of its own, with every export at hand that it does not import by itself."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    examples = re.findall(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert examples
-    names = exported((PAGE / "index.js").read_text())
-    for number, example in enumerate(examples):
-        code = re.sub(r'from "[^"]*/index.js"', 'from "smolmix"', example)
-        code = code.replace("catch (error)", "catch (error: any)")  # in JavaScript it is any
-        missing = names - set(re.findall(r"\w+", "".join(re.findall(r"import \{([^}]*)\}", code))))
-        given = "".join(
-            f"declare const {name}: {type};\n" for name, type in GIVEN.items() if f"const {name} =" not in code
-        )
-        head = f'import {{ {", ".join(sorted(missing))} }} from "smolmix";\n{given}'
-        (tmp_path / f"example{number}.ts").write_text(f"{head}{code}\nexport {{}};\n")
-    status, output = compile_cases(declared, tmp_path, tmp_path)
+def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Path) -> None:
+    """Each as a module of its own, in JavaScript, checked against the types that are published."""
+    pages = pages_with("js")
+    assert set(pages) > FOREIGN
+    for page in pages.keys() - FOREIGN:
+        for number, code in enumerate(examples(pages[page], "js")):
+            for end, name in PLACES.items():
+                code = re.sub(rf'from "[^"]*{re.escape(end)}"', f'from "{name}"', code)
+            if FOR_NODE.search(code):
+                continue
+            code = (IN_WORKER if "importScripts" in code else "") + code
+            (tmp_path / f"{page.replace('/', '_')}.{number}.js").write_text(f"{code}\nexport {{}};\n")
+    names = values((PAGE / "index.js").read_text())
+    exports = [f'declare const {name}: typeof import("smolmix").{name};' for name in names]
+    (tmp_path / "given.d.ts").write_text("\n".join([GIVEN, *exports]))
+    status, output = compile_cases(declared, tmp_path, tmp_path, javascript=True)
     assert status == 0, output
+
+
+def test_an_example_with_a_mistake_does_not_compile(declared: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(
+        'import { mixFetch } from "smolmix";\nmixFetch("https://a.test/", { cookies: "jam" });\n'
+    )
+    status, output = compile_cases(declared, tmp_path, tmp_path, javascript=True)
+    assert status != 0 and "TS2322" in output, output

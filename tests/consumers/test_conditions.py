@@ -78,6 +78,24 @@ async def test_a_smaller_one_is_named(world: World, site_folder: Path, what: str
     assert took < PROMPT
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_files_of_another_origin(world: World, site_folder: Path, record_property: Record, allowed: bool) -> None:
+    """Under the policy that docs/deploying.md has for it, and under one that does not name their origin for scripts."""
+    if allowed:
+        record_property("consumer", "files of another origin (assetsUrl), with a Content-Security-Policy")
+        record_property("needs", "that origin in script-src and connect-src; worker-src blob:")
+    with StaticServer({"/": site_folder}, headers=ANYBODY) as other:
+        scripts = f"{SELF}{f' {other.url}' * allowed}; worker-src blob:"
+        headers = policy(world, scripts=scripts, connect=f"'self' {other.url} blob: DIRECTORY ws:")
+        answer = await ask(world, site_folder, headers, assetsUrl=f"{other.url}/smolmix/")
+    if allowed:
+        assert answer == EXPECTED
+        return
+    _, code, reason, message, took = answer
+    assert (code, reason) == ("boot_failed", "blocked") and "worker.js" in message and "script-src" in message
+    assert took < PROMPT
+
+
 @pytest.mark.parametrize("types", ["'script'; trusted-types smolmix-web", "'script'; trusted-types *"])
 async def test_trusted_types(world: World, site_folder: Path, record_property: Record, types: str) -> None:
     record_property("consumer", f"Trusted Types ({types.partition('; ')[2]})")
@@ -157,6 +175,18 @@ async def test_a_sandboxed_frame(world: World, site_folder: Path, record_propert
         answer = await world.consume(frame)
         await page.context.close()
     assert answer == EXPECTED
+
+
+async def test_a_sandboxed_frame_whose_files_are_not_for_everybody(world: World, site_folder: Path) -> None:
+    """Its script has come (inlined, or from a server that allows it), and the worker's has not."""
+    with StaticServer({"/": site_folder}) as files, StaticServer({"/": site_folder}, headers=ANYBODY) as site:
+        page = await world.open(f"{site.url}/outer.html")
+        answer = await world.consume(page.frames[1], assetsUrl=f"{files.url}/smolmix/")
+        await page.context.close()
+    _, code, reason, message, took = answer
+    assert (code, reason) == ("boot_failed", "unreachable")
+    assert "worker.js" in message and "Access-Control-Allow-Origin" in message
+    assert took < PROMPT
 
 
 async def test_an_extension_page(world: World, site_folder: Path, tmp_path: Path, record_property: Record) -> None:

@@ -164,6 +164,19 @@ async def test_what_follows_no_urls(world: World, tarball: Path, record_property
         await works(world, f"{site.url}/below/index.html", assetsUrl="smolmix")
 
 
+async def test_the_entry_with_everything_inside(world: World, tarball: Path, record_property: Record) -> None:
+    """A bundler that follows no files has none to follow."""
+    described(record_property, "smolmix-web/single, by esbuild")
+    consumer = install("esbuild", tarball, build_esbuild)
+    built = consumer.folder / "single"
+    alias = "--alias:smolmix-web=smolmix-web/single"
+    consumer.bin("esbuild", "src/app.js", "--bundle", "--format=esm", "--minify", alias, f"--outfile={built}/main.js")
+    shutil.copyfile(consumer.folder / "index.html", built / "index.html")
+    with StaticServer({"/below/": built}) as site:
+        await works(world, f"{site.url}/below/index.html")
+        assert len([path for path in site.requests if "favicon" not in path]) == 2
+
+
 async def test_parcel(world: World, tarball: Path, record_property: Record) -> None:
     described(record_property, "Parcel 2")
     consumer = install("parcel", tarball, build_parcel)

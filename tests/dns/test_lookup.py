@@ -47,25 +47,6 @@ async def test_an_answer_and_its_age() -> None:
 
 
 @virtual
-@pytest.mark.feature("DNS", "What one isolation has asked is neither cached nor under way for another")
-async def test_isolations_share_nothing() -> None:
-    _, server, resolver = set_up()
-    at_once = [resolver.lookup("origin.test", isolation=who) for who in ("", "alice", "bob", "alice")]
-    answers = await asyncio.gather(*at_once)
-    assert [answer.from_cache for answer in answers] == [False] * 4
-    assert len(server.seen) == 3, "the two of one shared a question"
-    assert (await resolver.lookup("origin.test", isolation="alice")).from_cache
-    assert not (await resolver.lookup("origin.test", isolation="carol")).from_cache
-    asked = len(server.seen)
-    await resolver.resolve("origin.test", family=4, isolation="alice")
-    assert len(server.seen) == asked
-    await resolver.resolve("origin.test", family=4, isolation="dave")
-    assert len(server.seen) == asked + 1
-    resolver.clear_cache()
-    assert not (await resolver.lookup("origin.test", isolation="alice")).from_cache
-
-
-@virtual
 async def test_clearing_forgets_what_is_under_way_too() -> None:
     _, server, resolver = set_up()
     asked = asyncio.create_task(resolver.lookup("origin.test"))

@@ -81,6 +81,24 @@ def test_a_user_s_tunnel_does_everything(any_crypto: Crypto) -> None:
     assert set(network.world.dns_queries) == {"origin.test", "nowhere.test"}
 
 
+@pytest.mark.feature("Python", "Closing a tunnel ends what waits for its sockets, with a typed error")
+def test_closing_ends_what_waits_for_a_socket() -> None:
+    network = SimNetwork("waits")
+
+    async def main() -> None:
+        async with open_tunnel(network, **QUIET) as tunnel:
+            echo = await tunnel.connect_tcp("origin.test", 50_007)
+            udp = tunnel.bind_udp()
+            waiting = [asyncio.create_task(work) for work in (echo.stream.read(), udp.receive())]
+            await asyncio.sleep(1)
+        for task in waiting:
+            with pytest.raises(SmolmixError) as raised:
+                await asyncio.wait_for(task, 1)
+            assert raised.value.code == "tunnel_down"
+
+    simulate(network, main())
+
+
 def test_a_host_that_is_silent_costs_the_connect_timeout_and_no_more() -> None:
     network = SimNetwork("silent host")
     life = simulate(network, live(network, lambda tunnel: get(tunnel, "http://203.0.114.40/"), **QUIET))

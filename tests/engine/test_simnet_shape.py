@@ -11,13 +11,14 @@ from unittest.mock import patch
 
 import pytest
 
+from smolmix_web.dns.message import encode_query
 from smolmix_web.mixnet.streams import ExponentialStream
 from smolmix_web.netstack import Endpoint
 from smolmix_web.streams.stream import Stream
 from tests.simnet.network import SimNetwork
 from tests.simnet.peer import SimPeer
 from tests.simnet.tunnels import SimTunnel, Transfer
-from tests.simnet.world import ORIGIN, SINK_PORT, SOURCE_PORT, pattern
+from tests.simnet.world import ECHO_PORT, ORIGIN, RESOLVERS, SINK_PORT, SOURCE_PORT, pattern
 from tests.statistics_tests import Verdict, ks_law, ks_two
 
 PACKETS = 3000
@@ -83,6 +84,38 @@ def stream_with(tunnel: SimTunnel, *, ours: bool) -> None:
     fill(stream, tunnel.driver.wake, ours)
 
 
+def single_fetch(tunnel: SimTunnel) -> None:
+    """One, and then nothing."""
+    tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"60000\n")
+
+
+def slow_stream(tunnel: SimTunnel) -> None:
+    """6 kB at a time, as of a video that plays."""
+    repeatedly(tunnel, 0.4, lambda: tunnel.connect(Endpoint(ORIGIN, SOURCE_PORT), b"6000\n"))
+
+
+def chatter(tunnel: SimTunnel) -> None:
+    """Short messages of a WebSocket, and their echoes."""
+    connection = tunnel.connect(Endpoint(ORIGIN, ECHO_PORT)).connection
+    repeatedly(tunnel, 0.15, lambda: connection.send_space and connection.send(bytes(60), tunnel.host.now()))
+
+
+def questions(tunnel: SimTunnel) -> None:
+    """Look-ups, and nothing else."""
+    socket = tunnel.engine.stack.udp_socket()
+    query = encode_query("origin.test", 1, 7)
+    repeatedly(tunnel, 0.3, lambda: socket.send_to(query, Endpoint(RESOLVERS[0], 53), tunnel.host.now()))
+
+
+def repeatedly(tunnel: SimTunnel, seconds: float, work: Callable[[], object]) -> None:
+    def again() -> None:
+        work()
+        tunnel.driver.wake()
+        tunnel.queue.after(seconds, again)
+
+    again()
+
+
 def follow(tunnel: SimTunnel, transfer: Transfer, then: Callable[[], None]) -> None:
     def look() -> None:
         if transfer.done:
@@ -97,8 +130,8 @@ def follow(tunnel: SimTunnel, transfer: Transfer, then: Callable[[], None]) -> N
 class Observation:
     """A minute of a ready tunnel under a load, as its gateway and the nodes saw it."""
 
-    def __init__(self, load: Load) -> None:
-        self.network = network = SimNetwork(f"the shape of {load.__name__}")
+    def __init__(self, load: Load, run: int = 0) -> None:
+        self.network = network = SimNetwork(f"the shape of {load.__name__}" + (f", run {run}" if run else ""))
         self.tunnel = tunnel = SimTunnel(network)
         tunnel.start()
         for node in network.nodes.values():
@@ -129,6 +162,11 @@ def observe(load: Load) -> Observation:
     return Observation(load)
 
 
+@functools.cache
+def observed_gaps(load: Load, run: int) -> list[float]:
+    return (Observation(load, run) if run else observe(load)).gaps[:PACKETS]
+
+
 def exponential(gaps: Sequence[float], rate: float) -> Verdict:
     return ks_law(gaps, lambda x: 1 - math.exp(-rate * x))
 
@@ -138,6 +176,8 @@ def gaps_of(times: Sequence[float]) -> list[float]:
 
 
 LOADS = (nothing, downloads, uploads, stream_down, stream_up)
+ACTIVITIES = (*LOADS, single_fetch, slow_stream, chatter, questions)
+RUNS = 10
 
 
 @pytest.mark.parametrize("load", LOADS)
@@ -178,6 +218,29 @@ def test_busy_and_idle_cannot_be_told_apart(load: Load) -> None:
 @pytest.mark.parametrize("load", [stream_down, stream_up])
 def test_a_stream_and_a_download_cannot_be_told_apart(load: Load) -> None:
     assert ks_two(observe(downloads).gaps[:PACKETS], observe(load).gaps[:PACKETS]).p > ONE_PERCENT
+
+
+def told_apart(run: int) -> list[tuple[str, str]]:
+    """Pairs of activities whose gaps differ as those of one law do in one run of a hundred."""
+    found = []
+    for one, other in itertools.combinations(ACTIVITIES, 2):
+        gaps = observed_gaps(one, run), observed_gaps(other, run)
+        assert min(map(len, gaps)) == PACKETS
+        if ks_two(*gaps).p <= ONE_PERCENT:
+            found.append((one.__name__, other.__name__))
+    return found
+
+
+def test_no_two_activities_can_be_told_apart() -> None:
+    assert told_apart(0) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_no_two_activities_can_be_told_apart_in_ten_runs() -> None:
+    """One pair in a hundred is below by chance: of 36 pairs none twice in ten runs."""
+    pairs = [pair for run in range(1, RUNS + 1) for pair in told_apart(run)]
+    assert len(pairs) == len(set(pairs)) and len(pairs) <= RUNS, pairs
 
 
 def test_setting_up_looks_like_anything_else() -> None:

@@ -137,8 +137,8 @@ def test_worked_timestamps() -> None:
 
 def test_timestamps_of_a_clock_are_whole_seconds() -> None:
     # 2026-05-16 12:34:56.789 UTC
-    assert Timestamp.from_unix(1778934896.789) == Timestamp(2026, 136, 12, 34, 56)
-    assert Timestamp.from_unix(1735646399) == Timestamp(2024, 366, 11, 59, 59)
+    assert Timestamp.from_unix(1778934896.789, 0) == Timestamp(2026, 136, 12, 34, 56)
+    assert Timestamp.from_unix(1735646399, 5) == Timestamp(2024, 366, 11, 59, 59, 5_000_000)
     assert timestamp_bytes(EPOCH) == bytes.fromhex("FB0FD401" + "00" * 7)
 
 

@@ -37,7 +37,15 @@ class Exits:
         self.asked: list[tuple[float, int, int]] = []  # time, exit, version
         self.connected_at: list[int] = []
         self.events: list[object] = []
-        self.link = ExitLink(self.candidates, self.make, self.rng, pinned=pinned, connect_timeout=connect_timeout)
+        self.taken: set[Recipient] = set()  # by other tunnels of ours
+        self.link = ExitLink(
+            self.candidates,
+            self.make,
+            self.rng,
+            pinned=pinned,
+            connect_timeout=connect_timeout,
+            taken=lambda: self.taken,
+        )
 
     def make(self, versions: Sequence[int], limit: float, attempt: float) -> ExitSession:
         return ExitSession(self.rng, versions=versions, connect_timeout=limit, attempt_timeout=attempt)
@@ -282,3 +290,27 @@ def exits_stream(exits: Exits) -> int:
     for message in exits.link.poll(exits.now, UNIX):
         return LpFrame.from_bytes(message.data).stream_id
     raise AssertionError("the session said nothing")
+
+
+@pytest.mark.feature("Isolation", "Exits that other tunnels of a pool use are passed over, until all others were tried")
+def test_taken_exits() -> None:
+    exits = Exits()
+    exits.taken = {exits.candidates[0].recipient}
+    assert exits.start().connected_at == [1]
+    # What is lost is asked for again first, whoever uses it meanwhile; then those that are free.
+    exits.taken = {one.recipient for one in exits.candidates[:2]}
+    exits.silent = {exits.candidates[1].recipient}
+    exits.link.renew(NetworkError("lost"), exits.now)
+    exits.advance(60)
+    assert exits.connected_at == [1, 2]
+    # Where no other answers, one that is taken is better than none.
+    alone = Exits()
+    alone.taken = {alone.candidates[0].recipient}
+    alone.refusing = {one.recipient for one in alone.candidates[1:]}
+    alone.start()
+    alone.advance(30)
+    assert alone.connected_at == [0] and [number for _, number, _ in alone.asked][:2] == [1, 2]
+    # Where all are taken the order is as ever.
+    full = Exits()
+    full.taken = {one.recipient for one in full.candidates}
+    assert full.start().connected_at == [0]

@@ -133,10 +133,12 @@ def test_open_and_connect_leave_together() -> None:
     assert script.session.state is State.CONNECTED
 
 
-def test_requests_carry_whole_seconds_or_nothing() -> None:
+def test_requests_carry_the_second_and_drawn_milliseconds_or_nothing() -> None:
     request = Script(buffer_timeout=50).start(1778934896.789)[1][2]
     assert isinstance(request, m.ConnectRequest)
-    assert request.timestamp == Timestamp(2026, 136, 12, 34, 56)
+    drawn = request.timestamp.nanosecond
+    assert request.timestamp == Timestamp(2026, 136, 12, 34, 56, drawn)
+    assert drawn != 789_000_000 and drawn % 1_000_000 == 0
     assert request.buffer_timeout == 50
 
 

@@ -71,7 +71,7 @@ async def test_get() -> None:
     assert request.headers["x-mine"] == "yes"
     assert request.headers["accept"] == dict(DEFAULTS)["Accept"]
     assert "gzip" in request.headers["accept-encoding"]
-    assert "connection" not in request.headers
+    assert request.headers["connection"] == "keep-alive"
 
 
 @virtual

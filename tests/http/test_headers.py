@@ -80,6 +80,7 @@ def test_what_nobody_may_set() -> None:
         "Proxy- Proxy-Authorization proxy-x Sec- Sec-WebSocket-Key SEC-CH-UA HTTP2-Settings"
     )
     assert [name for name in names.split() if not forbidden(name, "x")] == []
+    assert not forbidden("Access-Control-Request-Method", "PUT", "OPTIONS") and forbidden("Host", "x", "OPTIONS")
     methods = ["TRACE", "get,trace", " Connect\t", "x, TRACK ,y"]
     overrides = ["X-HTTP-Method", "x-http-method-override", "X-Method-Override"]
     assert all(forbidden(name, method) for name in overrides for method in methods)

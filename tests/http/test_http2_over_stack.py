@@ -117,7 +117,7 @@ def test_when_one_family_does_not_answer(silent: int) -> None:
         wire.server.stack.on_syn = on_syn
 
         class Fixed(Resolver):
-            async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Address]:
+            async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
                 addresses = [IPv6Address("2001:db8::80"), IPv6Address("2001:db8::81"), IPv4Address("192.0.2.80")]
                 return [Address(address, 60) for address in addresses]
 

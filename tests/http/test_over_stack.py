@@ -231,7 +231,7 @@ async def test_the_next_address_when_one_does_not_answer(authority: trustme.CA) 
     stack.on_syn = on_syn
 
     class Fixed(Resolver):
-        async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Address]:
+        async def resolve(self, name: str, *, family: int | None = None) -> list[Address]:
             assert family == 4
             return [Address(IPv4Address(f"192.0.2.{number}"), 60) for number in hosts]
 

@@ -45,14 +45,17 @@ def without_defaults(data: bytes) -> list[bytes]:
 async def test_names_keep_their_case_and_order() -> None:
     data = await sent(b"\r\n\r\n", headers=[("X-MiXeD", "a"), ("lower", "\xe9"), ("UPPER", ""), ("x-mixed", "b")])
     assert without_defaults(data) == [
-        b"GET /path?q HTTP/1.1", b"Host: a.test", b"X-MiXeD: a", b"lower: \xe9", b"UPPER: ", b"x-mixed: b",
+        b"GET /path?q HTTP/1.1", b"Host: a.test", b"Connection: keep-alive",
+        b"X-MiXeD: a", b"lower: \xe9", b"UPPER: ", b"x-mixed: b",
     ]  # fmt: skip
 
 
 @virtual
 async def test_a_body_of_known_length() -> None:
     data = await sent(b"hello", method="POST", body=b"hello")
-    assert without_defaults(data) == [b"POST /path?q HTTP/1.1", b"Host: a.test", b"Content-Length: 5"]
+    assert without_defaults(data) == [
+        b"POST /path?q HTTP/1.1", b"Host: a.test", b"Connection: keep-alive", b"Content-Length: 5",
+    ]  # fmt: skip
     assert data.endswith(b"\r\n\r\nhello")
     long = b"x" * 100_000
     assert (await sent(b"y", method="PUT", body=long + b"y")).endswith(b"\r\n\r\n" + long + b"y")
@@ -65,8 +68,17 @@ async def test_a_body_of_unknown_length_goes_in_chunks_and_none_is_empty() -> No
             yield piece
 
     data = await sent(b"0\r\n\r\n", method="POST", body=body())
-    assert without_defaults(data)[2:] == [b"Transfer-Encoding: chunked"]
+    assert without_defaults(data)[3:] == [b"Transfer-Encoding: chunked"]
     assert data.partition(b"\r\n\r\n")[2] == b"5\r\nhello\r\n11\r\n" + b"w" * 17 + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.feature("HTTP", "header fields in the order of a browser")
+@virtual
+async def test_the_order_is_chromiums_and_the_official_clients() -> None:
+    data = await sent(b"hello", method="POST", body=b"hello")
+    names = [line.partition(b":")[0].decode() for line in data.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    order = "Host Connection Content-Length User-Agent Accept Accept-Language Accept-Encoding"
+    assert " ".join(names) == order
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/a\0", "/\xe9", "/a\tb"])

@@ -4,44 +4,39 @@ alike, never twice where they must not."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from bench.privacy_facts import DRAWN, EXACT, NOTHING, recurring
 from bench.privacy_records import Recorder, Recording
 from localnet import Network
+from smolmix_web.errors import DirectoryError
+from tests.bench.privacy_shapes import OFFICIAL, SHAPE
 from tests.integration.tunnels import get, open_tunnel
 
 pytestmark = pytest.mark.timeout(90)
 
-SHAPE = {
-    "exit.ip": "64 DF 0",
-    "exit.ip.id": "drawn",
-    "tcp.syn.options": "mss,sackOK,ts,nop,wscale",
-    "tcp.syn.window": "65535",
-    "tcp.ports": "drawn",
-    "tcp.isn": "drawn",
-    "tcp.timestamps": "an offset of its own for each connection",
-    "tls.alpn": "h2,http/1.1",
-    "tls.order": "drawn for each connection",
-    "dns.kinds": "A, AAAA",
-    "dns.case": "drawn",
-    "dns.ports": "drawn",
-    "dns.repeated": "once",
-    "gateway.frames": "2452",
-    "gateway.texts.during": "none",
-    "gateway.close": "1000",
-}
 # Of a browser's log, of a second visit, and of what is not done here.
-NOT_HERE = {"page.asked", "directory.requests.later", "gateway.texts.later", "http1.upload"}
+NOT_HERE = {
+    "page.asked",
+    "directory.requests.later",
+    "gateway.texts.later",
+    "gateway.keys",
+    "gateway.texts.loss",
+    "gateway.texts.offline",
+    "gateway.close.left",
+    "gateway.close.crash",
+    "http1.upload",
+}
 
 
-async def a_user(network: Network) -> Recording:
+async def a_user(network: Network, **options: Any) -> Recording:
     recorder, loop = Recorder(), asyncio.get_running_loop()
     network.watch(recorder)
     began = loop.time()
     try:
-        async with open_tunnel(network) as tunnel:
+        async with open_tunnel(network, **options) as tunnel:
             ready = loop.time()
             # The second server speaks HTTP/1.1 alone, and ends its connection: the next one is a new one.
             unsized = "https://origin.test/unsized/100"
@@ -72,6 +67,13 @@ async def test_two_users_are_alike_and_share_nothing(localnet: Network) -> None:
         assert recurring(drawn.read(user) for user in users) == "never twice", name
 
 
+@pytest.mark.feature("Sockets", "behind the exit as the official client, by choice")
+@pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1}], indirect=True)
+async def test_the_fingerprint_of_the_official_client(localnet: Network) -> None:
+    user = await a_user(localnet, fingerprint="official")
+    assert {name: EXACT[name].read(user) for name in OFFICIAL} == OFFICIAL
+
+
 async def test_nobody_is_told_when_nobody_watches(localnet: Network) -> None:
     recorder = Recorder()
     localnet.watch(recorder)
@@ -79,3 +81,31 @@ async def test_nobody_is_told_when_nobody_watches(localnet: Network) -> None:
     async with open_tunnel(localnet) as tunnel:
         await get(tunnel, "http://origin.test/text")
     assert recorder.seen == []
+
+
+@pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1, "mixes_per_layer": 3}], indirect=True)
+async def test_a_directory_that_changes_its_mind_within_an_epoch_is_told(localnet: Network) -> None:
+    async with open_tunnel(localnet) as tunnel:
+        await tunnel.refresh_topology()
+        assert tunnel.snapshot()["warnings"] == []
+        kept: set[int] = set()
+        for plan in localnet.plans:
+            if plan.kind == "mix":
+                localnet.entry(plan.name).listed = plan.layer not in kept
+                kept.add(plan.layer)
+        await tunnel.refresh_topology()
+        await tunnel.refresh_topology()
+        assert [warning["code"] for warning in tunnel.snapshot()["warnings"]] == ["topology_changed"]
+        assert (await get(tunnel, "http://origin.test/text"))[0] == 200
+
+
+@pytest.mark.parametrize("localnet", [{"gateways": 1, "exits": 1}], indirect=True)
+async def test_a_directory_that_goes_back_is_not_followed(localnet: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    await localnet.advance_epochs(1)
+    async with open_tunnel(localnet) as tunnel:
+        assert tunnel._engine is not None
+        known = tunnel._engine.mixnet.topology
+        monkeypatch.setattr(localnet.clock, "_epoch", localnet.clock._epoch - 1)
+        with pytest.raises(DirectoryError) as caught:
+            await tunnel.refresh_topology()
+        assert caught.value.code == "outdated" and tunnel._engine.mixnet.topology is known

@@ -1,50 +1,25 @@
-"""The examples of docs/python.md and docs/peer-to-peer.md run, in order, against a local network, as they say."""
+"""The Python examples of all pages run against a local network, those of a page in order, and print what they say."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import inspect
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import smolmix_web.cpython
 from localnet import Network
-from smolmix_web.cpython import open_tunnel
+from smolmix_web.cpython import open_pool, open_tunnel
 from smolmix_web.integrations import blocking
+from tests.examples import examples, expected, local, needs_pyodide, pages_with
 
 pytestmark = pytest.mark.timeout(150)
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
-PEERS = PAGE.with_name("peer-to-peer.md")
-README = PAGE.parents[1] / "README.md"
-# Names of the documentation -> of the local network.
-NAMES = {
-    "nowhere.example.com": "nowhere.test",
-    "closed.example.com": "closed.test",
-    "expired.example.com": "expired.test",
-    "echo.example.com": "echo.test",
-    "ws.example.com": "ws.test",
-    "example.com": "origin.test",
-}
-
-
-def examples(path: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def local(text: str) -> str:
-    for name, ours in NAMES.items():
-        text = text.replace(name, ours)
-    return text
-
-
-def expected(code: str) -> list[str]:
-    """What it says it prints: `# -> text`, at the end of a line or as one of its own."""
-    return re.findall(r"# -> (.*)$", code, re.MULTILINE)
+# A program, then parts that share names and a tunnel, with those of a second page. Elsewhere each block is a program.
+CHAPTER, SEQUEL = "docs/python.md", "docs/isolation.md"
+ELSEWHERE = {"docs/pyodide.md", "localnet/README.md"}  # in tests/browser; what a test of ours looks like
 
 
 async def run(code: str, names: dict[str, Any]) -> list[str]:
@@ -74,12 +49,17 @@ async def test_every_example(localnet: Network, monkeypatch: pytest.MonkeyPatch)
     }
     for module in (smolmix_web.cpython, blocking):
         monkeypatch.setattr(module, "open_tunnel", functools.partial(open_tunnel, **options))
-    whole, *parts = map(local, examples(PAGE))
-    for program in (whole, *map(local, examples(README)), *examples(PEERS)):
-        assert await run(program, {}) == expected(program)
+    monkeypatch.setattr(smolmix_web.cpython, "open_pool", functools.partial(open_pool, **options))
+    pages = pages_with("python")
+    whole, *parts = map(local, examples(pages[CHAPTER], "python"))
+    others = [path for name, path in pages.items() if name not in {CHAPTER, SEQUEL, *ELSEWHERE}]
+    programs = [local(code) for path in others for code in examples(path, "python") if not needs_pyodide(code)]
+    assert len(programs) >= 7
+    for program in (whole, *programs):
+        assert await run(program, {}) == expected(program), program
     assert len(parts) >= 8
     async with open_tunnel(**options) as tunnel:
         names: dict[str, Any] = {"tunnel": tunnel}
-        for part in parts:
+        for part in (*parts, *map(local, examples(pages[SEQUEL], "python"))):
             assert await run(part, names) == expected(part), part
     assert localnet.violations() == {}

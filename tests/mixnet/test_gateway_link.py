@@ -12,6 +12,7 @@ from smolmix_web.errors import DirectoryError
 from smolmix_web.mixnet.addresses import pack_node_address, pad_node_address
 from smolmix_web.mixnet.directory import EntryDetails
 from smolmix_web.mixnet.gateway.link import CloseSocket, GatewayLink, LinkConfig, LinkState, OpenSocket
+from smolmix_web.mixnet.gateway.session import GatewayConfig
 from smolmix_web.mixnet.keys import IdentityKeys
 from smolmix_web.mixnet.mix_packet import MixPacket
 from smolmix_web.mixnet.topology import Topology, TopologyNode
@@ -113,6 +114,15 @@ def test_ready_after_registration_and_the_key_is_kept(crypto: Crypto) -> None:
     assert country.link.state is LinkState.READY and country.link.can_forward
     assert country.link.shared_keys == {country.present.identity.public: country.present.key}
     assert country.present.seen[:2] == ["supportedProtocol", "handshakePayload"]
+
+
+def test_registering_apart_authenticates_on_a_second_connection(crypto: Crypto) -> None:
+    country = Country(crypto, config=LinkConfig(session=GatewayConfig(register_apart=True))).start()
+    first = country.link.endpoint
+    assert [url for _, url in country.opened_at] == [first.url, first.url]
+    assert country.link.state is LinkState.READY and country.link.endpoint == first and country.link.losses == 0
+    probe, shake, claim = "supportedProtocol", "handshakePayload", "claimFreeTestnetBandwidth"
+    assert country.present.seen == [probe, shake, shake, probe, "authenticateV2", claim]
 
 
 def test_a_lost_gateway_gets_the_same_key_again_within_seconds(crypto: Crypto) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -180,3 +181,17 @@ def test_gateway_choice_is_uniform_and_can_exclude() -> None:
 def test_ipv6_mix_address(crypto: Crypto) -> None:
     topology = build([node(1, "2001:db8::5"), *(node(number) for number in range(2, 7))])
     assert str(unpack_node_address(topology.layers[0][0].hop.address)) == "[2001:db8::5]:1789"
+
+
+def test_what_an_epoch_has_drawn_stays_drawn() -> None:
+    known = build()
+    assert known.kept_of(build()) == 1.0
+    others = rewarded(layers=((1, 2), (31, 32), (51, 52)))
+    changed = build([node(number) for number in (1, 2, 31, 32, 51, 52)], rewarded_set=others)
+    assert changed.kept_of(known) == pytest.approx(1 / 3)
+    assert build([node(number) for number in (1, 3, 5)]).kept_of(known) == 0.5, "a small one of the same nodes"
+    later = replace(changed, epoch_id=1001)
+    assert later.kept_of(known) is None, "another epoch draws others"
+    with pytest.raises(DirectoryError) as caught:
+        known.kept_of(later)
+    assert caught.value.code == "outdated"

@@ -18,7 +18,16 @@ def test_syn_carries_mss_scale_and_sack() -> None:
     assert syn.flags == SYN and not syn.payload
     assert (syn.mss, syn.window_scale, syn.sack_permitted) == (1380, 7, True)
     assert syn.timestamp is not None and syn.timestamp[1] == 0
-    assert syn.window == 65535
+    assert syn.window == 47 * 1380
+
+
+def test_a_syn_of_another_stack() -> None:
+    """What `fingerprint: "official"` has: options by their kinds, the whole buffer, no identification."""
+    raw = Raw(linux=False, timestamps=False, receive_buffer=65_535, receive_buffer_max=65_535)
+    raw.stack.tcp_connect(raw.remote, raw.now)
+    (packet,) = raw.stack.poll(raw.now)
+    assert packet[4:6] == b"\0\0"
+    assert packet[34:36] == b"\xff\xff" and packet[40:] == bytes.fromhex("02040564 030300 0402 000000")
 
 
 def test_active_open() -> None:

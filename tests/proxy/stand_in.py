@@ -25,13 +25,13 @@ class Tunnel:
         self.ports: dict[tuple[str, int], int] = {}
         self.errors: dict[str, SmolmixError] = {}
         self.answers: dict[tuple[str, str], Any] = {}
-        self.asked: list[tuple[str, int, str]] = []
+        self.asked: list[tuple[str, int, str | None]] = []
         self.streams: list[SocketStream] = []
         self.timeouts = Timeouts()
         self.state, self.step, self.error = "ready", None, None
         self.hanging = asyncio.Event()
 
-    async def connect_tcp(self, host: str, port: int, *, isolation: str = "") -> Connected:
+    async def connect_tcp(self, host: str, port: int, *, isolation: str | None = None) -> Connected:
         self.asked.append((host, port, isolation))
         if host == "silent.test":
             await self.hanging.wait()

@@ -55,7 +55,7 @@ async def test_connect_and_bytes_sent_at_once() -> None:
         head, _, rest = answer.partition(b"\r\n\r\n")
         assert head == b"HTTP/1.1 200 Connection established"
         assert rest.endswith(b"\r\n\r\nHello from the origin.\n")
-        assert tunnel.asked == [("origin.test", 8080, "")]
+        assert tunnel.asked == [("origin.test", 8080, None)]
 
 
 async def test_a_request_goes_on_as_it_came_but_for_what_is_between_neighbours() -> None:

@@ -76,7 +76,7 @@ class ClientFlows:
             request.refuse(now)
         else:
             self._world.flows_opened += 1
-            flow = Flow(request.accept(now), self._queue, self._exit.wake)
+            flow = Flow(request.accept(now), self._queue, self._exit.wake, self._exit.name)
             flow.start(service(flow, self._world))
         self._exit.wake()
 

@@ -49,9 +49,10 @@ class Service(Protocol):
 class Flow:
     """The server's TCP connection in the exit's stack."""
 
-    def __init__(self, connection: TcpConnection, queue: EventQueue, wake: Callable[[], None]) -> None:
+    def __init__(self, connection: TcpConnection, queue: EventQueue, wake: Callable[[], None], exit_: str) -> None:
         self.connection = connection
         self.queue = queue
+        self.exit = exit_  # by which it came: what a server knows a client by
         self.service: Service
         self.reading = True
         self.failed: SmolmixError | None = None

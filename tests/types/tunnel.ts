@@ -11,10 +11,10 @@ const limits: MixTimeouts = { queue: 1, dns: 1, connect: 1, tls: 1, request: 1, 
 export const everything: Required<SetupMixTunnelOpts> = {
   preferredIpr: "address", preferredGateway: "identity", clientId: "me", forceTls: true, disablePoissonTraffic: false,
   disableCoverTraffic: false, openReplySurbs: 10, dataReplySurbs: 2, primaryDns: "8.8.8.8:53", fallbackDns: "1.1.1.1:53",
-  storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired",
+  storagePassphrase: "sesame", connectTimeoutMs: 60_000, dnsTimeoutMs: 30_000, tcpKeepaliveMs: 10_000, tcpBufferSize: 65_535, tcpSegments: "paired", fingerprint: "official",
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
   caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
-  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true,
+  exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true, isolation: "alice",
 };
 
 export async function life(): Promise<void> {

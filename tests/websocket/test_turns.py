@@ -176,7 +176,7 @@ async def test_names_of_one_address_are_one_host() -> None:
             self.address = ip_address(address)
 
     class Names:
-        async def resolve(self, name: str, *, family: int | None = None, isolation: str = "") -> list[Answer]:
+        async def resolve(self, name: str, *, family: int | None = None) -> list[Answer]:
             addresses = ["192.0.2.1", "192.0.2.9"]
             return [Answer(address) for address in (addresses if name == "a.test" else addresses[:1])]
 

@@ -16,6 +16,9 @@ export function folderOf(assetsUrl) {
   throw optionError("assetsUrl", "there is no such folder: everything is inside this file");
 }
 
+/** @returns {string[]} nothing is loaded */
+export const filesOf = () => [];
+
 /** @returns {{worker: Worker, script: () => string}} */
 export function startWorker() {
   if (typeof Worker !== "function") throw bootError(NOWHERE, "unsupported");

@@ -25,7 +25,7 @@ from ..keys import IdentityKeys
 from ..mix_packet import MixPacket
 from ..pace import Pace
 from ..topology import GatewayEndpoint, Topology
-from .session import GatewayConfig, GatewayCounters, GatewaySession
+from .session import GatewayConfig, GatewayCounters, GatewaySession, GatewayState
 
 # Another try at the same gateway cannot help against these,
 _FINAL = frozenset({"authentication_refused", "bandwidth_refused", "gateway_too_old", "registration_refused"})
@@ -364,6 +364,12 @@ class GatewayLink:
             self._pace.reset()
         elif session.error is not None:
             self._lost(session, now, socket_open)
+        elif session.registered and session.state is GatewayState.CLOSED:  # and authenticates on another connection
+            assert session.shared_key is not None
+            self.shared_keys[self.endpoint.identity] = session.shared_key
+            self._leave(session)
+            self._commands.append(CloseSocket())
+            self._connect(now)
 
     def _lost(self, session: GatewaySession, now: float, socket_open: bool) -> None:
         error = session.error

@@ -65,6 +65,7 @@ class GatewayConfig:
     busy_timeout: float = 4.5
     doubt_timeout: float = 2.0  # the same after a sleep, or where the host said that the network went or came
     max_bodies: int = 4096  # delivered but not taken
+    register_apart: bool = False  # as the official client: close after registering, authenticate on another connection
 
 
 @dataclass
@@ -366,7 +367,11 @@ class GatewaySession:
                 self.registered = True
                 self.protocol_version = min(version, NEWEST_PROTOCOL)
                 self.upgrade_mode = upgrade_mode
-                self._claim_or_ready(now)
+                if self._config.register_apart:
+                    self.state = GatewayState.CLOSED
+                    self._stop()
+                else:
+                    self._claim_or_ready(now)
             case control.HandshakeError(text) | control.Error(text):
                 raise GatewayError(f"registration refused: {text}", code="registration_refused", phase="gateway")
             case _:

@@ -20,6 +20,7 @@ class TcpConfig:
     nodelay: bool = True  # False: Nagle (RFC 9293 3.7.4)
     sack: bool = True
     timestamps: bool = True  # RFC 7323 3
+    linux: bool = True  # the SYN and IPv4 identifications of a Linux kernel; False: of smoltcp
     paws_tolerance: int = 30_000  # ticks of the peer's clock (timestamps.py)
     initial_rto: float = 3.0
     min_rto: float = 1.0

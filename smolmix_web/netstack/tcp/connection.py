@@ -35,6 +35,7 @@ from .segment import (
     TIMESTAMP_SIZE,
     Segment,
     SegmentBuilder,
+    plain_syn_options,
     sack_option,
     syn_options,
 )
@@ -136,6 +137,10 @@ class TcpConnection:
         self.window_scaling = True  # until the peer's SYN says otherwise
         scale = window_scale_for(max(config.receive_buffer, config.receive_buffer_max))
         self.receiver = Receiver(config, 0, min(mss, 536), scale, budget)
+        if config.linux and 0xFFFF <= config.receive_buffer <= 0x10000:
+            # A kernel's buffer: its next windows are the first one, rounded up to what the scale can say.
+            unit = (1 << scale) - 1
+            self.receiver.capacity = min(config.receive_buffer, (self._first_window + unit) & ~unit)
         # deadlines
         self.handshake_at = INFINITY  # next (re)transmission of the SYN
         self.keepalive_at = INFINITY
@@ -174,6 +179,15 @@ class TcpConnection:
         receiver = self.receiver
         receiver.rcv_nxt = irs + 1
         receiver.rcv_adv = receiver.rcv_nxt + min(receiver.capacity, 0xFFFF)
+
+    @property
+    def _first_window(self) -> int:
+        """Of a SYN: whole segments, as a Linux kernel's whose first buffer is ours."""
+        capacity = min(self.config.receive_buffer, 0xFFFF)
+        if not self.config.linux:
+            return capacity
+        mss = self.config.announced_mss(self.path_mss, self.remote.address.version)
+        return capacity - capacity % mss if capacity >= mss else capacity
 
     def apply_syn_options(self, syn: Segment, now: float) -> None:
         """Of the peer's SYN: RFC 9293 3.7.1 (default MSS), RFC 7323 2.2 and 3.2, RFC 2018 2."""
@@ -523,8 +537,8 @@ class TcpConnection:
             timestamp = (stamps.value(now), stamps.ts_recent if passive else 0)
         sack = self.config.sack and (not passive or receiver.sack_permitted)
         mss = self.config.announced_mss(self.path_mss, self.remote.address.version)
-        options = syn_options(mss, scale, sack, timestamp)
-        window = min(receiver.rcv_adv - receiver.rcv_nxt if passive else receiver.capacity, 0xFFFF)
+        options = (syn_options if self.config.linux else plain_syn_options)(mss, scale, sack, timestamp)
+        window = min(receiver.rcv_adv - receiver.rcv_nxt, self._first_window) if passive else self._first_window
         flags, ack = (SYN | ACK, wrap(receiver.rcv_nxt)) if passive else (SYN, 0)
         return self._builder.build(wrap(self.iss), ack, flags, window, options)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, repeat
 
 from ...errors import ConnectionRefused, NetworkError, SmolmixError, StateError
-from .. import icmp
+from .. import icmp, ip
 from ..addresses import Endpoint, flow_key, is_martian_source, unpack_address
 from ..checksum import pseudo_sum
 from ..core import Core
@@ -86,7 +86,7 @@ class TcpLayer:
             key,
             local,
             remote,
-            SegmentBuilder(local, remote, core.ids),
+            SegmentBuilder(local, remote, ip.successive(next(core.ids)) if config.linux else repeat(0)),
             config,
             core.identifiers.initial_sequence_number(key, now),
             core.path_mss(remote.address.packed),
@@ -175,7 +175,7 @@ class TcpLayer:
             self._core.statistics.dropped["reset_rate"] += 1
             return
         seq, ack, flags = reset_for(segment)
-        self.emit(SegmentBuilder(local, remote, self._core.ids).build(seq, ack, flags, 0))
+        self.emit(SegmentBuilder(local, remote, repeat(0)).build(seq, ack, flags, 0))  # as a kernel without a socket
         self._core.statistics.resets_sent += 1
 
     def _to_listener(

@@ -151,6 +151,20 @@ def syn_options(
     return options
 
 
+def plain_syn_options(
+    mss: int, window_scale: int | None, sack_permitted: bool, timestamp: tuple[int, int] | None = None
+) -> bytes:
+    """The same in smoltcp's order: by their kinds, and the end of the list as often as it takes."""
+    options = struct.pack("!BBH", _OPT_MSS, 4, mss)
+    if window_scale is not None:
+        options += bytes((_OPT_WINDOW_SCALE, 3, window_scale))
+    if sack_permitted:
+        options += bytes((_OPT_SACK_PERMITTED, 2))
+    if timestamp is not None:
+        options += struct.pack("!BBII", _OPT_TIMESTAMP, 10, *timestamp)
+    return options + bytes(-len(options) % 4)
+
+
 def timestamp_option(value: int, echo: int) -> bytes:
     """TSval and TSecr behind two NOPs: 12 bytes (RFC 7323, appendix A)."""
     return _TIMESTAMP.pack(_OPT_NOP, _OPT_NOP, _OPT_TIMESTAMP, 10, value, echo)
