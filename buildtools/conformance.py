@@ -20,8 +20,8 @@ from .common import PYTHON, ROOT, TaskError, tool_environment
 PAGE = ROOT / "docs" / "conformance.md"
 DEVIATIONS = ROOT / "tests" / "conformance"
 AREAS = (
-    "Fetch", "HTTP", "WebSocket", "DNS", "Sockets", "Worker", "Whole pages", "Isolation", "Messages", "Streams", "Programs",
-    "Python", "Proxy", "Pyodide", "Packaging",
+    "Fetch", "HTTP", "WebSocket", "DNS", "Sockets", "Worker", "Whole pages", "Isolation", "Messages", "Streams",
+    "Programs", "Python", "Proxy", "Pyodide", "Packaging", "Monitor", "Demo",
 )  # fmt: skip
 GATHER = "SMOLMIX_GATHER_FEATURES"  # path of the file that tests/conftest.py writes
 

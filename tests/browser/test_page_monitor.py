@@ -274,7 +274,7 @@ SHOWN = """
 """
 
 
-@pytest.mark.feature("JavaScript", "event `loading`: how much of the worker's files is there")
+@pytest.mark.feature("Worker", "event `loading`: how much of the worker's files is there")
 async def test_with_a_real_tunnel(fresh: ApiPage) -> None:
     seen = await fresh.run(
         SHOWN
