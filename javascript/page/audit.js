@@ -34,10 +34,19 @@ if (typeof PerformanceObserver === "function" && globalThis.document) {
     for (const { name } of list.getEntries()) if (requested.size < MOST_NOTED) requested.add(name);
   }).observe({ type: "resource", buffered: true });
 }
+/** @param {string} url @param {string} directive @param {string} disposition */
+function note(url, directive, disposition) {
+  if (violations.size < MOST_NOTED) violations.set(`${directive} ${url}`, { url, directive, enforced: disposition === "enforce" });
+}
 globalThis.document?.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective, disposition }) => {
-  if (violations.size >= MOST_NOTED) return;
-  violations.set(`${effectiveDirective} ${blockedURI}`, { url: blockedURI, directive: effectiveDirective, enforced: disposition === "enforce" });
+  note(blockedURI, effectiveDirective, disposition);
 });
+// Where there is one, it tells of those before this script as well.
+if (typeof ReportingObserver === "function" && globalThis.document) {
+  new ReportingObserver((reports) => {
+    for (const { body } of /** @type {any[]} */ (reports)) note(body.blockedURL, body.effectiveDirective, body.disposition);
+  }, { types: ["csp-violation"], buffered: true }).observe();
+}
 
 /** @param {string | null} address @returns {string | null} where it is of another origin, and in the network */
 function elsewhere(address) {

@@ -94,7 +94,7 @@ async def demo(session: Session, tmp_path_factory: pytest.TempPathFactory) -> As
 
 @pytest.mark.feature("Demo", "within its budget: bytes of its own, no shift of the layout, nothing on the console")
 async def test_budgets(demo: Demo) -> None:
-    own = [path for path in SITE.rglob("*") if path.is_file() and not path.name.startswith("chat")]
+    own = [path for path in SITE.rglob("*") if path.is_file() and not path.name.startswith(("chat", "page"))]
     assert sum(path.stat().st_size for path in own) < BUDGET
     asked = {path.lstrip("/") for path in demo.site.requests}
     assert {path.relative_to(SITE).as_posix() for path in own} <= asked  # nothing that nobody loads

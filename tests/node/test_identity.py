@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -45,16 +46,18 @@ async def test_one_tunnel_at_a_time(programs: Programs) -> None:
         const failure = await caught(() => two.setup());
         console.log("result: " + JSON.stringify(failure.code));
         process.kill(process.pid, "SIGKILL");"""
-    ended = await programs.run(body)
-    assert (ended.value, ended.code) == ("client_id_in_use", -9)
-    assert (folder_of(programs) / "lock").is_socket()
-    got = await programs.value(
-        """const tunnel = new api.MixTunnel({ ...options, clientId: "one" });
-        await tunnel.setup();
-        await tunnel.disconnect();
-        return tunnel.state.state;"""
-    )
-    assert got == "shutdown" and not (folder_of(programs) / "lock").exists()
+    with tempfile.TemporaryDirectory() as short:  # a socket's name has about a hundred characters
+        programs.home = Path(short)
+        ended = await programs.run(body)
+        assert (ended.value, ended.code) == ("client_id_in_use", -9)
+        assert (folder_of(programs) / "lock").is_socket()
+        got = await programs.value(
+            """const tunnel = new api.MixTunnel({ ...options, clientId: "one" });
+            await tunnel.setup();
+            await tunnel.disconnect();
+            return tunnel.state.state;"""
+        )
+        assert got == "shutdown" and not (folder_of(programs) / "lock").exists()
 
 
 @pytest.mark.feature("Programs", "a passphrase for the stored identity")

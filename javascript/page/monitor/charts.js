@@ -6,9 +6,12 @@
  * @module
  */
 
+import { restore } from "./locale.js"; // before the next one
 import uPlot from "uplot";
 import { make, number, write } from "./dom.js";
 import { SPAN } from "./history.js";
+
+restore();
 
 /** @typedef {import("./history.js").History} History */
 /** @typedef {import("./history.js").Line} Line */
