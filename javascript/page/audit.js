@@ -75,7 +75,7 @@ function ofDocument() {
   look("embed[src]", "src", "plugin", "Content-Security-Policy: object-src 'none'", true);
   look("form[action]", "action", "form", "Content-Security-Policy: form-action 'self'");
   look("button[formaction], input[formaction]", "formaction", "form", "Content-Security-Policy: form-action 'self'");
-  look("a[download], area[download]", "href", "download", "load it with fetch and offer the blob: URL; Content-Security-Policy: sandbox without allow-downloads");
+  look("a[download], area[download]", "href", "download", "load it with fetch and offer the blob: URL");
   for (const link of document.querySelectorAll("a[ping], area[ping]")) {
     for (const address of (link.getAttribute("ping") ?? "").split(/\s+/)) {
       const url = elsewhere(address);
