@@ -507,14 +507,21 @@ async def test_what_a_socket_asks_for(scripted: ApiPage) -> None:
         return [plain, {...full.request, timeouts: finite}, bound.request, connected.request, {...ping, id: 0}]
           .map((message) => message.request ?? message);"""
     )
-    nothing = {"keepAliveDelay": None, "sendBufferSize": None, "receiveBufferSize": None}
+    nothing = {"keepAliveDelay": None, "sendBufferSize": None, "receiveBufferSize": None, "isolation": None}
     tls = {"serverName": "n", "alpn": ["h2"], "caCertificates": ["PEM"], "defaultRoots": False}
-    full = {"noDelay": False, "keepAliveDelay": 1000, "sendBufferSize": 1, "receiveBufferSize": 2, "tls": tls}
-    udp = {"localAddress": None, "port": 0, "host": None, "remotePort": None, "family": None}
+    full = {
+        "noDelay": False,
+        "keepAliveDelay": 1000,
+        "sendBufferSize": 1,
+        "receiveBufferSize": 2,
+        "tls": tls,
+        "isolation": None,
+    }
+    udp = {"localAddress": None, "port": 0, "host": None, "remotePort": None, "family": None, "isolation": None}
     assert got == [
         {"host": "h", "port": 80, "family": None, "tls": None, "noDelay": True, "timeouts": {}, **nothing},
         {"host": "h", "port": 80, "family": 6, **full, "timeouts": [["dns", "1"], ["total", "Infinity"]]},
         {**udp, "receiveBufferSize": None},
         {**udp, "host": "h", "remotePort": 7, "family": 4, "receiveBufferSize": 5},
-        {"type": "ping", "id": 0, "host": "h", "family": None, "timeout": 20000, "size": 32},
+        {"type": "ping", "id": 0, "host": "h", "family": None, "timeout": 20000, "size": 32, "isolation": None},
     ]

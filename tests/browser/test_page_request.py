@@ -307,6 +307,7 @@ async def test_options_cross(scripted: ApiPage) -> None:
         "integrity": "",
         "timeouts": None,
         "progress": False,
+        "isolation": None,
     }
     assert given == {
         "redirect": "manual",
@@ -316,6 +317,7 @@ async def test_options_cross(scripted: ApiPage) -> None:
         "integrity": "sha256-AAAA",
         "timeouts": {"connect": 500, "total": "Infinity"},
         "progress": True,
+        "isolation": None,
     }
     assert credentials == ["omit", None, "jar", "omit", "jar", "error", "sha256-B"]
 
