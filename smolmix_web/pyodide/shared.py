@@ -22,6 +22,7 @@ from ..http import HttpRequest, Timeouts
 from ..http.timings import Timings
 from ..netstack import Endpoint
 from ..tunnel import PingReply
+from ..tunnel.asyncio_access import AsyncioAccess
 from ..websocket import Close, WebSocketTimeouts
 from . import parts
 from .lender import Channel, Lender
@@ -53,7 +54,7 @@ async def shared_tunnel(
         lender.close()
 
 
-class SharedTunnel:
+class SharedTunnel(AsyncioAccess):
     """Arguments, results and errors are those of `Tunnel`."""
 
     def __init__(self, lender: Lender) -> None:
@@ -166,15 +167,6 @@ class SharedTunnel:
             local=Endpoint(ip_address(detail["localAddress"]), detail["localPort"]),
             remote=Endpoint(ip_address(detail["remoteAddress"]), detail["remotePort"]),
         )
-
-    async def open_connection(
-        self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `asyncio.open_connection`. Errors are `OSError`."""
-        from ..asyncio_streams import for_asyncio, streams
-
-        connecting = self.connect_tcp(host, port, tls=tls, **options)
-        return await for_asyncio(connecting, lambda connected: streams(connected, limit))
 
     async def connect_websocket(
         self,

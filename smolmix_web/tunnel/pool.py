@@ -28,6 +28,7 @@ from ..http import CookieJar, HttpRequest, HttpResponse
 from ..http.timeouts import Timeouts
 from ..mixnet.addresses import Recipient
 from ..websocket import WebSocketConnection, WebSocketTimeouts
+from .asyncio_access import AsyncioAccess
 from .isolation import IDLE_SECONDS, MAX_KEYS, check_key, too_many
 from .options import TunnelOptions
 from .pool_options import PoolOptions, check_members
@@ -40,7 +41,6 @@ REFUSED_PAUSE = 60.0  # s between two replacements of a tunnel for what servers 
 REPEATABLE = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT"})
 
 T = TypeVar("T")
-P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _Home:
     used: float = 0.0
 
 
-class TunnelPool:
+class TunnelPool(AsyncioAccess):
     """Used once, as a tunnel: `start`, use, `close`. Arguments, results and errors of what both have are `Tunnel`'s."""
 
     def __init__(
@@ -381,22 +381,6 @@ class TunnelPool:
             return tunnel.connect_tcp(host, port, timeouts=limits, isolation=isolation, **options)
 
         return await self._with(isolation, limits.total, "total", connect)
-
-    async def open_connection(
-        self, host: str, port: int, *, limit: int = 65_536, isolation: str | None = None, **options: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        from ..asyncio_streams import for_asyncio, streams
-
-        connecting = self.connect_tcp(host, port, isolation=isolation, **options)
-        return await for_asyncio(connecting, lambda connected: streams(connected, limit))
-
-    async def create_connection(
-        self, factory: Callable[[], P], host: str, port: int, *, isolation: str | None = None, **options: Any
-    ) -> tuple[asyncio.Transport, P]:
-        from ..asyncio_streams import attach, for_asyncio
-
-        connecting = self.connect_tcp(host, port, isolation=isolation, **options)
-        return await for_asyncio(connecting, lambda connected: attach(connected, factory))
 
     def bind_udp(self, port: int = 0, *, isolation: str | None = None, **options: Any) -> UdpSocket:
         seat = self._seat(isolation)

@@ -50,6 +50,7 @@ from ..storage.store import IdentityStore, open_store
 from ..websocket import MAX_MESSAGE, WebSocketConnection, WebSocketTimeouts
 from ..websocket import connect as connect_websocket
 from .assembly import Pinned, make_engine
+from .asyncio_access import AsyncioAccess
 from .directory_keeper import DirectoryKeeper
 from .isolation import Common, Compartment, Compartments, check_key
 from .options import TunnelOptions
@@ -73,7 +74,6 @@ _SLOWED = {
 
 OnChange = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
-P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PingReply:
     rtt: float
 
 
-class Tunnel(PeerAccess):
+class Tunnel(AsyncioAccess, PeerAccess):
     """One tunnel with one identity, used once: `start`, use, `close`.
 
     `on_change(snapshot)` is called at every change of state, step or rate of traffic, and for every warning. Keys live
@@ -644,24 +644,6 @@ class Tunnel(PeerAccess):
 
             async with Deadline(self._host, limits.total, "total"):
                 return await self._anew(dial)
-
-    async def open_connection(
-        self, host: str, port: int, *, tls: bool | TlsOptions = False, limit: int = 65_536, **options: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `asyncio.open_connection`; `options` are those of `connect_tcp`. Errors are `OSError`."""
-        from ..asyncio_streams import for_asyncio, streams
-
-        connecting = self.connect_tcp(host, port, tls=tls, **options)
-        return await for_asyncio(connecting, lambda connected: streams(connected, limit))
-
-    async def create_connection(
-        self, factory: Callable[[], P], host: str, port: int, *, tls: bool | TlsOptions = False, **options: Any
-    ) -> tuple[asyncio.Transport, P]:
-        """As `loop.create_connection`: the transport, and the protocol that `factory` made."""
-        from ..asyncio_streams import attach, for_asyncio
-
-        connecting = self.connect_tcp(host, port, tls=tls, **options)
-        return await for_asyncio(connecting, lambda connected: attach(connected, factory))
 
     async def _addresses(self, host: str, family: int | None, isolation: str | None) -> list[Address]:
         with self._own(isolation) as own:
