@@ -7,7 +7,8 @@ address in the name map, the requests the browser made (`witness.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,50 +69,55 @@ async def check_page(
     report = Report()
     recorder = Recorder(allowed)
     async with witness(engine) as seen:
-        try:
-            async with (
-                asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT),
-                launch(engine, arguments=seen.arguments, proxy=seen.proxy) as browser,
-            ):
-                outcome = await _run(browser, engine, site, recorder, report, screenshot, say)
+        async with browsing(engine, seen, report) as browser:
+            page = await open_page(browser, engine, f"{site}/", "index.html", report, say, recorder)
+            outcome = await finished(page, "demo", report, screenshot)
             judge(report, outcome, expected, engine)
-        except TimeoutError:
-            report.failures.append("the browser did not answer in time")
-        except (PlaywrightError, WebKitError) as error:
-            report.failures.append(f"the browser: {str(error).splitlines()[0]}")
         _judge_requests(report, recorder, seen, expected)
     return report
 
 
-async def _run(
-    browser: Browser,
-    engine: str,
-    site: str,
-    recorder: Recorder,
-    report: Report,
-    screenshot: Path | None,
-    say: Say,
-) -> dict[str, Any]:
+@asynccontextmanager
+async def browsing(engine: str, seen: Witness, report: Report) -> AsyncIterator[Browser]:
+    """A browser for one page; what it does not do, or not in time, is in the report."""
+    try:
+        async with (
+            asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT),
+            launch(engine, arguments=seen.arguments, proxy=seen.proxy) as browser,
+        ):
+            yield browser
+    except TimeoutError:
+        report.failures.append("the browser did not answer in time")
+    except (PlaywrightError, WebKitError) as error:
+        report.failures.append(f"the browser: {str(error).splitlines()[0]}")
+
+
+async def open_page(
+    browser: Browser, engine: str, folder: str, name: str, report: Report, say: Say, recorder: Recorder | None = None
+) -> Page:
+    """Page `name` of the site's `folder`, an address that ends in "/"; `recorder` notes what the driver tells of."""
     context = await browser.new_context(viewport=VIEWPORT, device_scale_factor=1, color_scheme="light")  # type: ignore[arg-type]
-    say(f"{NAMES[engine]} {browser.version} opens {site}/")
-    recorder.attach(context)
+    say(f"{NAMES[engine]} {browser.version} opens {folder}{'' if name == 'index.html' else name}")
+    if recorder is not None:
+        recorder.attach(context)
     page = await context.new_page()
     page.on("console", lambda message: report.console.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: report.console.append(f"error: {error}"))
-    await page.goto(f"{site}/index.html", timeout=STEP_TIMEOUT * 1000)
+    await page.goto(f"{folder}{name}", timeout=STEP_TIMEOUT * 1000)
+    return page
+
+
+async def finished(page: Page, name: str, report: Report, screenshot: Path | None) -> dict[str, Any]:
+    """What the page says in its global `name`, when that is `finished` or the time is over."""
     try:
-        await page.wait_for_function("window.demo?.finished === true", timeout=PAGE_TIMEOUT * 1000)
+        await page.wait_for_function(f"window.{name}?.finished === true", timeout=PAGE_TIMEOUT * 1000)
     except (PlaywrightError, WebKitError):
         report.failures.append(f"the page was not done after {PAGE_TIMEOUT:g} s")
-    outcome: dict[str, Any] = await page.evaluate("window.demo ?? {}")
+    outcome: dict[str, Any] = await page.evaluate(f"window.{name} ?? {{}}")
     if screenshot is not None:
-        await _shoot(page, screenshot)
+        await page.wait_for_timeout(300)
+        await page.screenshot(path=screenshot, full_page=True, timeout=STEP_TIMEOUT * 1000)
     return outcome
-
-
-async def _shoot(page: Page, path: Path) -> None:
-    await page.wait_for_timeout(300)
-    await page.screenshot(path=path, full_page=True, timeout=STEP_TIMEOUT * 1000)
 
 
 def judge(report: Report, outcome: dict[str, Any], expected: Expected, engine: str = "chromium") -> None:

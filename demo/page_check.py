@@ -6,19 +6,14 @@ directory and gateway, and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 
-from playwright.async_api import Error as PlaywrightError
-
-from browserkit.engines import launch
-from browserkit.webkit import WebKitError
 from localnet import media
 from localnet.names import ORIGIN
 from localnet.origin import PAGE_FILES, body_bytes
 
-from .check import NAMES, PAGE_TIMEOUT, STEP_TIMEOUT, VIEWPORT, Report, Say
+from .check import Report, Say, browsing, finished, open_page
 from .recorder import Allowed, Recorder
 from .witness import witness
 
@@ -39,28 +34,9 @@ async def check_article(
     """Run the page once. Never raises for what the page or the browser did: that is in the report."""
     report = Report(facts={"engine": engine, "state": "unknown"})
     async with witness(engine) as seen:
-        try:
-            async with (
-                asyncio.timeout(PAGE_TIMEOUT + 3 * STEP_TIMEOUT),
-                launch(engine, arguments=seen.arguments, proxy=seen.proxy) as browser,
-            ):
-                context = await browser.new_context(viewport=VIEWPORT, device_scale_factor=1, color_scheme="light")  # type: ignore[arg-type]
-                say(f"{NAMES[engine]} {browser.version} opens {site}/page.html")
-                page = await context.new_page()
-                page.on("console", lambda message: report.console.append(f"{message.type}: {message.text}"))
-                page.on("pageerror", lambda error: report.console.append(f"error: {error}"))
-                await page.goto(f"{site}/page.html", timeout=STEP_TIMEOUT * 1000)
-                try:
-                    await page.wait_for_function("window.article?.finished === true", timeout=PAGE_TIMEOUT * 1000)
-                except (PlaywrightError, WebKitError):
-                    report.failures.append(f"the page was not done after {PAGE_TIMEOUT:g} s")
-                report.facts.update(await page.evaluate("window.article ?? {}"))
-                if screenshot is not None:
-                    await page.screenshot(path=screenshot, full_page=True, timeout=STEP_TIMEOUT * 1000)
-        except TimeoutError:
-            report.failures.append("the browser did not answer in time")
-        except (PlaywrightError, WebKitError) as error:
-            report.failures.append(f"the browser: {str(error).splitlines()[0]}")
+        async with browsing(engine, seen, report) as browser:
+            page = await open_page(browser, engine, f"{site}/", "page.html", report, say)
+            report.facts.update(await finished(page, "article", report, screenshot))
         judge(report)
         # The driver tells of requests that a Service Worker answered as of any other: only the witness counts.
         others = seen.others(Recorder(allowed))
