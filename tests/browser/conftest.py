@@ -21,6 +21,7 @@ from buildtools.engines import ENGINES, missing
 from localnet import Network, NetworkConfig
 from tests.browser.page_session import ApiPage, Session, write_blank_page
 from tests.browser.scripted_worker import SCRIPTED
+from tests.browser.service_session import ServiceWorld, service_world
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,3 +118,10 @@ async def scripted(session: Session) -> AsyncIterator[ApiPage]:
     await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
     yield opened
     await opened.page.context.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceWorld]:
+    """A site with a Service Worker, for the tests of a file."""
+    async with service_world(engine, tmp_path_factory.mktemp("service")) as made:
+        yield made

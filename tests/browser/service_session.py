@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from browserkit.engines import launch
 from browserkit.server import StaticServer
 from buildtools.common import DIST
@@ -74,6 +76,10 @@ class Canary:
             writer.write(b"Connection: close\r\n\r\nclear")
             await writer.drain()
         writer.close()
+
+
+def feature(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.feature("Whole pages", name)
 
 
 @dataclass

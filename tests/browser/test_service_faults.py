@@ -6,15 +6,13 @@ Each has an end in time, and nothing goes in the clear: the canary of `service_s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from localnet.origin import body_sha256
 from tests.browser.page_session import PageFailure
-from tests.browser.service_session import BLANK, ServicePage, ServiceWorld, service_world
+from tests.browser.service_session import BLANK, ServicePage, ServiceWorld, feature
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 TEXT = 'return (await fetch("https://origin.test/cors/text")).text()'
@@ -22,16 +20,6 @@ HELLO = "Hello from the origin.\n"
 FAILED = """const began = performance.now();
   const error = await caught(() => fetch("https://origin.test/cors/text"));
   return [error?.name, performance.now() - began];"""
-
-
-def feature(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.feature("Whole pages", name)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceWorld]:
-    async with service_world(engine, tmp_path_factory.mktemp("service")) as made:
-        yield made
 
 
 @feature("no tunnel: a request waits until its deadline and fails, it never goes in the clear; one in time is served")

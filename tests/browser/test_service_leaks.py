@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Error as PlaywrightError
 
 from browserkit.server import StaticServer
 from buildtools.common import DIST, ROOT
 from tests.browser.page_session import until
-from tests.browser.service_session import BLANK, ServicePage, ServiceWorld, service_world
+from tests.browser.service_session import BLANK, ServicePage, ServiceWorld, feature
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 QUIET_MS = 700  # for what would come in the clear
-
-
-def feature(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.feature("Whole pages", name)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceWorld]:
-    async with service_world(engine, tmp_path_factory.mktemp("service")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,9 @@ import pytest_asyncio
 
 from localnet import media
 from localnet.origin import PAGE_FILES, body_bytes, body_sha256
-from tests.browser.service_session import ServicePage, ServiceWorld, service_world
+from tests.browser.service_session import ServicePage, ServiceWorld, feature
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(200)]
-
-
-def feature(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.feature("Whole pages", name)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceWorld]:
-    async with service_world(engine, tmp_path_factory.mktemp("service")) as made:
-        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
