@@ -77,7 +77,7 @@ export const CASES = {
       const log = [];
       const values = { method: "POST", body: "x", headers: { a: "b" } };
       await settle(() => f(url, new Proxy({}, { get(_, name) { log.push(name); return values[name]; } })));
-      const ours = ["cookies", "maxRedirects", "allowInsecureRedirects", "timeouts", "onProgress"];
+      const ours = ["cookies", "maxRedirects", "allowInsecureRedirects", "timeouts", "onProgress", "isolation"];
       return log.filter((name) => !ours.includes(name));
     },
     "init: this of a getter": async ({ f, url }) => {
