@@ -1,12 +1,14 @@
-"""The JavaScript examples that say what they print do so, each alone in a page, against the local network."""
+"""The JavaScript examples that say what they print do so, one after the other, against the local network."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
-from tests.browser.page_session import ApiPage
+from tests.browser.page_session import ApiPage, Session
 from tests.examples import examples, expected, local, pages_with
 
 pytestmark = pytest.mark.timeout(180)
@@ -33,6 +35,15 @@ CASES = [
 ]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def reader(session: Session) -> AsyncIterator[ApiPage]:
+    """A page for all examples: some leave sockets open and cookies behind, as their readers' pages may."""
+    page = await session.open()
+    await page.set_up()
+    yield page
+    await page.page.context.close()
+
+
 def test_there_are_some() -> None:
     assert len(CASES) >= 20
 
@@ -40,8 +51,8 @@ def test_there_are_some() -> None:
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.feature("Packaging", "the guides: every example runs")
 @pytest.mark.parametrize("code", CASES)
-async def test_example(shared: ApiPage, code: str) -> None:
+async def test_example(reader: ApiPage, code: str) -> None:
     body = re.sub(r"^import .*$", "", local(code), flags=re.MULTILINE)
-    printed = await shared.run(PRELUDE % (", ".join(EXPORTS), body), options=shared.options, timeout=150)
+    printed = await reader.run(PRELUDE % (", ".join(EXPORTS), body), options=reader.options, timeout=150)
     assert printed == [local(line) for line in expected(code)]
-    assert shared.recorder.others() == []
+    assert reader.recorder.others() == []
