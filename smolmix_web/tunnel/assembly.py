@@ -30,7 +30,7 @@ from ..storage.identity import StoredIdentity
 from .options import TunnelOptions
 
 QUEUE_TARGET = 0.15  # s that a download may wait at the exit before all others: about what mixes add by chance
-GAP_PATIENCE = 0.06  # s: servers know nothing of mixes, and take what was overtaken by more than a few for lost
+GAP_PATIENCE = 0.12  # s, more than what three mixes spread: servers take what many have overtaken for lost
 # With default traffic something is always under way, and a gateway answers each packet: silence tells soon.
 STEADY = GatewayConfig(busy_probe=2.5, busy_timeout=2.4)
 PAIR_TIMEOUT = 100  # ms that the exit waits for the second half of a pair; its own 20 ms leave one in fifty alone

@@ -29,8 +29,9 @@ def seconds(seed: int, loss: float) -> float:
     return tunnel.queue.now - began
 
 
-@pytest.mark.parametrize(("loss", "median", "longest"), [(0.0, 1.7, 2.5), (0.002, 3.0, 6.0)])
+@pytest.mark.parametrize(("loss", "median", "longest"), [(0.0, 1.4, 1.7), (0.002, 2.6, 6.0)])
 def test_a_paced_download_takes_its_time_and_no_more(loss: float, median: float, longest: float) -> None:
-    """Without patience for holes (`gap_patience`), half of them take 2.2 s and one in ten 4.3 s, without any loss."""
+    """Without patience for holes (`gap_patience`), half of them take 2.2 s and one in ten 4.3 s, without any loss;
+    with 60 ms one in ten 2.7 s."""
     taken = sorted(seconds(seed, loss) for seed in range(SEEDS))
     assert statistics.median(taken) < median and taken[-1] < longest, taken
