@@ -147,10 +147,15 @@ async def _fetch(network: SimNetwork, tunnel: Tunnel, number: int, until: float)
 
 
 async def _busy(tunnel: Tunnel) -> None:
-    """Downloads without end; that one of them fails is the outage's due."""
+    """Downloads and small requests without end: a download alone asks for nothing while it stalls."""
+    await asyncio.gather(_again(tunnel, 200_000), _again(tunnel, 1_000))
+
+
+async def _again(tunnel: Tunnel, size: int) -> None:
+    """That one fails is the outage's due."""
     while True:
         try:
-            await download(200_000)(tunnel)
+            await download(size)(tunnel)
         except SmolmixError:
             await asyncio.sleep(1.0)
 
