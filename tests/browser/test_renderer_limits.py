@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
 from bench.limits import DUTY_CYCLE, limited
-from bench.renderer import children, cpu_seconds, renderers
-from browserkit.chromium import launch_arguments
-from buildtools.chromium import ensure_chromium
+from bench.renderer import cpu_seconds
+from tests.browser.own_browser import own_browser
 from tests.browser.page_session import Session
 
 SHARE = 0.25
 BUSY_MS = 2000
+BUSY = """() => {
+  const spin = (ms) => {
+    let turns = 0;
+    for (const end = performance.now() + ms; performance.now() < end; turns += 1);
+    return turns;
+  };
+  const script = `const spin = ${spin}; onmessage = ({ data }) => postMessage(spin(data));`;
+  const worker = new Worker(URL.createObjectURL(new Blob([script])));
+  const ask = (ms) => new Promise((resolve) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.postMessage(ms);
+  });
+  window.busy = {
+    page: async (ms) => [spin(ms), 0],
+    worker: async (ms) => [0, await ask(ms)],
+    both: async (ms) => { const asked = ask(ms); return [spin(ms), await asked]; },
+  };
+  return ask(1);
+}"""
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -26,39 +42,11 @@ pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session")]
 @pytest_asyncio.fixture(loop_scope="session")
 async def alone(session: Session) -> AsyncIterator[tuple[Page, list[int]]]:
     """A page with a worker in a browser of its own, and the ids of its renderers."""
-    known = set(children(os.getpid()))
-    browser = await session.browser.browser_type.launch(executable_path=ensure_chromium(), args=launch_arguments())
-    page = await browser.new_page()
-    await page.goto(f"{session.site.url}/index.html")
-    await page.evaluate(
-        """() => {
-          const spin = (ms) => {
-            let turns = 0;
-            for (const end = performance.now() + ms; performance.now() < end; turns += 1);
-            return turns;
-          };
-          const script = `const spin = ${spin}; onmessage = ({ data }) => postMessage(spin(data));`;
-          const worker = new Worker(URL.createObjectURL(new Blob([script])));
-          const ask = (ms) => new Promise((resolve) => {
-            worker.onmessage = ({ data }) => resolve(data);
-            worker.postMessage(ms);
-          });
-          window.busy = {
-            page: async (ms) => [spin(ms), 0],
-            worker: async (ms) => [0, await ask(ms)],
-            both: async (ms) => { const asked = ask(ms); return [spin(ms), await asked]; },
-          };
-          return ask(1);
-        }"""
-    )
-    (pid,) = [new for new in set(children(os.getpid())) - known if _main_process(new)]
-    yield page, renderers(pid)
-    await browser.close()
-
-
-def _main_process(pid: int) -> bool:
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b"--remote-debugging" in command and b"--type=" not in command
+    async with own_browser(session) as (own, renderers):
+        page = await own.browser.new_page()
+        await page.goto(f"{session.site.url}/index.html")
+        await page.evaluate(BUSY)
+        yield page, renderers()
 
 
 @pytest.mark.parametrize("groups", [True, False])
