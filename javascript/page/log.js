@@ -40,7 +40,7 @@ export class Log {
   /** Place of the lowest level that is said. */ #from;
   /** Nobody asked for anything to be said: whoever sets a tunnel up is told by the promise that it failed. */ #unasked;
   #last = "";
-  #warned = 0;
+  /** Warnings of this tunnel that were said. @type {Set<string>} */ #warned = new Set();
 
   /** @param {(entry: MixLogEntry) => unknown} write @param {MixLogLevel | "silent"} level @param {boolean} [unasked] */
   constructor(write, level, unasked = false) {
@@ -68,12 +68,14 @@ export class Log {
 
   /** The tunnel has changed. @param {TunnelSnapshot} snapshot */
   changed({ state, step, error, warnings }) {
-    if (warnings.length < this.#warned) this.#warned = 0; // another tunnel's
-    for (const warning of warnings.slice(this.#warned)) {
+    if (step === "boot") this.#warned.clear();
+    for (const warning of warnings) {
+      const text = `${named(warning)}: ${warning.message}`;
+      if (this.#warned.has(text)) continue;
+      this.#warned.add(text);
       this.say("warn", `warning: ${named(warning)}`, { code: warning.code, phase: warning.phase });
-      this.say("debug", `warning: ${named(warning)}: ${warning.message}`, { code: warning.code, phase: warning.phase });
+      this.say("debug", `warning: ${text}`, { code: warning.code, phase: warning.phase });
     }
-    this.#warned = warnings.length;
     const now = step ? `${state}: ${step}` : state;
     if (now === this.#last) return;
     this.#last = now;
