@@ -133,7 +133,11 @@ export class WorkerConnection extends Line {
       if (!this.dead && error instanceof MixError && !OWN_LIFE.includes(message.type)) this.#log.failed(message.type, error);
       listener.failed(error);
     };
-    return super.open(message, { message: listener.message, failed }, transfer);
+    const heard = (/** @type {WorkerMessage} */ reply) => {
+      if (reply.type === "closed" && reply.error) this.#log.failed(message.type, reply.error);
+      listener.message(reply);
+    };
+    return super.open(message, { message: heard, failed }, transfer);
   }
 
   /** @param {WorkerMessage} message */

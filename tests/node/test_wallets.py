@@ -145,7 +145,7 @@ async def test_an_example(programs: Programs, network: Network, node: tuple[Node
         assert len(found.opened) == 2, "a connection for each account"
 
 
-def test_no_example_is_left_out() -> None:
+async def test_no_example_is_left_out() -> None:
     assert len(CASES) == 6
 
 
@@ -162,7 +162,7 @@ async def test_accounts_have_connections_of_their_own(programs: Programs, networ
     await server.start("127.0.0.1")
     network.world.dial_map.add_name(names.ORIGIN, "tcp", RPC_PORT, ("127.0.0.1", server.port))
     again = local(case("const [alice, bob]")).replace(
-        "console.log(", "await alice.getBlockNumber({ cacheTime: 0 }); console.log("
+        "console.log(", "await alice.request({ method: 'eth_chainId' }); console.log("
     )
     await programs.value(PROGRAM % again)
     await server.close()

@@ -39,7 +39,9 @@ def library() -> Path:
 async def watched(programs: Programs, library: Path, body: str, args: object, runtime: str) -> tuple[object, set[str]]:
     record = programs.project / "wires.txt"
     record.write_text("")
-    value = await programs.value(body, args, runtime=runtime, LD_PRELOAD=str(library), SMOLMIX_WIRES=str(record))
+    # Deno asks for a newer Deno by itself: that is no program's doing.
+    watch = {"LD_PRELOAD": str(library), "SMOLMIX_WIRES": str(record), "DENO_NO_UPDATE_CHECK": "1"}
+    value = await programs.value(body, args, runtime=runtime, **watch)
     return value, set(record.read_text().splitlines())
 
 
