@@ -95,7 +95,9 @@ async def test_nothing_identifies_below_debug(fresh: ApiPage, session: Session) 
           const secret = { clientId: "perry", isolation: "platypus" };
           const tunnel = new api.MixTunnel({ ...args.options, ...secret, logger, logLevel });
           await tunnel.setup();
-          const { address, state } = tunnel, { status } = await tunnel.fetch("http://http.test/text?who=ferb");
+          const { address, state } = tunnel, response = await tunnel.fetch("http://http.test/text?who=ferb");
+          const { status } = response;
+          await response.text();
           const codes = [];
           for (const work of [() => tunnel.fetch("http://closed.test/"), () => tunnel.resolve("nowhere.test"),
             () => tunnel.webSocket("ws://closed.test/").opened()]) codes.push((await caught(work)).code);
