@@ -76,6 +76,13 @@ def test_only_a_client_id_that_is_given_makes_the_identity_persistent() -> None:
         TunnelOptions.from_mapping({"persistent": True})
 
 
+def test_a_place_of_ones_own_is_for_javascript_alone() -> None:
+    assert TunnelOptions.from_mapping({"storage": True}).storage
+    assert not TunnelOptions.from_keywords({"storage": False}).storage
+    with pytest.raises(OptionError, match="storage: it is for JavaScript alone"):
+        TunnelOptions.from_keywords({"storage": True})
+
+
 def test_the_passphrase_is_in_no_repr() -> None:
     assert "sesame" not in repr(TunnelOptions.from_mapping({"storagePassphrase": "sesame"}))
 

@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { isIP } from "node:net";
 import tls from "node:tls";
 import { Agent } from "agent-base";
+import { closable } from "../page/dispose.js";
 import { MixSocket } from "./socket.js";
 
 /** @typedef {import("../page/tunnel.js").MixTunnel} MixTunnel */
@@ -36,7 +37,7 @@ function secure({ host: _host, port: _port, path: _path, lookup: _lookup, ...opt
 }
 
 /** Whose class it is, is nothing that types need to tell. */
-const Base = /** @type {new (options?: import("node:http").AgentOptions) => import("node:http").Agent} */ (
+const Base = /** @type {new (options?: import("node:http").AgentOptions) => import("node:http").Agent & AsyncDisposable & Disposable} */ (
   /** @type {unknown} */ (Agent));
 
 /** For `http.request` and `https.request`, and every library that takes an agent of theirs. */
@@ -61,6 +62,8 @@ export class MixAgent extends Base {
     return options.secureEndpoint ? secure(options, socket, host) : socket;
   }
 }
+
+closable(MixAgent, (agent) => agent.destroy());
 
 /**
  * For undici: `new Agent({ connect: mixConnector() })`.

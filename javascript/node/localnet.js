@@ -21,12 +21,14 @@ import { createInterface } from "node:readline";
  */
 
 /**
- * @typedef {object} Localnet
+ * @typedef {object} LocalnetParts
  * @property {import("../page/tunnel.js").SetupMixTunnelOpts} options of a tunnel through it: for `setupMixTunnel`
  * @property {string} ca its certificates, as PEM: for `ca` of an agent's TLS
  * @property {Record<string, any>} endpoints what `python -m localnet --json` prints
  * @property {() => Promise<void>} stop
  */
+
+/** `await using` stops it. @typedef {LocalnetParts & AsyncDisposable} Localnet */
 
 const STARTING_MS = 60_000, STOPPING_MS = 5_000;
 
@@ -82,7 +84,8 @@ export async function startLocalnet(options = {}) {
     });
     const endpoints = JSON.parse(line);
     const ca = await readFile(endpoints.ca, "utf8");
-    return { options: { directoryUrls: [endpoints.directory], forceTls: false, caCertificates: ca }, ca, endpoints, stop };
+    const given = { directoryUrls: [endpoints.directory], forceTls: false, caCertificates: ca };
+    return { options: given, ca, endpoints, stop, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

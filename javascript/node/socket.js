@@ -149,6 +149,11 @@ export class MixSocket extends Duplex {
   unref() { return this; }
 }
 
+if (Symbol.dispose) {
+  // `await using` is the stream's own.
+  Object.defineProperty(MixSocket.prototype, Symbol.dispose, { value() { this.destroy(); }, writable: true, configurable: true });
+}
+
 /**
  * As `net.connect`: `connect({host, port})` or `connect(port, host)`, and a listener for "connect".
  * @param {MixConnectOptions | number} place

@@ -48,6 +48,8 @@ export class Channel {
   /** @type {Failure | null} */ #failure = null;
   /** Cancelling `readable` ends reading only; the owner of a channel whose halves end on their own sets it. */
   halves = false;
+  /** A response whose body waits for its reader is no work under way: a program may end that leaves it unread. */
+  #answered = false;
   /** First message of the channel: `response` or `opened`. @type {Promise<WorkerMessage>} */ opened;
   /** @type {ReadableStream<Uint8Array>} */ readable;
   /** Resolves when the channel has ended: with null, or with what ended it early. @type {Promise<Failure | null>} */ closed;
@@ -92,6 +94,7 @@ export class Channel {
   #pull() {
     return new Promise((resolve) => {
       this.#pulled = resolve;
+      this.#rest();
       this.#connection.send({ type: "pull", id: this.#id });
     });
   }
@@ -101,6 +104,10 @@ export class Channel {
     this.#notice(message);
     switch (message.type) {
       case "response":
+        this.#answered = true;
+        this.#resolveOpened(message);
+        this.#rest();
+        break;
       case "opened":
         this.#resolveOpened(message);
         break;
@@ -114,6 +121,7 @@ export class Channel {
       case "written":
         this.#writing?.resolve();
         this.#writing = null;
+        this.#rest();
         break;
       case "end":
         this.endReading();
@@ -125,6 +133,11 @@ export class Channel {
   #finishPull() {
     this.#pulled?.();
     this.#pulled = null;
+    this.#rest();
+  }
+
+  #rest() {
+    this.#connection.rest(this.#id, this.#answered && !this.#pulled && !this.#writing);
   }
 
   /** Nothing more comes to `readable`. */
@@ -182,6 +195,7 @@ export class Channel {
     if (this.#told) return Promise.reject(this.#told.error);
     return new Promise((resolve, reject) => {
       this.#writing = { resolve, reject };
+      this.#rest();
       this.#connection.send({ type: "write", id: this.#id, data }, [data.buffer]);
     });
   }

@@ -16,6 +16,12 @@ import { whyMute, whyNotStarted } from "../shared/parts.js";
 /** @typedef {import("../shared/messages.js").Loading} Loading */
 
 /** @typedef {import("./line.js").Opening} Opening */
+/** @typedef {import("./line.js").Listener} Listener */
+
+/**
+ * What the program gives its tunnel: who is told, and where things are kept.
+ * @typedef {{log: import("./log.js").Log, storage: import("./own-storage.js").OwnStorage | null}} Own
+ */
 
 const BOOT_TIMEOUT_MS = 120_000;
 /** A worker that has said nothing for so long is looked into; ours speaks first of all. */
@@ -26,6 +32,9 @@ const TRANSIENT = ["unavailable", "unreachable"];
 /** @param {string} message @param {string | null} reason @returns {MixError} */
 export const bootError = (message, reason) =>
   new MixError({ name: "MixError", code: "boot_failed", phase: "boot", message, reason, retryable: TRANSIENT.includes(reason) });
+
+/** What these have to say is the tunnel's state. @type {Opening["type"][]} */
+const OWN_LIFE = ["setup", "disconnect", "suspend", "network"];
 
 /** How engines and Pyodide say it. */
 const NO_MEMORY = /out of memory|allocation failed|MemoryError|unable to grow|\bOOM\b/i;
@@ -43,6 +52,8 @@ export class WorkerConnection extends Line {
   /** @type {(snapshot: TunnelSnapshot) => void} */ #onState;
   /** @type {(error: Error) => void} */ #onCrash;
   /** @type {(loading: Loading) => void} */ #onLoading;
+  /** @type {import("./log.js").Log} */ #log;
+  /** @type {ReturnType<import("./own-storage.js").OwnStorage["session"]> | undefined} */ #place;
   /** @type {(error: unknown) => void} */ #bootEnded = () => {};
   #ended = new AbortController();
   /** The worker's Python runs. @type {Promise<void>} */ booted;
@@ -51,13 +62,16 @@ export class WorkerConnection extends Line {
    * @param {Worker & {hold?: (busy: boolean) => void}} worker `hold`: of a program (node/worker-script.js)
    * @param {() => string} script its address
    * @param {boolean} snapshot
+   * @param {Own} own
    * @param {(snapshot: TunnelSnapshot) => void} onState
    * @param {(error: Error) => void} onCrash
    * @param {(loading: Loading) => void} [onLoading]
    */
-  constructor(worker, script, snapshot, onState, onCrash, onLoading = () => {}) {
+  constructor(worker, script, snapshot, own, onState, onCrash, onLoading = () => {}) {
     super((message, transfer = []) => worker.postMessage(message, transfer), (busy) => worker.hold?.(busy));
     this.#worker = worker;
+    this.#log = own.log;
+    this.#place = own.storage?.session();
     this.#onState = onState;
     this.#onCrash = onCrash;
     this.#onLoading = onLoading;
@@ -108,6 +122,24 @@ export class WorkerConnection extends Line {
     }, { signal });
   }
 
+  /**
+   * As of every line, and told to the logger where it fails.
+   * @param {Opening} message @param {Listener} listener @param {Transferable[]} [transfer]
+   * @returns {number}
+   */
+  open(message, listener, transfer) {
+    const failed = (/** @type {unknown} */ error) => {
+      // With the worker everything ends, which is told once.
+      if (!this.dead && error instanceof MixError && !OWN_LIFE.includes(message.type)) this.#log.failed(message.type, error);
+      listener.failed(error);
+    };
+    const heard = (/** @type {WorkerMessage} */ reply) => {
+      if (reply.type === "closed" && reply.error) this.#log.failed(message.type, reply.error);
+      listener.message(reply);
+    };
+    return super.open(message, { message: heard, failed }, transfer);
+  }
+
   /** @param {WorkerMessage} message */
   #receive(message) {
     if (this.dead) return;
@@ -130,6 +162,12 @@ export class WorkerConnection extends Line {
         return;
       case "state":
         this.#onState(message.snapshot);
+        return;
+      case "log":
+        this.#log.worker(message);
+        return;
+      case "keep":
+        void this.#place?.answer(message).then((answer) => { if (!this.dead) this.#worker.postMessage(answer); });
         return;
     }
     this.deliver(message);
@@ -164,6 +202,7 @@ export class WorkerConnection extends Line {
   stop(error) {
     if (this.dead) return;
     this.#worker.terminate();
+    this.#place?.release();
     this.#ended.abort();
     this.#bootEnded(error);
     this.end(error);

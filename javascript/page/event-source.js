@@ -6,6 +6,7 @@
  */
 
 import { baseUrl } from "./base-url.js";
+import { closable, ClosableTarget } from "./dispose.js";
 import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { EventStreamReader } from "./event-stream.js";
 
@@ -21,7 +22,7 @@ const MOST_RECONNECT_MS = 30_000;
 const asHeader = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 /** EventSource over the shared tunnel; needs `setupMixTunnel`. */
-export class MixEventSource extends EventTarget {
+export class MixEventSource extends ClosableTarget {
   /** @type {0} */ static CONNECTING;
   /** @type {1} */ static OPEN;
   /** @type {2} */ static CLOSED;
@@ -155,5 +156,6 @@ export class MixEventSource extends EventTarget {
   }
 }
 
+closable(MixEventSource, (source) => source.close());
 asInterface(MixEventSource, "MixEventSource", STATES, ["url", "withCredentials", "readyState", "onopen", "onmessage", "onerror", "close"]);
 Object.defineProperty(MixEventSource, "transport", { enumerable: false });

@@ -21,6 +21,11 @@ export { MixTunnelPool } from "./pool.js";
 export { MixTunnel };
 
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
+/** @typedef {import("./own-storage.js").MixStorage} MixStorage */
+/** @typedef {import("./log.js").MixLogger} MixLogger */
+/** @typedef {import("./log.js").MixLoggerObject} MixLoggerObject */
+/** @typedef {import("./log.js").MixLogEntry} MixLogEntry */
+/** @typedef {import("./log.js").MixLogLevel} MixLogLevel */
 /** @typedef {import("./pool.js").MixTunnelPoolOpts} MixTunnelPoolOpts */
 /** @typedef {import("./pool.js").MixRotation} MixRotation */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */

@@ -26,6 +26,7 @@ import { unlessAborted } from "./signals.js";
 export class Line {
   /** @type {(message: any, transfer?: Transferable[]) => void} */ #post;
   /** @type {Map<number, Listener>} */ #listeners = new Map();
+  /** Ids of which nothing comes before the page asks for more. @type {Set<number>} */ #resting = new Set();
   #nextId = 1;
   /** @type {unknown} */ #dead = null;
 
@@ -43,8 +44,21 @@ export class Line {
   /** @param {number} id @returns {boolean} whether somebody listened to it */
   #drop(id) {
     const known = this.#listeners.delete(id);
-    this.#hold(this.#listeners.size > 0);
+    this.#resting.delete(id);
+    this.#tell();
     return known;
+  }
+
+  #tell() {
+    this.#hold(this.#listeners.size > this.#resting.size);
+  }
+
+  /** Whether an id rests: it is open, and nothing is under way. @param {number} id @param {boolean} on */
+  rest(id, on) {
+    if (this.#resting.has(id) === on || !this.#listeners.has(id)) return;
+    if (on) this.#resting.add(id);
+    else this.#resting.delete(id);
+    this.#tell();
   }
 
   /** What ended it, null while it works. @returns {unknown} */
@@ -61,6 +75,7 @@ export class Line {
     this.#dead = error;
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
+    this.#resting.clear();
     for (const listener of listeners) listener.failed(error);
   }
 
@@ -93,7 +108,7 @@ export class Line {
     const id = this.#nextId++;
     this.#post({ ...message, id }, transfer);
     this.#listeners.set(id, listener);
-    this.#hold(true);
+    this.#tell();
     return id;
   }
 

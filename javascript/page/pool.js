@@ -20,7 +20,7 @@ import { copyOptions, MixTunnel } from "./tunnel.js";
  */
 
 /** @typedef {{size?: number, rotate?: MixRotation}} MixPoolOptions `size`: tunnels, 1 to 8, default 2 */
-/** @typedef {Omit<SetupMixTunnelOpts, "clientId" | "storagePassphrase" | "preferredIpr" | "exit" | "shared" | "topology"> & MixPoolOptions} MixTunnelPoolOpts */
+/** @typedef {Omit<SetupMixTunnelOpts, "clientId" | "storagePassphrase" | "preferredIpr" | "exit" | "shared" | "storage" | "topology"> & MixPoolOptions} MixTunnelPoolOpts */
 
 /**
  * An isolation key is at home in one tunnel, so the first `size` keys have an exit each. Messages and streams of other

@@ -10,6 +10,7 @@
 import { moved, WIRE } from "../shared/tabs.js";
 import { WorkerConnection } from "./connection.js";
 import { detailOf, MixError } from "./errors.js";
+import { keepsSnapshot } from "./own-storage.js";
 import { persisted } from "./tab-election.js";
 import { folderOf, startWorker } from "./worker-script.js";
 
@@ -30,6 +31,7 @@ const HOPELESS = ["bandwidth_refused", "gateway_too_old", "exit_version"];
 
 export class Leader {
   /** @type {Lead} */ #lead;
+  /** @type {import("./connection.js").Own} */ #own;
   /** @type {Worker | null} */ #worker = null;
   /** @type {WorkerConnection | null} */ #connection = null;
   /** Ends of the own tab's links, until there is a worker. @type {MessagePort[]} */ #ports = [];
@@ -44,9 +46,10 @@ export class Leader {
   /** The worker has ended. @type {Promise<Ending>} */
   over = new Promise((resolve) => { this.#resolveOver = resolve; });
 
-  /** @param {Lead} lead */
-  constructor(lead) {
+  /** @param {Lead} lead @param {import("./connection.js").Own} own */
+  constructor(lead, own) {
     this.#lead = lead;
+    this.#own = own;
     this.#wire.onmessage = ({ data }) => {
       // Before its script runs, the worker cannot answer.
       if (data?.type === "who" && !this.#up) this.#announce();
@@ -79,7 +82,8 @@ export class Leader {
       const connection = this.#connection = new WorkerConnection(
         worker,
         made.script,
-        options.snapshot !== "off",
+        keepsSnapshot(options),
+        this.#own,
         (snapshot) => this.#changed(snapshot),
         // A worker that has had a tunnel, and breaks, is no reason for the other tabs to have none.
         (error) => (this.#up ? this.#end() : this.#failed(detailOf(error))),

@@ -80,6 +80,7 @@ const late = (code, message, phase, cause) => ({ name: "TimeoutExpired", code, p
 
 class TabWorker extends EventTarget {
   /** @type {Record<string, unknown>} */ #options;
+  /** @type {import("./connection.js").Own} */ #own;
   #client = crypto.randomUUID();
   /** @type {Election | null} */ #election = null;
   /** @type {Leader | null} */ #leader = null;
@@ -97,10 +98,11 @@ class TabWorker extends EventTarget {
   /** Lets go of the lock that says that this tab is here. */
   #letGo = () => {};
 
-  /** @param {Record<string, unknown>} options */
-  constructor(options) {
+  /** @param {Record<string, unknown>} options @param {import("./connection.js").Own} own */
+  constructor(options, own) {
     super();
     this.#options = options;
+    this.#own = own;
   }
 
   /** @param {WorkerMessage} message */
@@ -235,7 +237,7 @@ class TabWorker extends EventTarget {
   #lead(term, takeOver) {
     const leader = crypto.randomUUID();
     this.#lost(null);
-    const reign = this.#leader = new Leader({ leader, term, takeOver, again: this.#wasUp, options: this.#options });
+    const reign = this.#leader = new Leader({ leader, term, takeOver, again: this.#wasUp, options: this.#options }, this.#own);
     this.#listen(leader, reign.link());
     this.#greet("", {});
     void reign.over.then(({ error, why }) => {
@@ -424,11 +426,12 @@ export function isShared({ shared = false }) {
 /**
  * In the place of `startWorker`.
  * @param {Record<string, unknown>} options
+ * @param {import("./connection.js").Own} own
  * @returns {{worker: Worker, script: () => string}}
  */
-export function joinTabs(options) {
+export function joinTabs(options, own) {
   if (!globalThis.navigator?.locks || typeof BroadcastChannel !== "function" || !globalThis.crypto?.subtle) {
     throw bootError("tabs cannot share a tunnel here: this is no secure context with Web Locks and BroadcastChannel", "unsupported");
   }
-  return { worker: /** @type {any} */ (new TabWorker(options)), script: () => "" };
+  return { worker: /** @type {any} */ (new TabWorker(options, own)), script: () => "" };
 }

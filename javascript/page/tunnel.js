@@ -12,6 +12,8 @@ import { closable } from "./dispose.js";
 import { lookupThrough } from "./dns.js";
 import { MixError, mixError, optionError } from "./errors.js";
 import { fetchThrough } from "./fetch.js";
+import { logOf } from "./log.js";
+import { keepsSnapshot, ownStorage } from "./own-storage.js";
 import { checkFamily, checkHost, checkInteger } from "./socket-options.js";
 import { checkIsolation } from "./isolation.js";
 import { share } from "./share.js";
@@ -25,6 +27,9 @@ import { filesOf, folderOf, startWorker } from "./worker-script.js";
 
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
 /** @typedef {import("../shared/messages.js").Loading} Loading */
+/** @typedef {import("./own-storage.js").MixStorage} MixStorage */
+/** @typedef {import("./log.js").MixLogger} MixLogger */
+/** @typedef {import("./log.js").MixLogLevel} MixLogLevel */
 /** @typedef {import("./fetch.js").MixFetchInit} MixFetchInit */
 /** @typedef {import("./response.js").MixResponse} MixResponse */
 /** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
@@ -70,7 +75,10 @@ import { filesOf, folderOf, startWorker } from "./worker-script.js";
  * @property {number} [maxRedirects] default 20
  * @property {import("./fetch.js").MixTimeouts} [timeouts] milliseconds for each phase of a request
  * @property {number} [maxDecodedBytes] to which a compressed response body may unpack; default 1 GiB
- * @property {boolean} [debug] default false
+ * @property {MixStorage} [storage] where the identity is kept, in the place of IndexedDB or a folder
+ * @property {MixLogger} [logger] who is told what happens; default: the console
+ * @property {MixLogLevel | "silent"} [logLevel] default "info" with a logger, "warn" without
+ * @property {boolean} [debug] default false; true: as `logLevel: "debug"`, which counts where both are given
  * @property {string[]} [directoryUrls] directory base URLs, tried in order
  * @property {"auto" | "none"} [exit] default "auto"; "none": the mixnet alone, no fetch and no sockets
  * @property {object | string} [topology] pinned network, no directory is asked; needs `preferredIpr`
@@ -88,6 +96,12 @@ import { filesOf, folderOf, startWorker } from "./worker-script.js";
 const DOWN = { state: "shutdown", step: null, error: null, warnings: [], gateway: null, address: null, exit: null, addresses: [], traffic: null };
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
+/** @param {unknown} options @returns {object} */
+function checkOptions(options) {
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return options;
+  throw new TypeError("the options of a tunnel are an object");
+}
+
 /**
  * The options as they are sent. What they mean is checked in the worker, in one place; here only what cannot be sent.
  * @internal
@@ -95,9 +109,6 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
  * @returns {Record<string, unknown>}
  */
 export function copyOptions(options) {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError("the options of a tunnel are an object");
-  }
   /** @type {Record<string, unknown>} */
   const copy = {};
   for (const [name, value] of Object.entries(options)) {
@@ -121,7 +132,7 @@ export function copyOptions(options) {
  *   options?: boolean | EventListenerOptions) => void} removeEventListener
  */
 
-const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisposable} */ (
+const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisposable & Disposable} */ (
   /** @type {unknown} */ (EventTarget));
 
 /**
@@ -130,6 +141,7 @@ const Target = /** @type {new () => MixTunnelListening & EventTarget & AsyncDisp
  */
 export class MixTunnel extends Target {
   /** @type {Record<string, unknown>} */ #options;
+  /** @type {import("./connection.js").Own} */ #own;
   /** @type {WorkerConnection | null} */ #connection = null;
   /** @type {Promise<WorkerConnection> | null} */ #ready = null;
   /** @type {Promise<void> | null} */ #closing = null;
@@ -152,7 +164,12 @@ export class MixTunnel extends Target {
   /** @param {SetupMixTunnelOpts} [options] */
   constructor(options = {}) {
     super();
-    this.#options = copyOptions(options);
+    const { storage, logger, logLevel, ...sent } = /** @type {SetupMixTunnelOpts} */ (checkOptions(options));
+    this.#own = { log: logOf(options), storage: ownStorage(storage) };
+    this.#options = copyOptions(sent);
+    if (this.#own.storage) this.#options.storage = true;
+    // What is no boolean goes as it is, to be refused.
+    if (typeof (sent.debug ?? true) === "boolean") this.#options.debug = this.#own.log.debug;
   }
 
   /**
@@ -177,7 +194,7 @@ export class MixTunnel extends Target {
       // A Service Worker that sends everything through a tunnel would have our own requests wait for it.
       serviceWorkers()?.controller?.postMessage({ speech: SPEECH, type: "direct", direct: this.ownUrls });
       made = isShared(this.#options)
-        ? joinTabs(this.#options)
+        ? joinTabs(this.#options, this.#own)
         : await startWorker(folderOf(this.#options.assetsUrl), this.#options.integrity);
     } catch (error) {
       this.#failed(null, error);
@@ -190,7 +207,8 @@ export class MixTunnel extends Target {
     const connection = new WorkerConnection(
       made.worker,
       made.script,
-      this.#options.snapshot !== "off",
+      keepsSnapshot(this.#options),
+      this.#own,
       (snapshot) => this.#changed(connection, snapshot),
       (error) => this.#failed(connection, error),
       (detail) => this.dispatchEvent(new CustomEvent("loading", { detail })),
@@ -242,6 +260,7 @@ export class MixTunnel extends Target {
   /** @param {TunnelSnapshot} snapshot */
   #change(snapshot) {
     this.#snapshot = snapshot;
+    this.#own.log.changed(snapshot);
     this.dispatchEvent(new CustomEvent("state", { detail: snapshot }));
   }
 

@@ -9,6 +9,7 @@
  */
 
 import { isArrayBuffer, isBlob, isSharedBuffer } from "./brands.js";
+import { closable, ClosableTarget } from "./dispose.js";
 import { MixError, mixError } from "./errors.js";
 import { asInterface, handle, handlerOf } from "./event-handlers.js";
 import { checkProtocols, closeArguments, optionsOf, scalarText, textsOf, urlOf } from "./websocket-arguments.js";
@@ -77,7 +78,7 @@ export function webSocketOver(connect, url, protocols, options) {
 }
 
 /** WebSocket over the shared tunnel; needs `setupMixTunnel`. */
-export class MixWebSocket extends EventTarget {
+export class MixWebSocket extends ClosableTarget {
   /** @type {0} */ static CONNECTING;
   /** @type {1} */ static OPEN;
   /** @type {2} */ static CLOSING;
@@ -410,6 +411,7 @@ function payloadOf(data) {
   return [text, bytes];
 }
 
+closable(MixWebSocket, (socket) => socket.close());
 asInterface(MixWebSocket, "MixWebSocket", STATES, [...EVENTS.map((type) => `on${type}`), "url", "readyState", "bufferedAmount",
   "extensions", "protocol", "binaryType", "send", "close"]);
 // They are written down for their types: what listens is `EventTarget`'s.

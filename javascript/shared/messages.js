@@ -25,6 +25,9 @@
  * `isolation` is the key of what shares no connection, no answer of a resolver and no cookie with what has another one;
  * null, or absent: the tunnel's own.
  *
+ * What the worker asks of the page, besides (`keep`: a place of the page's own for what is kept), has a number of the
+ * worker's, `call`; the page answers each (`kept`). `log`: a line for the page's logger.
+ *
  * A borrower of the tunnel speaks the same messages to the page (share.js).
  *
  * @module
@@ -173,8 +176,21 @@
  */
 
 /**
+ * `hold` and `let-go`: of a client id, within this program; the value of the answer is the id, or empty when it is in use.
+ * @typedef {{type: "keep", call: number, action: "get" | "set" | "delete" | "hold" | "let-go", key: string, value?: string}} Keeping
+ */
+
+/** `error`: why there is no answer. @typedef {{type: "kept", call: number, value: string | null, error?: string}} Kept */
+
+/**
+ * A `text` may name anybody and anything: it is for level "debug". The `code` alone is not.
+ * @typedef {{type: "log", level: "debug" | "error", code: string | null, text: string}} WorkerLine
+ */
+
+/**
  * Page to worker. `boot` is the first: whether the memory of an earlier visit may be used, and this one's kept.
  * @typedef {{type: "boot", snapshot: boolean}
+ *   | Kept
  *   | {type: "setup", id: number, options: Record<string, unknown>, pool?: Record<string, unknown> | null}
  *   | {type: "disconnect", id: number}
  *   | {type: "statistics", id: number}
@@ -213,6 +229,7 @@
  *   | {type: "boot-failed", message: string, reason: string | null}
  *   | {type: "crashed", message: string}
  *   | {type: "loading", loading: Loading}
+ *   | Keeping | WorkerLine
  *   | {type: "state", snapshot: TunnelSnapshot}
  *   | {type: "result", id: number, value: unknown}
  *   | {type: "error", id: number, error: ErrorDetail}

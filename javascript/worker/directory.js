@@ -48,7 +48,7 @@ const OPTIONS = {
   tcpBufferSize: ["number"], tcpSegments: ["string"], maxRedirects: ["number"], debug: ["boolean"],
   directoryUrls: ["object"], exit: ["string"], topology: ["object", "string"], caCertificates: ["object", "string"],
   defaultRoots: ["boolean"], timeouts: ["object"], maxDecodedBytes: ["number"], crypto: ["string"], snapshot: ["string"],
-  shared: ["boolean"], isolation: ["string"],
+  shared: ["boolean"], storage: ["boolean"], isolation: ["string"],
 };
 
 /**

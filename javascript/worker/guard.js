@@ -175,15 +175,16 @@ function shut(scope, files, refuse, replace) {
  *
  * @param {any} scope the global object
  * @param {readonly string[]} files addresses of the worker's own files, and of folders with them, which end in "/"
+ * @param {(text: string) => void} [tell] of each request that is stopped
  */
-export function createGuard(scope, files) {
+export function createGuard(scope, files, tell = (text) => scope.console.error(`smolmix: ${text}`)) {
   let stopped = 0;
 
   /** @type {Refusal} */
   function blocked(api, what) {
     stopped += 1;
     const error = new BlockedRequest(api, what);
-    scope.console.error(`smolmix: ${error.message}`);
+    tell(error.message);
     return error;
   }
 

@@ -11,10 +11,10 @@
  */
 
 import libsodium from "libsodium-sumo";
+import { createLock } from "./locks.js";
 
 const DATABASE = "smolmix-web";
 const STORES = ["records", "keys", "aside"];
-const LOCK_PREFIX = "smolmix-web/";
 
 /**
  * @template T
@@ -95,34 +95,19 @@ const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false,
  * @param {() => boolean} [takeOver] whoever holds the place of our client id is a tab that has stopped, and whose tunnel is ours now
  */
 export function createStorage(takeOver = () => false) {
-  /** @type {(() => void) | null} */
-  let letGo = null;
+  const place = createLock(takeOver);
 
   return {
-    /**
-     * Hold the place of a client id until `unlock` or the worker's end. Resolves with false when another one holds it.
-     * @param {string} clientId @param {number} patience in milliseconds, for a worker that is just ending
-     * @returns {Promise<boolean>}
-     */
+    /** @param {string} clientId @param {number} patience @returns {Promise<boolean>} as in locks.js */
     lock(clientId, patience) {
       if (!navigator.locks || !crypto.subtle) {
         return Promise.reject(new Error("this page has no Web Locks or WebCrypto: it is not a secure context"));
       }
-      return new Promise((resolve, reject) => {
-        const held = new Promise((free) => { letGo = () => free(undefined); });
-        const name = LOCK_PREFIX + clientId, granted = () => (resolve(true), held);
-        navigator.locks.request(name, { signal: AbortSignal.timeout(patience) }, granted).catch((error) => {
-          if (error.name !== "TimeoutError" && error.name !== "AbortError") reject(error);
-          else if (takeOver()) navigator.locks.request(name, { steal: true }, granted).catch(reject);
-          else resolve(false);
-        });
-      });
+      return place.lock(clientId, patience);
     },
 
-    /** Let go of the place. A lock that is granted later is given back at once. */
     unlock() {
-      letGo?.();
-      letGo = null;
+      place.unlock();
     },
 
     /** @param {string} clientId @returns {Promise<Uint8Array | undefined>} */

@@ -12,6 +12,7 @@ import { createAlarm, listen } from "./host.js";
 import { watchLoading } from "./loading.js";
 import { mark } from "./marks.js";
 import { distribution } from "./own-files.js";
+import { createKeeper, createOwnStorage } from "./own-storage.js";
 import { PartError, textOf } from "../shared/parts.js";
 import { startPython } from "./runtime.js";
 import { dropSnapshots, findSnapshot, keepSnapshot } from "./snapshot.js";
@@ -26,7 +27,7 @@ const KEEP_AFTER_MS = 3_000;
 
 const { base } = distribution;
 const parts = watchLoading(distribution, (loading) => self.postMessage({ type: "loading", loading }));
-const guard = createGuard(self, distribution.files);
+const guard = createGuard(self, distribution.files, (text) => self.postMessage({ type: "log", level: "error", code: "blocked_request", text }));
 const directory = createDirectory(guard);
 
 mark("script");
@@ -41,6 +42,9 @@ let begin = () => {};
 /** The page's first message: whether snapshots are wanted. @type {Promise<boolean>} */
 const wanted = new Promise((resolve) => { begin = resolve; });
 
+/** What the page's own place answers. */
+const keeper = createKeeper((message) => self.postMessage(message));
+
 /** Of a tunnel that tabs share. @type {TabClients | null} */
 let clients = null;
 
@@ -54,6 +58,7 @@ addEventListener("message", ({ data }) => {
   if (data.type === "boot") begin(data.snapshot);
   else if (data.type === "share") clients = new TabClients(data.lead, take, (message) => self.postMessage(message));
   else if (data.type === "tab") clients?.attach(data.port);
+  else if (data.type === "kept") keeper.receive(data);
   else {
     if (data.type === "setup" && !receive) directory.begin(data.options);
     take(data);
@@ -117,7 +122,8 @@ async function boot() {
   // A fatal error of the interpreter (a Rust panic, a failed allocation) may strike where no exception leaves the worker.
   pyodide._api.on_fatal = (error) => post({ type: "crashed", message: `Python stopped: ${error}` });
   pyodide.registerJsModule("smolmix_crypto", crypto);
-  pyodide.registerJsModule("smolmix_storage", createStorage(() => clients?.takeOver ?? false));
+  const takeOver = () => clients?.takeOver ?? false, storage = createStorage(takeOver);
+  pyodide.registerJsModule("smolmix_storage", { ...storage, own: createOwnStorage(storage, keeper.ask, takeOver) });
   pyodide.registerJsModule("smolmix_guard", guard);
   pyodide.registerJsModule("smolmix_host", { createAlarm, listen });
   pyodide.registerJsModule("smolmix_answer", { ask: directory.ask });

@@ -33,11 +33,14 @@ def start(post_message: Any, restored: bool) -> Any:
     # A memory that was kept has the state of its day; nothing that matters draws from it, and nothing shall.
     random.seed()
 
+    def say(text: str) -> None:
+        post(post_message, {"type": "log", "level": "debug", "code": None, "text": text})
+
     def make_tunnel(
         options: TunnelOptions, on_change: Callable[[dict[str, Any]], None], pool: PoolOptions | None = None
     ) -> AnyTunnel:
-        parts = Parts(guard, storage, answer.ask, events)
-        host = BrowserHost(parts, options.directory_urls, verbose=options.debug)
+        parts = Parts(guard, storage.own if options.storage else storage, answer.ask, events)
+        host = BrowserHost(parts, options.directory_urls, verbose=options.debug, say=say)
         if pool is not None:
             from ..tunnel.pool import TunnelPool
 

@@ -29,7 +29,7 @@ class Parts:
     """What the host needs of JavaScript."""
 
     doors: Any  # javascript/worker/guard.js
-    storage: Any  # javascript/worker/storage.js
+    storage: Any  # javascript/worker/storage.js, or own-storage.js
     ask: Any  # the directory, through these doors: javascript/worker/directory.js
     events: Any  # javascript/worker/host.js
 
@@ -37,19 +37,27 @@ class Parts:
 class BrowserHost:
     """Host on Pyodide's event loop and on javascript/worker/host.js.
 
-    `directories`: base URLs; nothing else can be asked through these doors, also not by a later host.
+    `directories`: base URLs; nothing else can be asked through these doors, also not by a later host. `say`: takes what
+    is for people, where a page has a logger; warnings it is told with the state.
     """
 
     name = "browser"
 
     def __init__(
-        self, parts: Parts, directories: Sequence[str], *, verbose: bool = False, rng: RandomSource | None = None
+        self,
+        parts: Parts,
+        directories: Sequence[str],
+        *,
+        verbose: bool = False,
+        rng: RandomSource | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         parts.doors.setDirectories(to_js(list(directories)))
         self._parts = parts
         self.rng: RandomSource = rng or SystemRandom()
         self._loop = asyncio.get_running_loop()
         self._verbose = verbose
+        self._say = say
 
     def now(self) -> float:
         return time.monotonic()
@@ -64,11 +72,16 @@ class BrowserHost:
         return _Alarm(self._loop, self._parts.events, callback)
 
     def log(self, text: str) -> None:
-        if self._verbose:
+        if not self._verbose:
+            return
+        if self._say is not None:
+            self._say(text)
+        else:
             js.console.debug(f"smolmix: {text}")
 
     def warn(self, text: str) -> None:
-        js.console.warn(f"smolmix: {text}")
+        if self._say is None:
+            js.console.warn(f"smolmix: {text}")
 
     async def open_vault(self, client_id: str) -> Vault:
         from ..storage.indexeddb import IndexedDbVault

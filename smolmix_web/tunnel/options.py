@@ -198,7 +198,7 @@ class TunnelOptions:
         "official: behind the exit as the official client, and slower (docs/privacy.md)",
     )
     max_redirects: int = _option("maxRedirects", integer(0, 50), 20, "", "HTTP redirects followed")
-    debug: bool = _option("debug", _flag, False, "", "log progress to the console")
+    debug: bool = _option("debug", _flag, False, "", "pages: all that is known is told to the logger")
     # -- ours ---------------------------------------------------------------------------------------
     directory_urls: tuple[str, ...] = _option(
         "directoryUrls", _urls, MAINNET_DIRECTORY, "", "directory base URLs, tried in order"
@@ -231,6 +231,9 @@ class TunnelOptions:
         "snapshot", _one_of("auto", "off"), "auto", "", "pages: keep Python's memory for a faster next visit"
     )
     shared: bool = _option("shared", _flag, False, "", "pages: one tunnel for all tabs of the origin")
+    storage: bool = _option(
+        "storage", _flag, False, "", "pages: functions of the page's keep what is kept; here, whether they do"
+    )
     persistent: bool = field(default=False, metadata={"js": None})
 
     @classmethod
@@ -254,6 +257,8 @@ class TunnelOptions:
         for name in given:
             if name not in names:
                 raise OptionError(name, "unknown option")
+        if given.get("storage"):
+            raise OptionError("storage", "it is for JavaScript alone: a Python program keeps the identity in a folder")
         return cls.from_mapping({names[name]: value for name, value in given.items()})
 
 

@@ -61,6 +61,7 @@ def check_members(options: TunnelOptions) -> None:
     """What the tunnels of a pool cannot have, since they are several: one identity, one exit. Raises `OptionError`."""
     for name, wrong, why in (
         ("clientId", options.persistent, "the tunnels of a pool have no stored identity"),
+        ("storage", options.storage, "the tunnels of a pool have no stored identity"),
         ("topology", options.topology is not None, "a pool draws its exits from the directory"),
         ("preferredIpr", options.preferred_ipr is not None, "the tunnels of a pool have different exits"),
         ("exit", options.exit == "none", "the tunnels of a pool have exits"),

@@ -185,8 +185,9 @@ class Tunnel(AsyncioAccess, PeerAccess):
     async def _open_store(self) -> None:
         options = self._options
         if not options.persistent:
-            if options.storage_passphrase is not None:
-                self._warn(StorageError("storagePassphrase without clientId: nothing is stored", code="store_unused"))
+            if options.storage_passphrase is not None or options.storage:
+                given = "storage" if options.storage_passphrase is None else "storagePassphrase"
+                self._warn(StorageError(f"{given} without clientId: nothing is stored", code="store_unused"))
             return
         self._change("connecting", "storage")
         self._store = await open_store(self._host, options.client_id, options.storage_passphrase, self._warn)

@@ -115,6 +115,7 @@ def test_the_options_of_a_tunnel_are_those_of_the_worker() -> None:
     names = {row["name"] for row in option_table()}
     _, _, block = (PAGE / "tunnel.js").read_text().partition("@typedef {object} SetupMixTunnelOpts")
     block, _, _ = block.partition("*/")
+    names |= {"logger", "logLevel"}  # functions of the page's, which never leave it
     assert set(re.findall(r"@property \{.*?\} \[(\w+)\]", block)) == names
     page = (ROOT / "docs" / "javascript.md").read_text()
     _, _, table = page.partition("## Options")
@@ -132,6 +133,10 @@ declare const url: string;
 declare const peer: string;
 declare const body: FormData;
 declare const again: () => void;
+declare const report: (...what: unknown[]) => void;
+declare const chrome: { storage: { local: {
+  get(key: string): Promise<Record<string, string>>; set(items: object): Promise<void>; remove(key: string): Promise<void>;
+} } };
 declare const axios: { get(url: string): Promise<unknown> };
 declare const pyodide: { globals: Map<string, unknown> };
 declare const smolmix: typeof import("smolmix/service-worker");

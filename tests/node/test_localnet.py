@@ -21,7 +21,7 @@ async def test_a_network(programs: Programs) -> None:
         await api.setupMixTunnel({ ...network.options, disablePoissonTraffic: true, disableCoverTraffic: true });
         const { status } = await api.mixFetch("https://origin.test/text");
         await api.disconnectMixTunnel();
-        await network.stop();
+        await network[Symbol.asyncDispose]();
         return [status, network.ca.startsWith("-----BEGIN"), network.endpoints.exits.length];""",
         {"checkout": str(ROOT), "python": str(PYTHON)},
         entry="smolmix-web/node",
@@ -50,12 +50,16 @@ async def test_what_is_missing_is_named(programs: Programs, tmp_path: Path) -> N
     assert [word for word, (_, message) in zip(named, got, strict=True) if word not in message] == []
 
 
-RUNNERS = {"bot.test.js": ("--test",), "bot.vitest.test.js": ("node_modules/vitest/vitest.mjs", "run")}
+RUNNERS = {
+    "bot.test.js": ("--test",),
+    "bot.vitest.test.js": ("node_modules/vitest/vitest.mjs", "run"),
+    "bot.jest.test.js": ("--experimental-vm-modules", "node_modules/jest/bin/jest.js"),
+}
 
 
 @pytest.mark.parametrize("file", RUNNERS)
 async def test_the_examples(programs: Programs, project: Path, libraries: Path, file: str) -> None:
-    """With the test runner of Node.js, and with Vitest."""
+    """With the test runner of Node.js, with Vitest and with Jest."""
     for name in ("bot.js", file):
         (project / name).write_bytes((ROOT / "examples" / "node" / name).read_bytes())
     node = programs.command("Node.js 22", project / file)[0]

@@ -120,6 +120,36 @@ async def test_an_idle_tunnel_lets_the_program_end(programs: Programs) -> None:
     assert (ended.code, ended.value, ended.errors) == (0, "Hello from the origin.\n", "")
 
 
+UNREAD = """await api.setupMixTunnel(options);
+const response = await api.mixFetch(args);
+if (args.includes("later")) await new Promise((done) => setTimeout(done, 1500));
+return [response.status, args.includes("later") ? (await response.arrayBuffer()).byteLength : null];"""
+
+
+@pytest.mark.feature("Programs", "a response that nobody reads keeps no program from ending, however long it is")
+@pytest.mark.parametrize("size", [1_000, 3_000_000])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+async def test_an_unread_response(programs: Programs, runtime: str, size: int) -> None:
+    """... and one that is read later is there."""
+    url = f"https://origin.test/bytes/{size}"
+    ended = await programs.run(UNREAD, url, runtime=runtime)
+    assert (ended.code, ended.value, ended.errors) == (0, [200, None], "")
+    if size < 10_000:
+        assert await programs.value(UNREAD, f"{url}?later", runtime=runtime) == [200, size]
+
+
+async def test_one_half_of_a_body(programs: Programs) -> None:
+    """What is read keeps the program for as long as it is read, and no longer."""
+    got = await programs.value(
+        """await api.setupMixTunnel(options);
+        const reader = (await api.mixFetch("https://origin.test/bytes/3000000")).body.getReader();
+        let size = 0;
+        while (size < 100_000) size += (await reader.read()).value.length;
+        return size < 3_000_000;"""
+    )
+    assert got is True
+
+
 async def test_what_is_under_way_keeps_it(programs: Programs) -> None:
     """Though nothing else does: no timer, no handle."""
     got = await programs.value(
@@ -208,13 +238,58 @@ async def test_disposing(programs: Programs) -> None:
         const udp = await tunnel.bindUdp();
         const listener = tunnel.listen();
         await listener.opened;
-        for (const thing of [tcp, held, udp, listener]) await thing[Symbol.asyncDispose]();
+        const mine = tunnel.openStream(tunnel.address);
+        const { value: theirs } = await (await listener.opened).readable.getReader().read();
+        await mine.opened;
+        const socket = tunnel.webSocket("wss://ws.test/");
+        await socket.opened();
+        const all = [tcp, held, udp, listener, mine, theirs];
+        for (const thing of [...all, socket]) await thing[Symbol.asyncDispose]();
         const endOf = ({ closed }) => closed.then(() => "closed", ({ code }) => code);
-        const ends = await Promise.all([tcp, held, udp, listener].map(endOf));
-        await tunnel[Symbol.asyncDispose]();
-        return [...ends, tunnel.state.state];"""
+        const ends = await Promise.all(all.map(endOf));
+        const later = tunnel.webSocket("wss://ws.test/");
+        await later.opened();
+        later[Symbol.dispose]();
+        const states = [socket.readyState, later.readyState, (await later.close()).code];
+        const pool = new api.MixTunnelPool({ ...options, size: 1 });
+        await pool.setup();
+        await Promise.all([tunnel, pool].map((one) => one[Symbol.asyncDispose]()));
+        return [ends, states, tunnel.state.state, pool.state.state];""",
     )
-    assert got == ["closed", "aborted", "closed", "closed", "shutdown"]
+    assert got == [["closed", "aborted", "closed", "closed", "closed", "closed"], [3, 2, 1000], "shutdown", "shutdown"]
+
+
+@pytest.mark.feature("Programs", "await using closes tunnel, sockets and listeners")
+async def test_disposing_in_auto_and_node(programs: Programs) -> None:
+    got = await programs.value(
+        """api.configure(options);
+        const socket = new api.MixWebSocket("wss://ws.test/");
+        await socket.opened();
+        const tcp = new api.TCPSocket("echo.test", 50007), udp = new api.UDPSocket();
+        await Promise.all([tcp.opened, udp.opened]);
+        for (const thing of [socket, tcp, udp]) await thing[Symbol.asyncDispose]();
+        await Promise.all([tcp.closed, udp.closed]);
+        await (await api.openMixTunnel())[Symbol.asyncDispose]();
+        return socket.readyState;""",
+        entry="smolmix-web/auto",
+    )
+    assert got == 3
+    got = await programs.value(
+        """await api.setupMixTunnel(options);
+        const { once } = await import("node:events");
+        const ends = [];
+        for (const symbol of [Symbol.asyncDispose, Symbol.dispose]) {
+          const socket = api.connect({ host: "echo.test", port: 50007 }).on("error", () => {});
+          await once(socket, "connect");
+          await socket[symbol]();
+          ends.push(socket.destroyed);
+          new api.MixAgent()[symbol]();
+        }
+        await (await api.getMixTunnel())[Symbol.asyncDispose]();
+        return ends;""",
+        entry="smolmix-web/node",
+    )
+    assert got == [True, True]
 
 
 @pytest.mark.feature("Programs", "await using closes tunnel, sockets and listeners")
@@ -224,9 +299,14 @@ async def test_await_using(programs: Programs) -> None:
         {
           await using tunnel = new api.MixTunnel(options);
           await tunnel.setup();
-          kept = tunnel;
+          await using socket = tunnel.webSocket("wss://ws.test/");
+          await socket.opened();
+          using tcp = tunnel.tcpSocket("echo.test", 50007);
+          await tcp.opened;
+          kept = [tunnel, socket, tcp];
         }
-        return kept.state.state;""",
+        const ended = await kept[2].closed.then(() => "closed", ({ code }) => code);
+        return [kept[0].state.state, kept[1].readyState, ended];""",
         runtime="Node.js 26",
     )
-    assert got == "shutdown"
+    assert got == ["shutdown", 3, "closed"]

@@ -3,7 +3,9 @@
 import {
   MixCookies, MixError, MixTunnel, createMixFetch, disconnectMixTunnel, getMixTunnel, getTunnelState, mixDNS, mixFetch, setupMixTunnel,
 } from "smolmix";
-import type { Loading, MixCookie, MixTimeouts, SetupMixTunnelOpts, TunnelSnapshot } from "smolmix";
+import type {
+  Loading, MixCookie, MixLogEntry, MixLogger, MixLoggerObject, MixLogLevel, MixStorage, MixTimeouts, SetupMixTunnelOpts, TunnelSnapshot,
+} from "smolmix";
 import { exactly } from "./exactly.js";
 
 const limits: MixTimeouts = { queue: 1, dns: 1, connect: 1, tls: 1, request: 1, response: 1, idle: 1, total: 1 };
@@ -15,6 +17,7 @@ export const everything: Required<SetupMixTunnelOpts> = {
   maxRedirects: 5, timeouts: limits, maxDecodedBytes: 1, debug: false, directoryUrls: ["https://d/"],
   caCertificates: ["PEM"], defaultRoots: false, crypto: "auto", snapshot: "auto", trafficPreset: "default", trafficRate: "1/2",
   exit: "auto", topology: {}, assetsUrl: "/smolmix/", integrity: "require", shared: true, isolation: "alice",
+  storage: new Map<string, string>(), logger: console, logLevel: "silent",
 };
 
 export async function life(): Promise<void> {
@@ -86,4 +89,27 @@ export function misuse(): void {
   void new MixTunnel().resolve("name", { family: 5 });
   // @ts-expect-error one name
   void mixDNS();
+}
+
+export const place: MixStorage = {
+  get: async (key) => localStorage.getItem(key), set: (key, value) => localStorage.setItem(key, value), delete() {},
+};
+// @ts-expect-error a place that forgets nothing is none
+export const noPlace: MixStorage = { get() {}, set() {} };
+
+const lines: MixLoggerObject = { debug() {}, info(line) { exactly<string>()(line); }, warn() {}, error() {} };
+export const loggers: MixLogger[] = [lines, console, (entry) => {
+  exactly<MixLogEntry>()(entry);
+  exactly<MixLogLevel>()(entry.level);
+  exactly<string | null>()(entry.code);
+}];
+
+export async function disposed(): Promise<void> {
+  await using tunnel = new MixTunnel();
+  using again = new MixTunnel();
+  await using socket = tunnel.webSocket("wss://host/");
+  await using tcp = again.tcpSocket("host", 1);
+  using udp = tunnel.udpSocket();
+  await using stream = tunnel.openStream("address");
+  exactly<[unknown, unknown, unknown, unknown]>()([socket, tcp, udp, stream] as [unknown, unknown, unknown, unknown]);
 }

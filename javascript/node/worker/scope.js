@@ -68,7 +68,9 @@ function WebSocket(url) {
 WebSocket.prototype = NativeWebSocket.prototype;
 give("WebSocket", WebSocket);
 
-guardWires();
+/** @param {string} code */
+const log = (code) => (/** @type {unknown} */ what) => port.postMessage({ type: "log", level: "error", code, text: String(what) });
+guardWires(log("blocked_request"));
 // In a browser such a one is a line on the console; here it would end the thread.
-process.on("unhandledRejection", (reason) => console.error("smolmix:", reason));
+process.on("unhandledRejection", log("internal"));
 for (const name of ["process", "Deno", "Bun"]) Reflect.deleteProperty(scope, name);

@@ -36,6 +36,9 @@ export function permit(url) {
   names.add(name);
 }
 
+/** @type {(text: string) => void} */
+let tell = (text) => console.error(`smolmix: ${text}`);
+
 /** How many connections were stopped. */
 export const stoppedWires = () => stopped;
 
@@ -72,7 +75,7 @@ export function knock(name) {
 function refuse(api, what) {
   stopped += 1;
   const error = new BlockedRequest(api, what);
-  console.error(`smolmix: ${error.message}`);
+  tell(error.message);
   return error;
 }
 
@@ -87,8 +90,9 @@ function placeOf(given) {
   return { port: first, host: typeof second === "string" ? second : undefined };
 }
 
-/** Shut this thread's ways to a network, for good. */
-export function guardWires() {
+/** Shut this thread's ways to a network, for good. @param {(text: string) => void} [told] of each connection that is stopped */
+export function guardWires(told = tell) {
+  tell = told;
   /** @this {net.Socket} @param {any[]} given */
   function connect(...given) {
     const { host = "localhost", port, path } = placeOf(given);
