@@ -14,7 +14,15 @@ from demo.page_check import FILES, judge
 from tests.browser.test_page_demo import demo
 
 pytestmark = pytest.mark.timeout(240)
-PARTS = {"styles and a font", "6 pictures", "scripts", "sound, and a seek", "events", "files by fetch"}
+PARTS = {
+    "styles and a font",
+    "6 pictures",
+    "scripts",
+    "sound, and a seek",
+    "video, and three seeks",
+    "events",
+    "files by fetch",
+}
 
 
 @pytest.mark.feature("Whole pages", "a page of another origin's pictures, styles, fonts, scripts, sound, events")
