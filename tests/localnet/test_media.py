@@ -52,7 +52,7 @@ def test_a_font() -> None:
 
 async def test_a_video() -> None:
     data = media.video()
-    assert data.startswith(b"\x1a\x45\xdf\xa3") and b"V_VP8" in data[:1000] and 50_000 < len(data) < 200_000
+    assert data.startswith(b"\x1a\x45\xdf\xa3") and b"V_VP8" in data[:1000] and 180_000 < len(data) < 200_000
     response = await asked("/video?pace=200000", range="bytes=1000-")
     assert (response.status, response.length) == (206, len(data) - 1000)
     assert not isinstance(response.body, bytes)
