@@ -5,7 +5,7 @@ The video was encoded once, by FFmpeg with libvpx:
     ffmpeg -f lavfi -i testsrc2=size=160x60:rate=10:duration=16,noise=alls=6:allf=t
       -f lavfi -i "color=black:size=160x30:rate=10:duration=16,format=gray,
         geq=lum='if(mod(floor(floor(T)/pow(2\\,floor(X/40)))\\,2)\\,235\\,16)'"
-      -filter_complex "[0][1]vstack,format=yuv420p" -threads 1 -c:v libvpx -b:v 106k -minrate 106k -maxrate 106k -g 10
+      -filter_complex "[0][1]vstack,format=yuv420p" -threads 1 -c:v libvpx -b:v 108k -minrate 108k -maxrate 108k -g 10
       -fflags +bitexact -flags:v +bitexact video.webm
 """
 

@@ -175,7 +175,10 @@ export class Channel {
    */
   async write(data, owned = false) {
     if (owned) return this.#writePiece(/** @type {Uint8Array<ArrayBuffer>} */ (data));
-    for (let at = 0; at < data.length; at += WRITE_PIECE) await this.#writePiece(data.slice(at, at + WRITE_PIECE));
+    for (let at = 0; at < data.length; at += WRITE_PIECE) {
+      // Not `slice`: that of a Buffer of Node.js copies nothing.
+      await this.#writePiece(new Uint8Array(data.subarray(at, at + WRITE_PIECE)));
+    }
   }
 
   /**

@@ -11,6 +11,7 @@ import pytest
 
 from browserkit.engines import launch
 from browserkit.server import StaticServer
+from buildtools.common import DIST
 from buildtools.engines import ENGINES, missing
 from localnet import media
 from tests.browser.service_session import BLANK
@@ -94,3 +95,35 @@ async def test_media_of_another_origin(tmp_path: Path, engine: str) -> None:
                 assert await page.evaluate(LOAD, [tag, path, None]) == WITHOUT[engine][tag]
                 readable = True if tag == "video" else None
                 assert await page.evaluate(LOAD, [tag, path, "anonymous"]) == ["loaded", ["cors"], readable]
+
+
+REFUSED = """async () => {
+  const { registerMixServiceWorker } = await import("/smolmix/whole-page.js");
+  const began = performance.now();
+  try {
+    await registerMixServiceWorker({ timeout: 5000 });
+    return null;
+  } catch ({ code, reason }) {
+    return [code, reason, performance.now() - began < 3000];
+  }
+}"""
+
+
+@pytest.mark.feature(
+    "Whole pages", "Firefox with storage blocked, or Service Workers switched off: refused with the reason"
+)
+@pytest.mark.parametrize(
+    ("preference", "value", "reason"),
+    [("network.cookie.cookieBehavior", 2, "blocked"), ("dom.serviceWorkers.enabled", False, "unsupported")],
+)
+async def test_refused_in_firefox(tmp_path: Path, preference: str, value: float | bool, reason: str) -> None:
+    why = missing("firefox")
+    if why is not None:
+        pytest.skip(why)
+    (tmp_path / "index.html").write_text(BLANK, encoding="utf-8")
+    served = {"/": tmp_path, "/smolmix/": DIST, "/service-worker.js": DIST / "service-worker.js"}
+    async with launch("firefox", preferences={preference: value}) as browser:
+        with StaticServer(served) as site:
+            page = await (await browser.new_context()).new_page()
+            await page.goto(f"{site.url}/index.html")
+            assert await page.evaluate(REFUSED) == ["service_refused", reason, True]
