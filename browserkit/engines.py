@@ -57,7 +57,9 @@ async def launch(
     proxy: int | None = None,
     preferences: Mapping[str, str | float | bool] | None = None,
 ) -> AsyncIterator[Browser]:
-    """A browser that ends with the block. `arguments` are Chromium's, `proxy` is for the other two, `preferences` Firefox's."""
+    """A browser that ends with the block. `arguments` are Chromium's, `preferences` Firefox's, `proxy` is for Firefox
+    and WebKit.
+    """
     if engine == "webkit":
         async with launch_webkit(proxy=proxy) as webkit:
             yield webkit  # type: ignore[misc]  # it has the calls that its users make, and refuses the others
