@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,9 @@ FIREFOX_PREFERENCES: dict[str, str | float | bool] = {"network.proxy.allow_hijac
 
 
 @contextlib.contextmanager
-def firefox_options(proxy: int | None = None) -> Iterator[dict[str, Any]]:
+def firefox_options(
+    proxy: int | None = None, preferences: Mapping[str, str | float | bool] | None = None
+) -> Iterator[dict[str, Any]]:
     """What `playwright.firefox.launch` is given; holds until it has launched."""
     firefox = find_firefox()
     if firefox is None:
@@ -40,7 +42,7 @@ def firefox_options(proxy: int | None = None) -> Iterator[dict[str, Any]]:
         options: dict[str, Any] = {
             "channel": FIREFOX_BY_BIDI,
             "executable_path": write_starter(Path(folder), firefox),
-            "firefox_user_prefs": FIREFOX_PREFERENCES,
+            "firefox_user_prefs": {**FIREFOX_PREFERENCES, **(preferences or {})},
         }
         if proxy is not None:
             options["proxy"] = {"server": f"http://127.0.0.1:{proxy}"}
@@ -48,15 +50,23 @@ def firefox_options(proxy: int | None = None) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def launch(engine: str, *, arguments: Sequence[str] = (), proxy: int | None = None) -> AsyncIterator[Browser]:
-    """A browser that ends with the block. `arguments` are Chromium's, `proxy` is for the other two."""
+async def launch(
+    engine: str,
+    *,
+    arguments: Sequence[str] = (),
+    proxy: int | None = None,
+    preferences: Mapping[str, str | float | bool] | None = None,
+) -> AsyncIterator[Browser]:
+    """A browser that ends with the block. `arguments` are Chromium's, `preferences` Firefox's, `proxy` is for Firefox
+    and WebKit.
+    """
     if engine == "webkit":
         async with launch_webkit(proxy=proxy) as webkit:
             yield webkit  # type: ignore[misc]  # it has the calls that its users make, and refuses the others
         return
     async with async_playwright() as playwright:
         if engine == "firefox":
-            with firefox_options(proxy) as options:
+            with firefox_options(proxy, preferences) as options:
                 browser = await playwright.firefox.launch(**options)
         else:
             browser = await playwright.chromium.launch(

@@ -22,6 +22,7 @@ URL = f"https://{ORIGIN.name}"
 FILES: dict[str, bytes] = {
     "/picture/160x125?seed=0": media.picture(160, 125, "0"),
     "/sound/20": media.sound(20),
+    "/video": media.video(),
     "/font": media.font(),
     "/bytes/50000": body_bytes(50_000),
     **{f"/page/{name}": text.encode() for name, (_, text) in PAGE_FILES.items()},

@@ -1,6 +1,12 @@
-"""Small files that browsers decode, made by code: a picture, a sound and a font, the same bytes on every machine.
+"""Small files that browsers decode: a picture, a sound and a font made by code, the same everywhere, and a video.
 
-Video is not among them: no encoder is at hand. A sound is asked for in ranges and seeks just as one does.
+The video was encoded once, by FFmpeg with libvpx:
+
+    ffmpeg -f lavfi -i testsrc2=size=160x60:rate=10:duration=16,noise=alls=6:allf=t
+      -f lavfi -i "color=black:size=160x30:rate=10:duration=16,format=gray,
+        geq=lum='if(mod(floor(floor(T)/pow(2\\,floor(X/40)))\\,2)\\,235\\,16)'"
+      -filter_complex "[0][1]vstack,format=yuv420p" -threads 1 -c:v libvpx -b:v 108k -minrate 108k -maxrate 108k -g 10
+      -fflags +bitexact -flags:v +bitexact video.webm
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ import math
 import struct
 import zlib
 from functools import cache
+from pathlib import Path
 
 SAMPLE_RATE = 8_000  # Hz
 UNITS = 1_000  # of the font, per em
@@ -37,6 +44,15 @@ def sound(seconds: int) -> bytes:
     form = struct.pack("<HHIIHH", 1, 1, SAMPLE_RATE, SAMPLE_RATE, 1, 8)
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@cache
+def video() -> bytes:
+    """A WebM of 16 s, VP8, 160x90, with a key frame each second, its index at the end.
+
+    Below a moving picture are four fields, white or black: the second of a frame in binary, lowest digit first.
+    """
+    return (Path(__file__).parent / "video.webm").read_bytes()
 
 
 @cache

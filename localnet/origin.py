@@ -13,6 +13,7 @@
  /status/<code>            that status, with ?for=ADDRESS to that client alone;  /cookies  sets two, shows those sent
  /headers/<n>              n bytes of response headers;           /set?name=value these response headers
  /picture/<w>x<h>?seed=    a PNG;  /sound/<seconds>  a WAV;       /font  TrueType;  these and /range/<n>?seed= in ranges
+ /video?pace=              a WebM, in ranges; with a pace at so many bytes a second
  /events?count=&interval=  an EventSource's stream, which goes on after Last-Event-ID
  /page/<name>              style.css (/page/more.css imported), module.js, module-part.js, script.js: an article's
  /cors/<path>?allow=&credentials=&methods=&headers=&expose=&age=   any of these, allowed by CORS: what its headers say
@@ -42,6 +43,7 @@ else:
 
 MAX_BYTES = 1 << 30
 BLOCK = 65536
+PACE_INTERVAL = 0.1  # s, between two pieces of a body that has a pace
 ROUTES = __doc__.split("\n\n", 1)[1]
 
 
@@ -132,6 +134,7 @@ class Origin:
             "cookies": self._cookies,
             "picture": self._picture,
             "sound": lambda request, rest: _ranged(request, media.sound(_count(rest, 600)), "audio/wav"),
+            "video": self._video,
             "font": lambda request, rest: _ranged(request, media.font(), "font/ttf"),
             "range": lambda request, rest: _ranged(request, body_bytes(_count(rest, 1 << 24), _seed(request))),
             "events": self._events,
@@ -180,6 +183,22 @@ class Origin:
         if size is None:
             raise BadRequest(f"{rest!r} is no size")
         return _ranged(request, media.picture(int(size[1]), int(size[2]), _seed(request)), "image/png")
+
+    @staticmethod
+    def _video(request: Request, rest: str) -> Response:
+        response = _ranged(request, media.video(), "video/webm")
+        pace, data = request.number("pace", 0, 0, 1 << 24), response.body
+        if not pace or not isinstance(data, bytes):
+            return response
+        size = max(round(pace * PACE_INTERVAL), 1)
+
+        async def drip() -> AsyncIterator[bytes]:
+            for at in range(0, len(data), size):
+                if at:
+                    await asyncio.sleep(PACE_INTERVAL)
+                yield data[at : at + size]
+
+        return replace(response, body=drip(), length=len(data))
 
     @staticmethod
     def _events(request: Request, rest: str) -> Response:

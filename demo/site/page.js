@@ -15,6 +15,8 @@ import { auditPage, closeSideDoors, registerMixServiceWorker } from "./smolmix/w
 
 const PATIENCE_MS = 150_000;
 const PICTURES = 6;
+/** For a frame to be seen that the engine says is shown. */
+const FRAME_MS = 5_000;
 
 /** @type {Record<string, any>} */
 const outcome = { finished: false, state: "waiting", error: null, parts: {}, hashes: {}, counts: null, leaks: [] };
@@ -83,10 +85,53 @@ async function pictures(url) {
 /** @param {string} url */
 async function sound(url) {
   const audio = document.createElement("audio");
-  await add(audio, { src: `${url}/sound/20`, controls: true, preload: "metadata" }, element("sound"), "loadedmetadata");
+  audio.crossOrigin = "anonymous"; // without it Firefox asks no Service Worker for sound and video
+  await add(audio, { src: `${url}/cors/sound/20`, controls: true, preload: "metadata" }, element("sound"), "loadedmetadata");
   const sought = loaded(audio, "seeked");
   audio.currentTime = 15;
   await sought;
+}
+
+/**
+ * Below its picture the video shows the second that a frame belongs to, in binary: four fields, black or white.
+ * @param {HTMLVideoElement} video
+ * @returns {number}
+ */
+function shownSecond(video) {
+  const canvas = document.createElement("canvas"), context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.drawImage(video, 0, 0);
+  const white = (/** @type {number} */ digit) => context.getImageData(20 + 40 * digit, 75, 1, 1).data[0] > 127;
+  return [0, 1, 2, 3].reduce((sum, digit) => sum + (white(digit) ? 2 ** digit : 0), 0);
+}
+
+/**
+ * @param {HTMLVideoElement} player
+ * @param {number} second
+ * @returns {Promise<void>} when a frame of it is shown
+ */
+const frameOf = (player, second) => new Promise((resolve) => {
+  const look = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ { mediaTime }) => {
+    if (Math.floor(mediaTime) === second) resolve();
+    else player.requestVideoFrameCallback(look);
+  };
+  player.requestVideoFrameCallback(look);
+});
+
+/** @param {string} url */
+async function video(url) {
+  const player = document.createElement("video");
+  Object.assign(player, { controls: true, muted: true, playsInline: true, crossOrigin: "anonymous" });
+  await add(player, { src: `${url}/cors/video`, preload: "metadata" }, element("video"), "loadedmetadata");
+  for (const second of [12, 3, 15]) {
+    const both = Promise.all([loaded(player, "seeked"), frameOf(player, second)]);
+    player.currentTime = second + 0.5;
+    await both;
+    // WebKit's canvas is a frame late.
+    for (const end = performance.now() + FRAME_MS; shownSecond(player) !== second;) {
+      if (performance.now() > end) throw new Error(`after a seek to second ${second} it shows second ${shownSecond(player)}`);
+      await new Promise((resolve) => { requestAnimationFrame(resolve); });
+    }
+  }
 }
 
 /** @param {string} url */
@@ -157,6 +202,7 @@ async function run() {
   const parts = [
     part("styles and a font", () => styles(origin)), part(`${PICTURES} pictures`, () => pictures(origin)),
     part("scripts", () => scripts(origin)), part("sound, and a seek", () => sound(origin)),
+    part("video, and three seeks", () => video(origin)),
     part("events", () => events(origin)), part("files by fetch", () => hashes(origin, files)),
   ];
   const ends = await Promise.allSettled([ready, ...parts]);

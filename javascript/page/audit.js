@@ -140,6 +140,7 @@ export function closeSideDoors() {
 export async function auditPage() {
   await new Promise((resolve) => setTimeout(resolve)); // entries and events that are under way
   const service = currentService();
+  await service?.upToDate();
   const controlled = Boolean(navigator.serviceWorker?.controller);
   /** @type {MixLeak[]} */
   const leaks = controlled ? [] : [{ kind: "uncontrolled", url: null, happened: false, remedy: "registerMixServiceWorker()" }];

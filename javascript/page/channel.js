@@ -23,13 +23,16 @@ const ignore = () => {};
 /**
  * A stream of bytes, which also fills buffers of its reader's where the browser can do that.
  * @param {{start: (controller: Controller) => void, pull: () => Promise<void>, cancel: () => void}} source
+ * @param {number} ahead bytes that are pulled before anybody reads
  * @returns {ReadableStream<Uint8Array>}
  */
-function byteStream(source) {
+function byteStream(source, ahead) {
   // What a page has put into `Object.prototype` is none of their members.
   const bare = (/** @type {object} */ members) => Object.assign(Object.create(null), members);
-  const strategy = bare({ highWaterMark: 0 });
-  if (typeof ReadableByteStreamController === "undefined") return new ReadableStream(bare(source), strategy);
+  const strategy = bare({ highWaterMark: ahead });
+  if (typeof ReadableByteStreamController === "undefined") {
+    return new ReadableStream(bare(source), bare({ highWaterMark: ahead, size: (/** @type {Uint8Array} */ chunk) => chunk.length }));
+  }
   return new ReadableStream(bare({ type: "bytes", ...source }), strategy);
 }
 
@@ -58,10 +61,11 @@ export class Channel {
    * @param {Line} connection
    * @param {Opening} message
    * @param {{signal?: AbortSignal | null, transfer?: Transferable[], notice?: (message: WorkerMessage) => void,
-   *   farewell?: () => {code?: number, text?: string}}} [options]
-   *   the signal aborts the channel; `notice` sees every message first; `farewell` goes with an abort
+   *   farewell?: () => {code?: number, text?: string}, ahead?: number}} [options]
+   *   the signal aborts the channel; `notice` sees every message first; `farewell` goes with an abort; `ahead`: bytes that are
+   *   pulled before anybody reads, none by default
    */
-  constructor(connection, message, { signal = null, transfer = [], notice = ignore, farewell = () => ({}) } = {}) {
+  constructor(connection, message, { signal = null, transfer = [], notice = ignore, farewell = () => ({}), ahead = 0 } = {}) {
     signal?.throwIfAborted();
     this.#connection = connection;
     this.#notice = notice;
@@ -76,7 +80,7 @@ export class Channel {
       start: (controller) => { this.#reader = controller; },
       pull: () => this.#pull(),
       cancel: () => (this.halves ? this.#discard() : this.abort()),
-    });
+    }, ahead);
     this.#id = connection.open(message, { message: (m) => this.#receive(m), failed: (error) => this.#end({ error }) }, transfer);
     if (signal) {
       const onAbort = () => this.abort(signal.reason);
@@ -184,7 +188,10 @@ export class Channel {
    */
   async write(data, owned = false) {
     if (owned) return this.#writePiece(/** @type {Uint8Array<ArrayBuffer>} */ (data));
-    for (let at = 0; at < data.length; at += WRITE_PIECE) await this.#writePiece(data.slice(at, at + WRITE_PIECE));
+    for (let at = 0; at < data.length; at += WRITE_PIECE) {
+      // Not `slice`: that of a Buffer of Node.js copies nothing.
+      await this.#writePiece(new Uint8Array(data.subarray(at, at + WRITE_PIECE)));
+    }
   }
 
   /**

@@ -149,9 +149,10 @@ function tellProgress(onProgress, { phase, loaded, total }) {
  * @param {Promise<Line>} connected
  * @param {ArrayLike<any>} given what the caller gave: `input` and `init`
  * @param {(entry: MixFetchEntry) => void} report told of every fetch that ended
+ * @param {number} [ahead] bytes of the body that are asked for before anybody reads
  * @returns {Promise<MixResponse>} rejected in the turn of the abort, as that of `fetch`
  */
-export function fetchThrough(connected, given, report) {
+export function fetchThrough(connected, given, report, ahead = 0) {
   connected.catch(() => {}); // a bad request is reported before a tunnel that is down
   let asked;
   try {
@@ -160,7 +161,7 @@ export function fetchThrough(connected, given, report) {
   } catch (error) {
     return Promise.reject(error);
   }
-  const fetching = LOCAL.includes(asked.url.protocol) ? fetchLocal(asked) : fetchRemote(asked, connected, report);
+  const fetching = LOCAL.includes(asked.url.protocol) ? fetchLocal(asked) : fetchRemote(asked, connected, report, ahead);
   return unlessAborted(fetching, asked.signal);
 }
 
@@ -168,9 +169,10 @@ export function fetchThrough(connected, given, report) {
  * @param {Described} asked
  * @param {Promise<Line>} connected
  * @param {(entry: MixFetchEntry) => void} report
+ * @param {number} ahead
  * @returns {Promise<MixResponse>}
  */
-async function fetchRemote({ url, request, signal, body, onProgress }, connected, report) {
+async function fetchRemote({ url, request, signal, body, onProgress }, connected, report, ahead) {
   const record = new FetchRecord(withoutCredentials(url), report);
   try {
     signal.throwIfAborted();
@@ -186,6 +188,7 @@ async function fetchRemote({ url, request, signal, body, onProgress }, connected
       { type: "fetch", request: { ...request, streaming: source !== null, length }, data },
       {
         signal,
+        ahead,
         transfer: data ? [data.buffer] : [],
         notice: (message) => {
           if (message.type === "progress" && onProgress) tellProgress(onProgress, message);

@@ -9,6 +9,7 @@
 import { followSharedTunnel } from "./index.js";
 import { baseUrl } from "./base-url.js";
 import { MixError } from "./errors.js";
+import { unlessAborted } from "./signals.js";
 import { pageLock, serviceWorkers, SPEECH } from "../shared/service.js";
 
 /** @typedef {import("./tunnel.js").MixTunnel} MixTunnel */
@@ -165,8 +166,8 @@ export class MixServiceWorker extends Target {
   #letGo = () => {};
   #unfollow = () => {};
   #onState = () => this.#look();
-  /** The first answer to our introduction. */ #heard = () => {};
-  /** @internal */ heard = new Promise((resolve) => { this.#heard = () => resolve(undefined); });
+  /** Who waits for the next answer to our introduction. @type {Set<(value: void) => void>} */ #listening = new Set();
+  /** @internal @type {Promise<void>} */ heard = this.#answer();
 
   /**
    * @internal
@@ -216,6 +217,19 @@ export class MixServiceWorker extends Target {
   /** @internal @param {string} url @returns {boolean} the Service Worker took it, so it went through a tunnel or nowhere */
   hasTaken(url) {
     return this.#urls.has(url);
+  }
+
+  /** @returns {Promise<void>} */
+  #answer() {
+    return new Promise((resolve) => { this.#listening.add(resolve); });
+  }
+
+  /** Resolves when the Service Worker has told what it knows, or does not answer. @internal @returns {Promise<void>} */
+  async upToDate() {
+    if (!this.#container.controller || this.#ended.signal.aborted) return;
+    const answer = this.#answer();
+    this.#introduce();
+    await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, LOOK_MS))]);
   }
 
   /** @param {ServiceWorker | null} worker @param {SaidToService} message @param {Transferable[]} [transfer] */
@@ -276,7 +290,8 @@ export class MixServiceWorker extends Target {
     switch (message.type) {
       case "welcome":
         if (lent) lent.worker = message.worker;
-        this.#heard();
+        for (const resolve of this.#listening) resolve();
+        this.#listening.clear();
         return;
       case "wanted":
         if (lent && lent.worker !== message.worker) {
@@ -350,9 +365,10 @@ export async function registerMixServiceWorker(options = {}) {
   try {
     let registration;
     try {
-      registration = await container.register(url, { scope: scope.href, type: options.type ?? "classic", updateViaCache: "none" });
+      const registering = container.register(url, { scope: scope.href, type: options.type ?? "classic", updateViaCache: "none" });
+      registration = await unlessAborted(registering, late.signal); // a server may never answer
     } catch (error) {
-      throw await whyRefused(url, scope, error);
+      throw late.signal.aborted ? error : await whyRefused(url, scope, error);
     }
     const { active, waiting, installing } = registration;
     const worker = [active, waiting, installing].find((one) => one?.scriptURL === url.href) ?? installing ?? waiting ?? active;

@@ -44,6 +44,9 @@ const EMPTY = [204, 205, 304];
 /** Between two looks at a page that carries something of which nothing comes. */
 const LOOK_MS = 10_000;
 
+/** Of a body, on its way to a browser that reads all of it: what each piece would wait for otherwise is two threads away. */
+const AHEAD_BYTES = 128 * 1024;
+
 /** Where the browser goes next, and with an origin that is no more the page's. @type {Map<string, number>} */
 const tainted = new Map();
 const MOST_TAINTED = 256;
@@ -107,7 +110,8 @@ class Journey {
       throw refusal("integrity", `${request.url}: without crossorigin its integrity cannot be checked`);
     }
     if (mode === "same-origin") throw refusal("mode", `${request.url}: of another origin`);
-    this.#client ||= (await scope.clients.get(clientId))?.url ?? "";
+    // To ask is a trip to another process.
+    if (request.referrer === "about:client") this.#client ||= (await scope.clients.get(clientId))?.url ?? "";
     const referer = refererOf(request, this.#client);
     const set = headersOfPage(request);
     const withCookies = credentials === "include" && (mode === "cors" || open);
@@ -131,7 +135,7 @@ class Journey {
         headers: headersOf(request, set, this.#origin, referer), redirect: "manual", integrity: "", signal: this.signal,
         cookies: withCookies ? "jar" : "omit", timeouts: stream ? { idle: Infinity, ...timeouts } : timeouts,
       };
-      const response = await this.#alive(fetchThrough(connected, [request, init], finish), page);
+      const response = await this.#alive(fetchThrough(connected, [request, init], finish, AHEAD_BYTES), page);
       try {
         return this.#answerOf(response, withCookies);
       } catch (error) {
@@ -182,7 +186,8 @@ class Journey {
     let { body } = response;
     let { headers } = response;
     if (open) headers = openly(headers);
-    else if (cors) headers = exposed(headers, withCookies);
+    // Of what an element asked for no script sees the headers, and the browser needs them (Content-Range).
+    else if (cors) headers = request.destination === "" ? exposed(headers, withCookies) : kept(headers);
     else if (request.destination === "" || request.destination === "report") {
       // A script asked, and may not know what came.
       void body?.cancel().catch(() => {});

@@ -48,11 +48,12 @@ export function refererOf(request, client) {
   }
 }
 
-/** @param {Request} request @returns {[string, string][]} headers that its page has set, names in lower case */
+/** @param {Request} request @returns {[string, string][]} headers that its page has set, names in lower case; Range */
 export function headersOfPage(request) {
+  // Those of an element are the engine's (WebKitGTK has Icy-MetaData), and would need a server's leave that no browser asks for.
+  if (request.destination !== "") return [...request.headers].filter(([name]) => name === "range");
   const set = [...request.headers].filter(([name]) => !NOT_OURS.test(name));
-  // Of the other destinations it is the engine's.
-  const accept = request.destination === "" ? request.headers.get("accept") : null;
+  const accept = request.headers.get("accept");
   return accept === null || accept === "*/*" ? set : [...set, ["accept", accept]];
 }
 

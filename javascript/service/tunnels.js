@@ -26,7 +26,7 @@ const ASK_MS = 500;
 /** And when nothing has come of one. */
 const ASK_AGAIN_MS = 3_000;
 const MOST_DIRECT = 64;
-/** Between two reports of bytes that come. */
+/** Between two reports to a page. */
 const REPORT_MS = 200;
 
 /** @param {string} message @returns {MixError} */
@@ -47,6 +47,7 @@ class Page {
   /** @type {string[]} */ #urls = [];
   /** When it was asked for a sign of life, null once it gave one. @type {number | null} */ #looked = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #reported = -Infinity;
 
   /** @param {string} name @param {Client} client */
   constructor(name, client) {
@@ -85,11 +86,18 @@ class Page {
   count(more, open = 0) {
     for (const [name, value] of Object.entries(more)) this.#counts[/** @type {keyof MixServiceCounts} */ (name)] += value;
     this.#open += open;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.tell({ type: "counted", counts: this.#counts, urls: this.#urls.splice(0), open: this.#open });
-      this.#counts = { requests: 0, bytes: 0, blocked: 0, passed: 0 };
-    }, more.bytes ? REPORT_MS : 0);
+    // The first of many at once: a page that is told of each has less time for what carries them.
+    this.#timer ??= setTimeout(() => this.report(), Math.max(this.#reported + REPORT_MS - performance.now(), 0));
+  }
+
+  /** What came since the last time. */
+  report() {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#reported = performance.now();
+    this.tell({ type: "counted", counts: this.#counts, urls: this.#urls.splice(0), open: this.#open });
+    this.#counts = { requests: 0, bytes: 0, blocked: 0, passed: 0 };
   }
 }
 
@@ -128,6 +136,7 @@ class Tunnels {
       this.#pages.delete(client.id);
       this.#pages.set(client.id, page);
     }
+    page.report();
     page.tell({ type: "welcome", worker: this.#worker });
     this.#changed();
   }

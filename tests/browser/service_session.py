@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from browserkit.engines import launch
-from browserkit.server import StaticServer
+from browserkit.server import Answer, Asked, StaticServer
 from buildtools.common import DIST
 from localnet import Network, NetworkConfig
 from localnet.http_server import Request
@@ -37,7 +38,9 @@ OWN_MODULE = """import { mixRequests } from "/smolmix/service-worker-module.js";
 addEventListener("install", () => skipWaiting());
 addEventListener("fetch", mixRequests({ cors: "open" }));
 """
+HANGS = 'addEventListener("install", (event) => event.waitUntil(new Promise(() => {})));\n'
 FOREIGN = 'addEventListener("message", () => clients.claim());\n'
+SILENCE = 8.0  # s, longer than anybody here waits for a script
 BLANK = '<!doctype html><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">\n'
 
 REGISTER = """const whole = await import("/smolmix/whole-page.js");
@@ -150,6 +153,20 @@ class ServiceWorld:
         (self.folder / name).write_text(text, encoding="utf-8")
 
 
+async def stop_workers(page: ServicePage) -> None:
+    """As the browser does when it has no memory, or nothing has come for a while."""
+    session = await page.page.context.new_cdp_session(page.page)
+    await session.send("ServiceWorker.enable")
+    await session.send("ServiceWorker.stopAllWorkers")
+    await session.detach()
+
+
+def silent(_asked: Asked) -> Answer:
+    """Of a server that keeps its visitors waiting."""
+    time.sleep(SILENCE)
+    return Answer(200, "text/javascript", b"")
+
+
 @contextlib.asynccontextmanager
 async def service_world(engine: str, folder: Path) -> AsyncIterator[ServiceWorld]:
     """Everything started, tunnels unpaced."""
@@ -157,12 +174,14 @@ async def service_world(engine: str, folder: Path) -> AsyncIterator[ServiceWorld
     (folder / "index.html").write_text(BLANK, encoding="utf-8")
     (folder / "own.js").write_text(OWN_SCRIPT, encoding="utf-8")
     (folder / "own-module.js").write_text(OWN_MODULE, encoding="utf-8")
+    (folder / "hangs.js").write_text(HANGS, encoding="utf-8")
     (folder / "foreign.js").write_text(FOREIGN, encoding="utf-8")
     (folder / "service.txt").write_text(OWN_SCRIPT, encoding="utf-8")
     (folder / "broken.js").write_text("throw new Error('no');", encoding="utf-8")
     served = {"/": folder, "/smolmix/": DIST, "/service-worker.js": DIST / "service-worker.js"}
     async with Network(NetworkConfig(seed="service")) as net, Canary() as canary:
-        rules = f"--host-resolver-rules=MAP *.test 127.0.0.1:{canary.port}"
+        # The second is no secure context: neither https: nor this machine's own name.
+        rules = f"--host-resolver-rules=MAP *.test 127.0.0.1:{canary.port},MAP insecure.example 127.0.0.1"
         options = {
             "directoryUrls": [net.directory_url],
             "forceTls": False,
@@ -171,5 +190,5 @@ async def service_world(engine: str, folder: Path) -> AsyncIterator[ServiceWorld
             "disableCoverTraffic": True,
         }
         async with launch(engine, arguments=[rules]) as browser:
-            with StaticServer(served) as site:
+            with StaticServer(served, answers={"/silent.js": silent}) as site:
                 yield ServiceWorld(Session(net, site, browser, options), canary, folder)

@@ -1,4 +1,4 @@
-"""The whole page of the demo in Chromium: every part loaded, every byte the origin's, nothing past the tunnel."""
+"""The whole page of the demo in each engine: every part loaded, every byte the origin's, nothing past the tunnel."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from pathlib import Path
 import pytest
 
 from buildtools.common import DIST
-from buildtools.engines import missing
+from buildtools.engines import ENGINES, missing
 from demo.check import Report
 from demo.page_check import FILES, judge
 from tests.browser.test_page_demo import demo
 
 pytestmark = pytest.mark.timeout(240)
-PARTS = {"styles and a font", "6 pictures", "scripts", "sound, and a seek", "events", "files by fetch"}
+PARTS = {
+    "styles and a font",
+    "6 pictures",
+    "scripts",
+    "sound, and a seek",
+    "video, and three seeks",
+    "events",
+    "files by fetch",
+}
 
 
-@pytest.mark.feature("Whole pages", "a page of another origin's pictures, styles, fonts, scripts, sound, events")
-@pytest.mark.parametrize("engine", ["chromium"])
+@pytest.mark.feature("Whole pages", "a page of another origin's pictures, styles, fonts, scripts, sound, video, events")
+@pytest.mark.parametrize("engine", ENGINES)
 async def test_whole_page(tmp_path: Path, engine: str) -> None:
     reason = missing(engine)
     if reason is not None:

@@ -6,13 +6,19 @@ Each has an end in time, and nothing goes in the clear: the canary of `service_s
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
+from browserkit.chromium import launch_arguments
+from buildtools.chromium import ensure_chromium
+from demo.recorder import Recorder
 from localnet.origin import body_sha256
-from tests.browser.page_session import PageFailure
-from tests.browser.service_session import BLANK, ServicePage, ServiceWorld, feature
+from tests.browser.page_session import ApiPage, PageFailure
+from tests.browser.service_session import BLANK, ServiceWorld, feature, stop_workers
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 TEXT = 'return (await fetch("https://origin.test/cors/text")).text()'
@@ -69,14 +75,6 @@ async def test_tunnel_lost(world: ServiceWorld) -> None:
         assert (await page.run("return window.reading", timeout=10))["name"] == "TypeError"
         await page.set_up()
         assert await page.run("return window.waiting") == "late\n"
-
-
-async def stop_workers(page: ServicePage) -> None:
-    """As the browser does when it has no memory, or nothing has come for a while."""
-    session = await page.page.context.new_cdp_session(page.page)
-    await session.send("ServiceWorker.enable")
-    await session.send("ServiceWorker.stopAllWorkers")
-    await session.detach()
 
 
 @feature("stopped by the browser in the middle of a load: the next start asks the page for its tunnel again")
@@ -181,13 +179,56 @@ async def test_refused(world: ServiceWorld, given: dict[str, Any], reason: str) 
         assert said == reason
 
 
-@feature("a private window without Service Workers: refused at once")
-async def test_private_window(world: ServiceWorld) -> None:
+# How the registration of our script, or of another one, ends, and after how long.
+ENDS = """const { registerMixServiceWorker } = await import("/smolmix/whole-page.js");
+  const began = performance.now();
+  const error = await caught(() => registerMixServiceWorker(args.given));
+  return [error?.code, error?.phase, error?.reason ?? null, performance.now() - began];"""
+
+
+@feature("a script that is never delivered, or never installed: `service_timeout` in time")
+@pytest.mark.parametrize("url", ["/silent.js", "/hangs.js"])
+async def test_never_installed(world: ServiceWorld, url: str) -> None:
     async with world.open() as page:
-        await page.run('Object.defineProperty(Navigator.prototype, "serviceWorker", {value: undefined})')
-        with pytest.raises(PageFailure) as failure:
-            await page.register(tunnel=False)
-        assert failure.value.code == "service_refused"
+        *end, took = await page.run(ENDS, given={"url": url, "timeout": 1500})
+        assert end == ["service_timeout", "service", None] and 1400 < took < 3500
+
+
+@feature("no Service Workers: a private window without them, no secure context; refused at once")
+@pytest.mark.parametrize("why", ["private window", "getter throws", "insecure"])
+async def test_unsupported(world: ServiceWorld, why: str) -> None:
+    async with world.open() as page:
+        if why == "insecure":
+            await page.page.goto(world.session.site.url.replace("127.0.0.1", "insecure.example") + "/index.html")
+        else:
+            found = (
+                "undefined"
+                if why == "private window"
+                else "(() => { throw new DOMException('no', 'SecurityError'); })()"
+            )
+            await page.run(
+                f"Object.defineProperty(Navigator.prototype, 'serviceWorker', {{get: () => {found}}})",
+            )
+        *end, took = await page.run(ENDS, given={})
+        assert end == ["service_refused", "service", "unsupported"] and took < 1000
+
+
+@feature("storage that the user has blocked: refused, with the browser's own words")
+async def test_blocked_storage(world: ServiceWorld, tmp_path: Path) -> None:
+    (tmp_path / "Default").mkdir()
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(blocked), encoding="utf-8")
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            tmp_path, executable_path=ensure_chromium(), args=launch_arguments()
+        )
+        tab = await context.new_page()
+        await tab.goto(f"{world.session.site.url}/index.html")
+        page = ApiPage(tab, world.session.options, Recorder(world.session.allowed))
+        assert (await page.run("return caught(() => localStorage.length)"))["name"] == "SecurityError"
+        *end, took = await page.run(ENDS, given={})
+        assert end == ["service_refused", "service", "blocked"] and took < 3000, (end, took)
+        await context.close()
 
 
 @feature("a page that stands still carries nothing: who waits for its tunnel gets an error within half a minute")

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from localnet import media
-from localnet.origin import PAGE_FILES, body_bytes, body_sha256
+from localnet.origin import PAGE_FILES, body_bytes
 from tests.browser.service_session import ServicePage, ServiceWorld, feature
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(200)]
@@ -340,28 +340,26 @@ BESIDE = """const url = (seed) => `https://origin.test/picture/160x125?seed=${se
     await image.decode();
   };
   const fetched = async (seed) => { await (await api.mixFetch(url(seed))).arrayBuffer(); };
-  const timed = async (work, count, name) => {
+  const timed = async (name, work) => {
     const began = performance.now();
-    await Promise.all(Array.from({length: count}, (_, n) => work(`${name}-${args.round}-${count}-${n}`)));
+    await Promise.all(Array.from({length: args.count}, (_, n) => work(`${name}-${args.round}-${args.count}-${n}`)));
     return performance.now() - began;
   };
-  const way = args.round % 2 ? [["fetch", fetched], ["picture", picture]] : [["picture", picture], ["fetch", fetched]];
+  const ways = [["picture", picture], ["fetch", fetched]];
   const found = {};
-  for (const count of [1, 30]) {
-    for (const [name, work] of way) found[`${name}-${count}`] = await timed(work, count, name);
-  }
+  for (const [name, work] of args.round % 2 ? ways : ways.reverse()) found[name] = await timed(name, work);
   return found;"""
 
 
-@feature("a page's pictures take as long as `mixFetch` of the same files")
+@feature("a page's pictures take at most a tenth longer than `mixFetch` of the same files")
+@pytest.mark.timeout(400)
 async def test_as_fast_as_mix_fetch(world: ServiceWorld) -> None:
+    """Of 20 KB each, in turns, one at a time and 30 at once; medians, as a machine with two cores is not quiet."""
     async with world.open() as page:
         await page.register()
-        await page.run(BESIDE, round=0, timeout=120)
-        rounds = [await page.run(BESIDE, round=number, timeout=120) for number in range(1, 6)]
-    middle = {name: statistics.median(found[name] for found in rounds) for name in rounds[0]}
-    print({name: round(value) for name, value in middle.items()})
-    for count in (1, 30):
-        print(f"{count} pictures beside mixFetch: {middle[f'picture-{count}'] / middle[f'fetch-{count}']:.3f}")
-        assert middle[f"picture-{count}"] < 1.5 * middle[f"fetch-{count}"]
-    assert body_sha256(1)
+        for count, rounds in ((1, 24), (30, 9)):
+            await page.run(BESIDE, round=0, count=count, timeout=120)
+            found = [await page.run(BESIDE, round=n, count=count, timeout=120) for n in range(1, rounds + 1)]
+            picture, fetched = (statistics.median(times[name] for times in found) for name in ("picture", "fetch"))
+            print(f"{count}: {picture:.0f} ms, mixFetch {fetched:.0f} ms: {picture / fetched:.3f}")
+            assert picture <= 1.1 * fetched, found

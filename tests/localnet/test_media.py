@@ -50,6 +50,15 @@ def test_a_font() -> None:
     assert sum(words) & 0xFFFFFFFF == 0xB1B0AFBA  # what its checkSumAdjustment is for
 
 
+async def test_a_video() -> None:
+    data = media.video()
+    assert data.startswith(b"\x1a\x45\xdf\xa3") and b"V_VP8" in data[:1000] and 180_000 < len(data) < 200_000
+    response = await asked("/video?pace=200000", range="bytes=1000-")
+    assert (response.status, response.length) == (206, len(data) - 1000)
+    assert not isinstance(response.body, bytes)
+    assert b"".join([piece async for piece in response.body]) == data[1000:]
+
+
 @pytest.mark.parametrize(
     ("header", "status", "begin", "end"),
     [

@@ -110,7 +110,9 @@ test("headers that leave", () => {
   const request = (given, more = {}) => ({ headers: new Headers(given), mode: "cors", method: "GET", cache: "default", destination: "", ...more });
   const told = { "user-agent": "x", "accept-language": "tlh", "sec-ch-ua": "x", dpr: "2", cookie: "a", "x-own": "1", accept: "text/x" };
   assert.deepEqual(headersOfPage(request(told)), [["x-own", "1"], ["accept", "text/x"]]);
-  assert.deepEqual(headersOfPage(request(told, { destination: "image" })), [["x-own", "1"]]);
+  assert.deepEqual(headersOfPage(request(told, { destination: "image" })), []);
+  const media = { range: "bytes=0-", "icy-metadata": "1", "if-range": '"a"' };
+  assert.deepEqual(headersOfPage(request(media, { destination: "video" })), [["range", "bytes=0-"]]);
   const sent = (more) => Object.fromEntries(headersOf(request({}, more), [], PAGE, "r"));
   assert.deepEqual(sent({}), { Accept: "*/*", Origin: PAGE, Referer: "r" });
   assert.deepEqual(sent({ mode: "no-cors", destination: "style" }), { Accept: "text/css,*/*;q=0.1", Referer: "r" });
