@@ -100,7 +100,7 @@ class Programs:
     project: Path
     options: dict[str, Any]
     home: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    below: tuple[str, ...] = ()  # a command that runs the runtime
     _count: int = 0
 
     def write(self, body: str, entry: str) -> Path:
@@ -114,7 +114,7 @@ class Programs:
         path = modules("runtimes") / name
         if not path.exists():
             pytest.skip(f"{runtime} is not there for this machine")
-        return [str(path), *before, str(program)]
+        return [*self.below, str(path), *before, str(program)]
 
     async def start(
         self, body: str, args: Any = None, *, runtime: str = "Node.js 22", entry: str = "smolmix-web", **env: str
