@@ -217,7 +217,10 @@ async def test_what_cannot_be_used_is_set_aside(
     await fresh.run(CHANGE % change)
     second = await connect(fresh)
     assert second != first and await warnings(fresh) == [code]
-    assert any(line.startswith("warning: smolmix:") and "set aside" in line for line in fresh.console)
+    # The console has the code, whoever looks at the state the place.
+    assert [line for line in fresh.console if line.startswith("warning: smolmix:") and code in line] != []
+    told = await fresh.run("return (await api.getTunnelState()).warnings[0].message")
+    assert "set aside (smolmix-web/aside/me/" in told
     assert len([name for name in await fresh.run(DUMP) if name.startswith("smolmix-web aside")]) == 1
     await fresh.run("await api.disconnectMixTunnel()")
     assert await connect(fresh) == second and await warnings(fresh) == []

@@ -135,7 +135,9 @@ declare const body: FormData;
 declare const again: () => void;
 declare const report: (...what: unknown[]) => void;
 declare const chrome: { storage: { local: {
-  get(key: string): Promise<Record<string, string>>; set(items: object): Promise<void>; remove(key: string): Promise<void>;
+  get(key: string): Promise<Record<string, string>>;
+  set(items: object): Promise<void>;
+  remove(key: string): Promise<void>;
 } } };
 declare const axios: { get(url: string): Promise<unknown> };
 declare const pyodide: { globals: Map<string, unknown> };

@@ -128,11 +128,12 @@ async def test_one_at_a_time(programs: Programs) -> None:
         const [one, two, other] = [{ clientId: "me" }, { clientId: "me" }, { clientId: "you" }]
           .map((more) => new api.MixTunnel({ ...options, storage, ...more }));
         await one.setup();
+        const { address } = one;
         const refused = await caught(() => two.setup());
         await other.setup();
         await one.disconnect();
         await two.setup();
-        const codes = [refused.code, two.state.state, other.state.state, two.address === one.address];
+        const codes = [refused.code, two.state.state, other.state.state, two.address === address];
         await Promise.all([two.disconnect(), other.disconnect()]);
         return codes;"""
     )

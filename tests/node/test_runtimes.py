@@ -256,7 +256,7 @@ async def test_disposing(programs: Programs) -> None:
         await Promise.all([tunnel, pool].map((one) => one[Symbol.asyncDispose]()));
         return [ends, states, tunnel.state.state, pool.state.state];""",
     )
-    assert got == [["closed", "aborted", "closed", "closed", "closed", "closed"], [3, 2, 1000], "shutdown", "shutdown"]
+    assert got == [["closed", "aborted", "closed", "closed", "closed", "closed"], [3, 2, 1005], "shutdown", "shutdown"]
 
 
 @pytest.mark.feature("Programs", "await using closes tunnel, sockets and listeners")
