@@ -172,4 +172,4 @@ async def service_world(engine: str, folder: Path) -> AsyncIterator[ServiceWorld
         }
         async with launch(engine, arguments=[rules]) as browser:
             with StaticServer(served) as site:
-                yield ServiceWorld(Session(net, site, browser, options), canary, folder)
+                yield ServiceWorld(Session(net, site, browser, options, engine), canary, folder)

@@ -210,14 +210,15 @@ async def test_one_tab_at_a_time(fresh: ApiPage, again: ApiPage, connect: Connec
     ],
 )
 async def test_what_cannot_be_used_is_set_aside(
-    fresh: ApiPage, gateway: Gateway, connect: Connect, change: str, code: str
+    fresh: ApiPage, gateway: Gateway, connect: Connect, engine: str, change: str, code: str
 ) -> None:
     first = await connect(fresh)
     await fresh.run("await api.disconnectMixTunnel()")
     await fresh.run(CHANGE % change)
     second = await connect(fresh)
     assert second != first and await warnings(fresh) == [code]
-    assert any(line.startswith("warning: smolmix:") and "set aside" in line for line in fresh.console)
+    if engine != "webkit":  # whose driver tells of no console
+        assert any(line.startswith("warning: smolmix:") and "set aside" in line for line in fresh.console)
     assert len([name for name in await fresh.run(DUMP) if name.startswith("smolmix-web aside")]) == 1
     await fresh.run("await api.disconnectMixTunnel()")
     assert await connect(fresh) == second and await warnings(fresh) == []
