@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 # Playwright's name for a Firefox that it drives by WebDriver BiDi; the path says which one.
 FIREFOX_BY_BIDI = "moz-firefox"
-# Without this Firefox would ask no proxy for this machine's own addresses.
-FIREFOX_PREFERENCES: dict[str, str | float | bool] = {"network.proxy.allow_hijacking_localhost": True}
+FIREFOX_PREFERENCES: dict[str, str | float | bool] = {
+    # Without this Firefox would ask no proxy for this machine's own addresses.
+    "network.proxy.allow_hijacking_localhost": True,
+    # Else each WebSocket that fails makes the next one to that server wait, at last for a minute.
+    "network.websocket.delay-failed-reconnects": False,
+}
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ async def session(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
             "disableCoverTraffic": True,
         }
         with StaticServer({"/": folder, "/smolmix/": DIST}) as site:
-            yield Session(net, site, browser, options)
+            yield Session(net, site, browser, options, engine)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

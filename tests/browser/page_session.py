@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page
 
 from browserkit.server import StaticServer
@@ -92,6 +93,7 @@ class Session:
     site: StaticServer
     browser: Browser
     options: dict[str, Any]
+    engine: str = "chromium"
 
     @property
     def allowed(self) -> Allowed:
@@ -109,6 +111,12 @@ class Session:
         page.on("pageerror", lambda error: opened.console.append(f"uncaught: {error}"))
         await page.goto(f"{self.site.url}/index.html")
         return opened
+
+
+async def needs_byte_streams(page: ApiPage, engine: str) -> None:
+    """Skips where WebKit has none (docs/engines.md); the other engines must have them."""
+    if engine == "webkit" and not await page.run("return typeof ReadableByteStreamController !== 'undefined'"):
+        pytest.skip("WebKitGTK has no byte streams")
 
 
 def write_blank_page(folder: Path) -> None:

@@ -191,4 +191,4 @@ async def service_world(engine: str, folder: Path) -> AsyncIterator[ServiceWorld
         }
         async with launch(engine, arguments=[rules]) as browser:
             with StaticServer(served, answers={"/silent.js": silent}) as site:
-                yield ServiceWorld(Session(net, site, browser, options), canary, folder)
+                yield ServiceWorld(Session(net, site, browser, options, engine), canary, folder)

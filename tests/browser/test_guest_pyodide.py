@@ -5,6 +5,7 @@ What is installed by micropip in a page is in test_pytest_pyodide.py.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -185,6 +186,18 @@ async def pieces():
     for _ in range(3):
         yield b"x" * 100_000
 
+class Kept(asyncio.Protocol):
+    def __init__(self):
+        self.data, self.eof, self.lost = bytearray(), False, asyncio.get_running_loop().create_future()
+    def connection_made(self, transport):
+        self.made = transport
+    def data_received(self, data):
+        self.data += data
+    def eof_received(self):
+        self.eof = True
+    def connection_lost(self, error):
+        self.lost.set_result(error)
+
 found = {}
 async with shared_tunnel(port) as tunnel:
     found["state"] = tunnel.snapshot()["state"]
@@ -205,6 +218,16 @@ async with shared_tunnel(port) as tunnel:
     writer.write(b"GET /text HTTP/1.0\\r\\nHost: origin.test\\r\\n\\r\\n")
     found["tls"] = (await reader.read()).endswith(b"Hello from the origin.\\n")
     writer.close()
+    transport, kept = await tunnel.create_connection(Kept, "echo.test", 50007)
+    transport.write(b"by a protocol " * 10_000)
+    transport.write_eof()
+    await kept.lost
+    found["protocol"] = [kept.made is transport, hashlib.sha256(kept.data).hexdigest(), kept.eof, kept.lost.result()]
+    found["peer"] = transport.get_extra_info("peername")[1]
+    try:
+        await tunnel.create_connection(asyncio.Protocol, "nowhere.test", 80)
+    except OSError as error:
+        found["refused"] = [type(error).__name__, error.__cause__.code]
     async with await tunnel.connect_websocket("wss://ws.test/") as socket:
         await socket.send("text")
         await socket.send(b"binary")
@@ -247,6 +270,9 @@ async def test_a_tunnel_that_the_page_lends(guests: GuestSession) -> None:
             "ping": True,
             "tcp": 16_000,
             "tls": True,
+            "protocol": [True, hashlib.sha256(b"by a protocol " * 10_000).hexdigest(), True, None],
+            "peer": 50_007,
+            "refused": ["gaierror", "dns_not_found"],
             "websocket": ["text", "binary"],
             "closed": 1000,
             "error": ["TlsError", "tls_certificate", "tls", "expired"],

@@ -234,45 +234,56 @@ async def test_form_data(scripted: ApiPage) -> None:
     assert 'name="file"; filename="name.txt"\r\nContent-Type: x/y\r\n\r\ncontent\r\n' in got["body"]
 
 
+STREAMS = (
+    SENT
+    + """const stream = (...pieces) => new ReadableStream({ async start(controller) {
+      for (const piece of pieces) {
+        if (typeof piece === "number") await sleep(piece);
+        else controller.enqueue(new TextEncoder().encode(piece));
+      }
+      controller.close();
+    } });
+    const facts = ({streaming, length, body, pieces}) => [streaming, length, body, pieces];
+    const init = {method: "POST", duplex: "half"};
+"""
+)
+
+
 @pytest.mark.feature("Fetch", "streams as bodies, with or without duplex; a Request's body")
 async def test_streams(scripted: ApiPage) -> None:
     got = await scripted.run(
-        SENT
-        + """const stream = (...pieces) => new ReadableStream({ async start(controller) {
-          for (const piece of pieces) {
-            if (typeof piece === "number") await sleep(piece);
-            else controller.enqueue(new TextEncoder().encode(piece));
-          }
-          controller.close();
-        } });
-        const facts = ({streaming, length, body, pieces}) => [streaming, length, body, pieces];
-        const init = {method: "POST", duplex: "half"};
-        const own = stream("own");
+        STREAMS
+        + """const own = stream("own");
         const ask = new Request("http://o/", {...init, body: "text"});
         const all = [await sent("http://o/", {method: "POST", body: stream("a", "b")}),
           await sent("http://o/", {...init, body: own}),
-          await sent(new Request("http://o/", {...init, body: stream("of ", "a ", "request")})),
-          await sent(new Request("http://o/", {...init, body: stream("comes ", 200, "later")})),
           await sent(ask), await sent(new Request("http://o/", {...init, body: "replaced"}), {body: "by init"})];
+        return [all.map(facts), own.locked, ask.bodyUsed];"""
+    )
+    assert got == [
+        [[True, None, "ab", 2], [True, None, "own", 1], [False, None, "text", 0], [False, None, "by init", 0]],
+        True,
+        True,
+    ]
+
+
+@pytest.mark.feature("Fetch", "streams as bodies, with or without duplex; a Request's body")
+async def test_requests_made_of_streams(scripted: ApiPage, engine: str) -> None:
+    if engine == "firefox":
+        pytest.skip("Firefox makes no Request of a stream (docs/engines.md)")
+    got = await scripted.run(
+        STREAMS
+        + """const all = [await sent(new Request("http://o/", {...init, body: stream("of ", "a ", "request")})),
+          await sent(new Request("http://o/", {...init, body: stream("comes ", 200, "later")}))];
         const mine = new Uint8Array([65, 66, 67]);
         const once = (chunk) => new ReadableStream({ start(control) { control.enqueue(chunk); control.close(); } });
         const given = once(mine.subarray(1));
         all.push(await sent(new Request("http://o/", {...init, body: given})));
         const refused = await caught(() => api.mixFetch(new Request("http://o/", {...init, body: once("text")})));
-        return [all.map(facts), own.locked, ask.bodyUsed, mine.length, refused.name];"""
+        return [all.map(facts), mine.length, refused.name];"""
     )
     assert got == [
-        [
-            [True, None, "ab", 2],
-            [True, None, "own", 1],
-            [False, None, "of a request", 0],
-            [True, None, "comes later", 2],
-            [False, None, "text", 0],
-            [False, None, "by init", 0],
-            [False, None, "BC", 0],
-        ],
-        True,
-        True,
+        [[False, None, "of a request", 0], [True, None, "comes later", 2], [False, None, "BC", 0]],
         3,
         "TypeError",
     ]
@@ -365,8 +376,9 @@ REFUSED = {
 
 
 @pytest.mark.feature("Fetch", "a bad argument is a TypeError, and nothing is sent")
-async def test_what_fetch_refuses_is_refused(scripted: ApiPage) -> None:
-    works = ", ".join(f"() => {work}" for work in REFUSED.values())
+async def test_what_fetch_refuses_is_refused(scripted: ApiPage, engine: str) -> None:
+    refused = {name: work for name, work in REFUSED.items() if (name, engine) != ("duplex", "firefox")}  # knows it not
+    works = ", ".join(f"() => {work}" for work in refused.values())
     got = await scripted.run(
         HEAD
         + f"""const refused = [];
@@ -376,7 +388,7 @@ async def test_what_fetch_refuses_is_refused(scripted: ApiPage) -> None:
         }}
         return [refused, seen.length];"""
     )
-    assert dict(zip(REFUSED, got[0], strict=True)) == {name: [True, "TypeError"] for name in REFUSED}
+    assert dict(zip(refused, got[0], strict=True)) == {name: [True, "TypeError"] for name in refused}
     assert got[1] == 0
 
 

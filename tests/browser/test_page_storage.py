@@ -210,15 +210,16 @@ async def test_one_tab_at_a_time(fresh: ApiPage, again: ApiPage, connect: Connec
     ],
 )
 async def test_what_cannot_be_used_is_set_aside(
-    fresh: ApiPage, gateway: Gateway, connect: Connect, change: str, code: str
+    fresh: ApiPage, gateway: Gateway, connect: Connect, engine: str, change: str, code: str
 ) -> None:
     first = await connect(fresh)
     await fresh.run("await api.disconnectMixTunnel()")
     await fresh.run(CHANGE % change)
     second = await connect(fresh)
     assert second != first and await warnings(fresh) == [code]
-    # The console has the code, whoever looks at the state the place.
-    assert [line for line in fresh.console if line.startswith("warning: smolmix:") and code in line] != []
+    # The console has the code, whoever looks at the state the place; WebKit's driver tells of no console.
+    if engine != "webkit":
+        assert [line for line in fresh.console if line.startswith("warning: smolmix:") and code in line] != []
     told = await fresh.run("return (await api.getTunnelState()).warnings[0].message")
     assert "set aside (smolmix-web/aside/me/" in told
     assert len([name for name in await fresh.run(DUMP) if name.startswith("smolmix-web aside")]) == 1
