@@ -40,7 +40,7 @@ return { byteLength, heard, addresses, states, left: await idle(tunnel), seconds
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 
 
-@pytest.mark.feature("Tunnel", "a quarter of a core and the default traffic: comes up, fetches, echoes, no false loss")
+@pytest.mark.feature("Worker", "a quarter of a core and the default traffic: comes up, fetches, echoes, no false loss")
 async def test_a_quarter_of_a_core(session: Session) -> None:
     async with own_browser(session) as (own, renderers):
         opened = await own.open()
@@ -51,7 +51,7 @@ async def test_a_quarter_of_a_core(session: Session) -> None:
     assert got["addresses"] and "reconnecting" not in got["states"] and "failed" not in got["states"]
 
 
-@pytest.mark.feature("Tunnel", "a request begun when a stopped page goes on succeeds, though the exit has forgotten it")
+@pytest.mark.feature("Worker", "a request begun when a stopped page goes on succeeds, though the exit has forgotten it")
 async def test_a_renderer_that_was_stopped(session: Session) -> None:
     async with own_browser(session) as (own, renderers):
         opened = await own.open()
@@ -61,7 +61,9 @@ async def test_a_renderer_that_was_stopped(session: Session) -> None:
             os.kill(pid, signal.SIGSTOP)
         try:
             asked = asyncio.create_task(
-                opened.run('return (await (await api.mixFetch("http://origin.test/bytes/1000")).arrayBuffer()).byteLength;')
+                opened.run(
+                    'return (await (await api.mixFetch("http://origin.test/bytes/1000")).arrayBuffer()).byteLength;'
+                )
             )
             await asyncio.sleep(STOPPED)
             for host in session.net.exits:

@@ -130,7 +130,7 @@ async def look(page: Page, name: str) -> None:
 
 
 async def search(page: Page, start: str) -> None:
-    """Finds a guide by a word, as somebody does it who types. From a folder the index is first loaded when one begins."""
+    """Finds a guide by a word, typing it. From a folder the index is first loaded when one begins."""
     await page.goto(f"{start}/index.html")
     field = page.locator(".md-search__input")
     wide = page.viewport_size is None or page.viewport_size["width"] > 1000
