@@ -4,7 +4,9 @@ from __future__ import annotations
 
 # Answers `setup`; everything else is told to the page under test through a broadcast channel, and back.
 SCRIPTED = """
-const snapshot = (state, error = null) => ({ state, step: null, error, gateway: "G", exit: "E", addresses: [] });
+const snapshot = (state, error = null) => ({
+  state, step: null, error, warnings: [], gateway: "G", address: null, exit: "E", addresses: [], traffic: null,
+});
 const wire = new BroadcastChannel("wire");
 wire.onmessage = ({data}) => {
   if (data.state) postMessage({type: "state", snapshot: snapshot(...data.state)});
