@@ -75,11 +75,13 @@ export function createAlarm(wake) {
  * @returns {() => void} stops it
  */
 export function listen(socket, opened, message, closed) {
-  const stop = new AbortController();
-  const { signal } = stop;
+  // Node.js forgets what a signal is to end, once it has collected garbage; an event more finds no Python any longer.
+  let heard = true;
   socket.binaryType = "arraybuffer";
-  socket.addEventListener("open", () => opened(), { signal });
-  socket.addEventListener("close", ({ code }) => closed(code), { signal });
-  socket.addEventListener("message", ({ data }) => message(typeof data === "string" ? data : new Uint8Array(data)), { signal });
-  return () => stop.abort();
+  socket.addEventListener("open", () => { if (heard) opened(); });
+  socket.addEventListener("close", ({ code }) => { if (heard) closed(code); });
+  socket.addEventListener("message", ({ data }) => {
+    if (heard) message(typeof data === "string" ? data : new Uint8Array(data));
+  });
+  return () => { heard = false; };
 }

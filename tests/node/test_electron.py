@@ -16,7 +16,7 @@ from localnet.origin import body_sha256
 from tests.node.electron_projects import project, with_stand_in
 from tests.node.programs import Programs, modules
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.timeout(200)]
 
 
 @pytest.mark.feature("Programs", "Electron: the examples compile with Electron's own types")
@@ -55,6 +55,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.feature("Programs", "Electron, the tunnel in the main process: all that a window asks for")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_main_process(programs: Programs, examples: Path) -> None:
     ended = await Programs(examples, programs.options, programs.home).run(
         """process.env.SMOLMIX_OPTIONS = JSON.stringify(options);
@@ -132,6 +133,7 @@ async def test_main_process(programs: Programs, examples: Path) -> None:
 
 
 @pytest.mark.feature("Programs", "Electron, the tunnel in the page: the scheme's files, their types and policy")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_own_scheme(programs: Programs, examples: Path) -> None:
     script, missing = [200, "text/javascript", True], [404, None, False]
     found = {
