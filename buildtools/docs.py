@@ -57,8 +57,9 @@ def ensure_docs() -> Path:
     return TARGET
 
 
-def making(folder: Path) -> list[str | Path]:
-    return [VENV / "bin" / "mkdocs", "build", "--strict", "--quiet", "-f", settings(), "-d", folder]
+def making(folder: Path, config: Path | None = None) -> list[str | Path]:
+    """Not with --quiet, which hides the warnings from --strict, too."""
+    return [VENV / "bin" / "mkdocs", "build", "--strict", "-f", config or settings(), "-d", folder]
 
 
 def serve(port: int) -> int:

@@ -19,6 +19,7 @@ NAMES = {
     "expired.example.com": "expired.test",
     "echo.example.com": "echo.test",
     "ws.example.com": "ws.test",
+    "zone.example.com": "zone.test",
     "example.com": "origin.test",
 }
 
@@ -41,6 +42,21 @@ def local(text: str) -> str:
 
 def expected(code: str) -> list[str]:
     return re.findall(r"(?:#|//) -> (.*)$", code, re.MULTILINE)
+
+
+def needs_node(code: str) -> bool:
+    """Those for programs: by what they import. Of docs/node.md all are."""
+    return re.search(r'"(node:|smolmix-web/(node|auto)")', code) is not None
+
+
+def for_node() -> dict[str, str]:
+    """The examples for programs, by page and number."""
+    return {
+        f"{page}-{number}": code
+        for page, path in pages_with("js").items()
+        for number, code in enumerate(examples(path, "js"))
+        if page == "docs/node.md" or needs_node(code)
+    }
 
 
 def needs_pyodide(code: str) -> bool:

@@ -10,12 +10,24 @@ import * as api from "./index.js";
 /** @typedef {import("./tunnel.js").SetupMixTunnelOpts} SetupMixTunnelOpts */
 /** @typedef {import("./tunnel.js").MixTunnel} MixTunnel */
 /** @typedef {import("../shared/messages.js").TunnelSnapshot} TunnelSnapshot */
+/** @typedef {import("./timing.js").MixFetchEntry} MixFetchEntry */
+
+/** @typedef {{state: CustomEvent<TunnelSnapshot>, progress: CustomEvent<{step: string}>, timing: CustomEvent<MixFetchEntry>}} MixAutoEvents */
+
+/**
+ * `EventTarget` that knows these events by name.
+ * @typedef {object} MixAutoListening
+ * @property {<K extends keyof MixAutoEvents>(type: K, listener: ((event: MixAutoEvents[K]) => void) | null,
+ *   options?: boolean | AddEventListenerOptions) => void} addEventListener
+ * @property {<K extends keyof MixAutoEvents>(type: K, listener: ((event: MixAutoEvents[K]) => void) | null,
+ *   options?: boolean | EventListenerOptions) => void} removeEventListener
+ */
 
 /**
  * Of the tunnel that is used, whichever it is: "state" (`event.detail` is the new snapshot); "progress" (`event.detail` is
  * `{step}`) for each step of a set-up; "timing" (`event.detail` is a `MixFetchEntry`).
  */
-export const mixEvents = new EventTarget();
+export const mixEvents = /** @type {MixAutoListening & EventTarget} */ (/** @type {unknown} */ (new EventTarget()));
 
 /** @type {SetupMixTunnelOpts} */
 let options = {};

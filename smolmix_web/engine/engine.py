@@ -14,7 +14,6 @@ so the stack's congestion control and fairness see the real rate of the tunnel.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..errors import DirectoryError, NetworkError, SmolmixError, StateError, Tun
 from ..exit.events import ExitConnected, OutgoingMessage, PolicyDenied
 from ..exit.link import ExitFailed, ExitLink, ExitLost
 from ..exit.none import NoExit
-from ..mixnet.base58 import base58_encode
+from ..mixnet.base58 import name_of
 from ..mixnet.client import MixnetClient
 from ..mixnet.gateway.link import Command, GatewayLink, LinkState
 from ..mixnet.ladder import Ladder
@@ -566,7 +565,7 @@ class Engine:
             "loss": None if self.mixnet.loss is None else round(self.mixnet.loss, 3),
             "path": {
                 "gateway": self.gateway.endpoint.name,
-                "route": [base58_encode(identity) for identity in route],
+                "route": [name_of(identity) for identity in route],
                 "exit": None if exit_ is None else str(exit_),
                 "exit_version": connection.version if connection is not None else None,
                 "addresses": [str(address) for address in self.addresses],
@@ -575,11 +574,11 @@ class Engine:
                 "key_rotation": topology.rotation_id if topology is not None else None,
             },
             "newest": [
-                {"number": number, "kind": kind, "route": [base58_encode(identity) for identity in way]}
+                {"number": number, "kind": kind, "route": [name_of(identity) for identity in way]}
                 for number, kind, way in newest
             ],
             "flows": self._flows(),
-            **{name: value for name, value in asdict(mixnet).items() if isinstance(value, int | float)},
+            **vars(mixnet),
             "traffic": {**self.traffic, **self.ladder.statistics(), "line": self.line.statistics()},
             "queue_length": self.mixnet.queue_length,
             "bandwidth": self.gateway.bandwidth,
@@ -589,8 +588,8 @@ class Engine:
             **self.peers.to_dict(),
             "ip_packets_sent": session.statistics.packets_sent if session is not None else 0,
             "ip_packets_received": session.statistics.packets_received if session is not None else 0,
-            "gateway": asdict(self.gateway.all_counters()),
-            "exit": asdict(session.statistics) if session is not None else {},
+            "gateway": vars(self.gateway.all_counters()),
+            "exit": {**vars(session.statistics)} if session is not None else {},
             "stack": self._stack.statistics.to_dict() if self._stack is not None else {},
         }
 

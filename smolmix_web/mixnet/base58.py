@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..errors import MessageError
 
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -17,6 +19,12 @@ def base58_encode(data: bytes) -> str:
         letters.append(ALPHABET[digit])
     zeros = len(data) - len(data.lstrip(b"\0"))
     return "1" * zeros + "".join(reversed(letters))
+
+
+@lru_cache(maxsize=1024)
+def name_of(identity: bytes) -> str:
+    """A node's, which is asked for again and again."""
+    return base58_encode(identity)
 
 
 def base58_decode(text: str, length: int, what: str = "value") -> bytes:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from buildtools.common import NODE_MODULES, ROOT
-from buildtools.javascript import PAGE, declare_types
+from buildtools.javascript import PAGE, declare_node_types, declare_types
 from smolmix_web.tunnel.options import option_table
-from tests.examples import examples, pages_with
+from tests.examples import examples, for_node, needs_node, pages_with
 
 CASES = ROOT / "tests" / "types"
 
@@ -24,22 +24,26 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compile_cases(declared: Path, cases: Path, work: Path, *, javascript: bool = False) -> tuple[int, str]:
+def compile_cases(
+    declared: Path, cases: Path, work: Path, *, javascript: bool = False, node: bool = False
+) -> tuple[int, str]:
     """As a strict TypeScript program would be; the library's own declarations are checked too.
 
-    With `javascript` the cases are that: what nobody has typed is any, and nobody asks whether something is null.
+    With `javascript` the cases are that: what nobody has typed is any, and nobody asks whether something is null. With
+    `node` they have the types of Node.js, in which two libraries call one thing by different types.
     """
     settings = {
         "compilerOptions": {
             "strict": True,
             "noEmit": True,
-            "skipLibCheck": False,
+            "skipLibCheck": node,
             "exactOptionalPropertyTypes": False,
             "target": "es2022",
             "module": "es2022",
             "moduleResolution": "bundler",
             "lib": ["es2022", "dom", "dom.iterable", "dom.asynciterable"],
-            "types": [],
+            "types": ["node"] if node else [],
+            "typeRoots": [str(NODE_MODULES / "@types")],
             "paths": {
                 "smolmix": [str(declared / "index.d.ts")],
                 "smolmix/*": [str(declared / "*.d.ts")],
@@ -157,8 +161,6 @@ IN_WORKER = """
 /** @type {(type: "fetch", listener: (event: import("smolmix/service-worker").MixFetchEvent) => void) => void} */
 var addEventListener = self.addEventListener;
 """
-# Examples for Node.js need the types of Node.js, which this page's API is not compiled with.
-FOR_NODE = re.compile(r'"(node:|smolmix-web/(node|auto)")')
 # Their other half is of another project.
 FOREIGN = {"examples/webview/capacitor/README.md"}
 
@@ -169,10 +171,10 @@ def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Pat
     assert set(pages) > FOREIGN
     for page in pages.keys() - FOREIGN:
         for number, code in enumerate(examples(pages[page], "js")):
+            if needs_node(code):  # the types of Node.js are other ones
+                continue
             for end, name in PLACES.items():
                 code = re.sub(rf'from "[^"]*{re.escape(end)}"', f'from "{name}"', code)
-            if FOR_NODE.search(code):
-                continue
             code = (IN_WORKER if "importScripts" in code else "") + code
             (tmp_path / f"{page.replace('/', '_')}.{number}.js").write_text(f"{code}\nexport {{}};\n")
     names = values((PAGE / "index.js").read_text())
@@ -180,6 +182,32 @@ def test_the_examples_of_the_documentation_compile(declared: Path, tmp_path: Pat
     (tmp_path / "given.d.ts").write_text("\n".join([GIVEN, *exports]))
     status, output = compile_cases(declared, tmp_path, tmp_path, javascript=True)
     assert status == 0, output
+
+
+@pytest.fixture(scope="module")
+def declared_for_node(declared: Path) -> Path:
+    declare_node_types(declared)
+    return declared
+
+
+def compile_program(declared: Path, work: Path, programs: dict[str, str]) -> tuple[int, str]:
+    for name, code in programs.items():
+        code = re.sub(r'from "smolmix-web(/\w+)?"', lambda found: f'from "smolmix{found[1] or ""}"', code)
+        (work / f"{name.replace('/', '_')}.js").write_text(f"{code}\nexport {{}};\n")
+    return compile_cases(declared, work, work, javascript=True, node=True)
+
+
+def test_the_examples_for_programs_compile(declared_for_node: Path, tmp_path: Path) -> None:
+    programs = for_node()
+    assert {"docs/node.md-0", "docs/node.md-3", "npm/README.md-3"} <= set(programs)
+    status, output = compile_program(declared_for_node, tmp_path, programs)
+    assert status == 0, output
+
+
+def test_a_program_with_a_mistake_does_not_compile(declared_for_node: Path, tmp_path: Path) -> None:
+    code = 'import { connect } from "smolmix-web/node";\nconnect({ host: "a.test", port: 80, tunnel: 5 });\n'
+    status, output = compile_program(declared_for_node, tmp_path, {"a": code})
+    assert status != 0 and "TS2322" in output, output
 
 
 def test_an_example_with_a_mistake_does_not_compile(declared: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def strict(folder: Path, pages: dict[str, str], *, named: str) -> tuple[int, lis
     settings = settings.replace("custom_dir: theme", f"custom_dir: {docs.SOURCES / 'theme'}")
     settings = settings.replace("- hooks.py", f"- {docs.SOURCES / 'hooks.py'}")
     (folder / "mkdocs.yml").write_text(f"{settings}\nnav: [docs/index.md, {named}, {{Guides: []}}]\n")
-    command = [docs.VENV / "bin" / "mkdocs", "build", "--strict", "-d", folder / "site"]
+    command = docs.making(folder / "site", folder / "mkdocs.yml")
     done = subprocess.run(
         list(map(str, command)), cwd=folder, env=docs.environment(), capture_output=True, text=True, timeout=100
     )
@@ -130,7 +130,7 @@ async def look(page: Page, name: str) -> None:
 
 
 async def search(page: Page, start: str) -> None:
-    """Finds a guide by a word, typing it. From a folder the index is first loaded when one begins."""
+    """Finds a guide by a word, as somebody who types does: from a folder the index is loaded when the search opens."""
     await page.goto(f"{start}/index.html")
     field = page.locator(".md-search__input")
     wide = page.viewport_size is None or page.viewport_size["width"] > 1000

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,10 @@ class Programs:
     below: tuple[str, ...] = ()  # a command that runs the runtime
     _count: int = 0
 
-    def write(self, body: str, entry: str) -> Path:
+    def write(self, program: str) -> Path:
         self._count += 1
         path = self.project / f"program{self._count}.mjs"
-        path.write_text(WRAPPER.replace("ENTRY", entry).replace("BODY", body).replace("RESULT", RESULT))
+        path.write_text(program)
         return path
 
     def command(self, runtime: str, program: Path) -> list[str]:
@@ -117,11 +118,17 @@ class Programs:
         return [*self.below, str(path), *before, str(program)]
 
     async def start(
-        self, body: str, args: Any = None, *, runtime: str = "Node.js 22", entry: str = "smolmix-web", **env: str
+        self, body: str, args: Any = None, *, entry: str = "smolmix-web", **how: str
+    ) -> asyncio.subprocess.Process:
+        program = WRAPPER.replace("ENTRY", entry).replace("BODY", body).replace("RESULT", RESULT)
+        return await self._start(program, args, **how)
+
+    async def _start(
+        self, program: str, args: Any = None, *, runtime: str = "Node.js 22", **env: str
     ) -> asyncio.subprocess.Process:
         told = json.dumps({"options": self.options, "args": args})
         return await asyncio.create_subprocess_exec(
-            *self.command(runtime, self.write(body, entry)),
+            *self.command(runtime, self.write(program)),
             cwd=self.project,
             env={**os.environ, "XDG_DATA_HOME": str(self.home), "SMOLMIX_TEST": told, "NO_COLOR": "1", **env},
             stdin=asyncio.subprocess.DEVNULL,
@@ -131,8 +138,15 @@ class Programs:
 
     async def run(self, body: str, args: Any = None, **how: str) -> Ended:
         """The program to its end."""
+        return await self._end(self.start(body, args, **how))
+
+    async def run_whole(self, program: str, args: Any = None, **how: str) -> Ended:
+        """A program that has its imports itself."""
+        return await self._end(self._start(program, args, **how))
+
+    async def _end(self, starting: Awaitable[asyncio.subprocess.Process]) -> Ended:
         began = asyncio.get_running_loop().time()
-        process = await self.start(body, args, **how)
+        process = await starting
         try:
             async with asyncio.timeout(PROGRAM_SECONDS):
                 out, errors = await process.communicate()

@@ -37,18 +37,21 @@ export const panel = {
     const chunks = [];
     let loaded = 0;
     const began = performance.now();
-    for (const reader = response.body.getReader(); ;) {
-      if (waiting) await waiting;
-      signal.throwIfAborted();
-      const { done, value } = await reader.read();
-      if (done) break;
-      loaded += value.length;
-      if (loaded <= KEPT) chunks.push(value);
-      if (total) bar.value = loaded / total;
-      amount.textContent = `${size(loaded)}${total ? ` of ${size(total)}` : ""}`;
+    try {
+      for (const reader = response.body.getReader(); ;) {
+        if (waiting) await waiting;
+        signal.throwIfAborted();
+        const { done, value } = await reader.read();
+        if (done) break;
+        loaded += value.length;
+        if (loaded <= KEPT) chunks.push(value);
+        if (total) bar.value = loaded / total;
+        amount.textContent = `${size(loaded)}${total ? ` of ${size(total)}` : ""}`;
+      }
+    } finally {
+      pause.remove();
     }
     const seconds = (performance.now() - began) / 1000;
-    pause.remove();
     say("done");
     output.append(facts([["Bytes", loaded.toLocaleString("en")], ["Seconds", seconds.toFixed(1)], ["Rate", `${size(loaded / seconds)}/s`]]));
     if (loaded <= KEPT) {

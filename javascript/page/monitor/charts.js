@@ -1,5 +1,5 @@
 /**
- * The charts: packets per second by kind, each way, and the round trip; two minutes, drawn by uPlot every two seconds.
+ * The charts: packets per second by kind, each way, and the round trip; two minutes, drawn by uPlot, by turns one a second.
  *
  * The pictures are for eyes; beside each stands its legend with the newest values as text.
  *
@@ -15,6 +15,7 @@ restore();
 
 /** @typedef {import("./history.js").History} History */
 /** @typedef {import("./history.js").Line} Line */
+/** @typedef {{plan: Plan, box: HTMLElement, width: number, plot: uPlot | null, values: HTMLElement[]}} Chart */
 /** @typedef {{title: string, unit: string, lines: {line: Line, label: string, colour: string, dash?: number[]}[]}} Plan */
 
 const HEIGHT = 120;
@@ -36,12 +37,15 @@ const PLANS = [
 
 export class Charts {
   element = make("div", { class: "charts part" });
-  /** @type {{plan: Plan, box: HTMLElement, plot: uPlot | null, values: HTMLElement[]}[]} */ #charts;
+  /** @type {Chart[]} */ #charts;
   /** @type {CSSStyleDeclaration | null} */ #style = null;
-  #turn = false;
-  #watcher = new ResizeObserver(() => this.#resize());
+  /** @type {History} */ #history;
+  #turn = 0;
+  #watcher = new ResizeObserver((entries) => this.#resize(entries));
 
-  constructor() {
+  /** @param {History} history what is drawn */
+  constructor(history) {
+    this.#history = history;
     this.#charts = PLANS.map((plan) => {
       const box = make("div", { class: "plot", "aria-hidden": "true" });
       const values = plan.lines.map(() => make("b", {}, "–"));
@@ -50,7 +54,7 @@ export class Charts {
         return make("li", { "data-line": colour, ...(dash ? { "data-dash": "" } : {}) }, `${label} `, values[at]);
       }));
       this.element.append(make("figure", {}, make("h3", {}, plan.title), box, legend));
-      return { plan, box, plot: null, values };
+      return { plan, box, width: 0, plot: null, values };
     });
   }
 
@@ -62,36 +66,49 @@ export class Charts {
 
   disconnect() {
     this.#watcher.disconnect();
-    this.recolour();
-  }
-
-  /** Colours may be others now: the next drawing begins anew. */
-  recolour() {
     for (const chart of this.#charts) {
       chart.plot?.destroy();
       chart.plot = null;
     }
   }
 
-  #resize() {
-    for (const { box, plot } of this.#charts) {
-      if (plot && box.clientWidth && box.clientWidth !== plot.width) plot.setSize({ width: box.clientWidth, height: HEIGHT });
+  /** All of them, anew: colours may be others now, or the tunnel. */
+  redraw() {
+    for (const chart of this.#charts) {
+      chart.plot?.destroy();
+      chart.plot = null;
+      if (chart.width) this.#picture(chart);
     }
   }
 
-  /** The values each time, the pictures every other time. @param {History} history */
-  draw(history) {
-    const now = history.times.at(-1) ?? 0;
-    this.#turn = !this.#turn;
-    for (const chart of this.#charts) {
-      chart.plan.lines.forEach(({ line }, at) => write(chart.values[at], number(history.latest(line), chart.plan.unit)));
-      if (chart.plot && !this.#turn) continue;
-      const data = [history.times, ...chart.plan.lines.map(({ line }) => history.lines.get(line))];
-      if (!chart.box.clientWidth) continue; // not laid out
-      chart.plot ??= this.#plot(chart.plan, chart.box);
-      chart.plot.setData(/** @type {any} */ (data), false);
-      chart.plot.setScale("x", { min: now - SPAN, max: now });
+  /** What was laid out is told; to ask would have it laid out anew. @param {ResizeObserverEntry[]} entries */
+  #resize(entries) {
+    for (const { target, contentRect } of entries) {
+      const chart = this.#charts.find(({ box }) => box === target);
+      if (!chart) continue;
+      chart.width = Math.floor(contentRect.width);
+      if (!chart.width) continue;
+      if (!chart.plot) this.#picture(chart);
+      else if (chart.width !== chart.plot.width) chart.plot.setSize({ width: chart.width, height: HEIGHT });
     }
+  }
+
+  /** What has come: the values each time, of the pictures one. */
+  draw() {
+    const history = this.#history;
+    this.#turn = (this.#turn + 1) % this.#charts.length;
+    for (const [turn, chart] of this.#charts.entries()) {
+      chart.plan.lines.forEach(({ line }, at) => write(chart.values[at], number(history.latest(line), chart.plan.unit)));
+      if (chart.width && turn === this.#turn) this.#picture(chart);
+    }
+  }
+
+  /** Axes alone, where there is nothing yet. @param {Chart} chart */
+  #picture(chart) {
+    const { times, lines } = this.#history, now = times.at(-1) ?? 0;
+    chart.plot ??= this.#plot(chart.plan, chart.box, chart.width);
+    chart.plot.setData(/** @type {any} */ ([times, ...chart.plan.lines.map(({ line }) => lines.get(line))]), false);
+    chart.plot.setScale("x", { min: now - SPAN, max: now });
   }
 
   /** @param {string} name @returns {string} */
@@ -99,12 +116,12 @@ export class Charts {
     return this.#style?.getPropertyValue(`--${name}`).trim() || "gray";
   }
 
-  /** @param {Plan} plan @param {HTMLElement} box */
-  #plot(plan, box) {
+  /** @param {Plan} plan @param {HTMLElement} box @param {number} width */
+  #plot(plan, box, width) {
     const axis = { stroke: this.#colour("soft"), font: "11px system-ui, sans-serif", ticks: { show: false }, gap: 4 };
     const grid = { stroke: this.#colour("line"), width: 1 };
     return new uPlot({
-      width: box.clientWidth,
+      width,
       height: HEIGHT,
       pxAlign: 0,
       padding: [6, 16, 0, 0],

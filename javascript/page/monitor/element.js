@@ -60,6 +60,7 @@ export class MixMonitor extends Base {
     this.#history.clear();
     this.#parts?.route.clear();
     this.#parts?.tiles.clear();
+    this.#parts?.charts.redraw();
     this.#parts?.flows.update([]);
     if (this.#parts) this.#listen();
   }
@@ -88,7 +89,7 @@ export class MixMonitor extends Base {
     route.connect(style);
     document.addEventListener("visibilitychange", () => this.#next(0), { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      charts.recolour();
+      charts.redraw();
       route.recolour();
     }, { signal });
     const watcher = new IntersectionObserver((entries) => {
@@ -120,7 +121,7 @@ export class MixMonitor extends Base {
       state: make("span", { class: "state", "data-state": "shutdown" }, WORDS.shutdown),
       heard: make("p", { class: "heard", role: "status" }),
       pause: make("button", { type: "button" }, "Pause"),
-      setUp: new SetUp(), route: new Route(), charts: new Charts(), tiles: new Tiles(), queues: new Queues(), flows: new Flows(),
+      setUp: new SetUp(), route: new Route(), charts: new Charts(this.#history), tiles: new Tiles(), queues: new Queues(), flows: new Flows(),
     };
     parts.pause.addEventListener("click", () => { this.paused = !this.#paused; });
     parts.queues.element.addEventListener("toggle", () => this.#next(0));
@@ -204,7 +205,7 @@ export class MixMonitor extends Base {
     const { route, charts, tiles, queues, flows } = /** @type {Parts} */ (this.#parts);
     flows.update(this.#history.add(performance.now() / 1000, statistics));
     route.add(statistics);
-    charts.draw(this.#history);
+    charts.draw();
     tiles.update(statistics);
     queues.update(statistics);
   }

@@ -16,9 +16,9 @@ import { make, short, write } from "./dom.js";
 
 const HEIGHT = 84;
 const COLUMNS = ["Page", "Gateway", "Mix 1", "Mix 2", "Mix 3", "Exit"];
-/** Four pictures a second, two for each leg: more would cost more than the rest of the monitor. */
-const FRAME_MS = 250;
-const LEG_MS = 500;
+/** Two pictures a second, as each costs as much as all the text: one with each answer, one between two of them. */
+const FRAME_MS = 550;
+const LEG_MS = 1000;
 /** Received packets that are shown for one answer, at most; the charts count them all. */
 const MAX_DOWN = 4;
 const MAX_DOTS = 48;
@@ -47,7 +47,13 @@ export class Route {
   /** @type {Record<string, number> | null} */ #received = null;
   /** @type {Record<string, string>} */ #colours = {};
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
-  #watcher = new ResizeObserver(() => this.#draw());
+  /** As it was told: asking would have everything laid out. */ #still = this.#calm.matches;
+  #told = () => { this.#still = this.#calm.matches; };
+  /** As it was laid out: asking would have it laid out anew. */ #width = 0;
+  #watcher = new ResizeObserver(([{ contentRect }]) => {
+    this.#width = contentRect.width;
+    this.#draw();
+  });
   /** @type {CanvasRenderingContext2D | null} */ #context = this.#canvas.getContext("2d");
 
   /** @param {CSSStyleDeclaration} style of the host */
@@ -55,10 +61,13 @@ export class Route {
     this.#style = style;
     this.recolour();
     this.#watcher.observe(this.#canvas);
+    this.#told();
+    this.#calm.addEventListener("change", this.#told);
   }
 
   disconnect() {
     this.#watcher.disconnect();
+    this.#calm.removeEventListener("change", this.#told);
     this.#stop();
   }
 
@@ -94,11 +103,14 @@ export class Route {
     fresh.forEach((packet, at) => this.#dots.push({ points: this.#way(packet, path.gateway), colour: packet.kind, begins: begins + at * gap }));
     this.#arrivals(down?.packets ?? {}, begins);
     this.#dots.splice(0, this.#dots.length - MAX_DOTS);
-    if (this.#calm.matches) {
-      this.#stop(false);
+    this.#stop(false);
+    if (this.#still) {
       this.#draw();
       this.#dots = [];
-    } else this.#timer ??= setInterval(() => this.#tick(), FRAME_MS);
+      return;
+    }
+    this.#timer = setInterval(() => this.#tick(), FRAME_MS);
+    this.#tick();
   }
 
   /** @param {Packet} packet @param {string} gateway @returns {[number, number][]} */
@@ -134,7 +146,7 @@ export class Route {
   }
 
   #draw() {
-    const context = this.#context, width = this.#canvas.clientWidth, ratio = devicePixelRatio;
+    const context = this.#context, width = this.#width, ratio = devicePixelRatio;
     if (!context || !width) return;
     if (this.#canvas.width !== Math.round(width * ratio)) this.#canvas.width = Math.round(width * ratio);
     if (this.#canvas.height !== HEIGHT * ratio) this.#canvas.height = HEIGHT * ratio;
@@ -154,7 +166,7 @@ export class Route {
     const now = performance.now();
     for (const { points, colour, begins } of this.#dots) {
       context.strokeStyle = context.fillStyle = this.#colours[colour] ?? this.#colours.soft;
-      if (this.#calm.matches) {
+      if (this.#still) {
         context.lineWidth = 1.5;
         context.beginPath();
         points.forEach(([column, height]) => context.lineTo(x(column), y(height)));
