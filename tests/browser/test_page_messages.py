@@ -109,7 +109,8 @@ async def test_a_tunnel_that_fails_takes_everything_with_it(scripted: ApiPage) -
     )
     error = {"name": "GatewayError", "code": "gateway_closed", "phase": "gateway", "message": "gone"}
     error |= {"reason": None, "retryable": False}
-    state = {"state": "failed", "step": None, "error": error, "gateway": "G", "exit": "E", "addresses": []}
+    state = {"state": "failed", "step": None, "error": error, "warnings": [], "gateway": "G", "address": None}
+    state |= {"exit": "E", "addresses": [], "traffic": None}
     assert got == [["gateway_closed"] * 6, "GatewayError", "tunnel_down", "gateway", state, "ready"]
 
 

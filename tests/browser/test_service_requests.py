@@ -73,8 +73,8 @@ ELEMENTS = """const origin = "https://origin.test";
   const [style] = await add("link", {rel: "stylesheet", href: `${origin}/page/style.css`});
   const [script] = await add("script", {src: `${origin}/page/script.js`});
   const [module] = await add("script", {type: "module", src: `${origin}/page/module.js`});
-  const [sound, audio] = await add("audio", {src: `${origin}/sound/60`, preload: "auto"}, "loadedmetadata");
-  audio.currentTime = 50;
+  const [sound, audio] = await add("audio", {src: `${origin}/sound/600`, preload: "auto"}, "loadedmetadata");
+  audio.currentTime = 550;
   const sought = await Promise.race([loaded(audio, "seeked"), sleep(10_000)]);
   const face = await document.fonts.load('20px "Localnet"');
   const xhr = await new Promise((resolve) => {
@@ -108,7 +108,7 @@ async def test_elements(page: ServicePage) -> None:
         "module": "loaded",
         "sound": "loaded",
         "sought": "loaded",
-        "seconds": 60,
+        "seconds": 600,
         "font": 1,
         "xhr": "Hello from the origin.\n",
         "events": ["event 1", "event 2", "event 3"],
@@ -117,7 +117,7 @@ async def test_elements(page: ServicePage) -> None:
         "background": 'url("https://origin.test/picture/80x80?seed=aside")',
     }
     assert page.at_origin("/picture/160x60") and page.at_origin("/cors/font")
-    ranges = [request.header("range") for request in page.at_origin("/sound/60")]
+    ranges = [request.header("range") for request in page.at_origin("/sound/600")]
     assert "bytes=0-" in ranges and any(text and text != "bytes=0-" for text in ranges), ranges
 
 
@@ -351,15 +351,28 @@ BESIDE = """const url = (seed) => `https://origin.test/picture/160x125?seed=${se
   return found;"""
 
 
-@feature("a page's pictures take at most a tenth longer than `mixFetch` of the same files")
-@pytest.mark.timeout(400)
-async def test_as_fast_as_mix_fetch(world: ServiceWorld) -> None:
-    """Of 20 KB each, in turns, one at a time and 30 at once; medians, as a machine with two cores is not quiet."""
+async def beside(page: ServicePage, count: int, rounds: int) -> float:
+    """How much longer pictures of 20 KB take than `mixFetch` of the same files: the medians of rounds in turns."""
+    await page.run(BESIDE, round=0, count=count, timeout=120)
+    found = [await page.run(BESIDE, round=n, count=count, timeout=120) for n in range(1, rounds + 1)]
+    picture, fetched = (statistics.median(times[name] for times in found) for name in ("picture", "fetch"))
+    print(f"{count}: {picture:.0f} ms, mixFetch {fetched:.0f} ms: {picture / fetched:.3f}")
+    return float(picture / fetched)
+
+
+async def test_about_as_fast_as_mix_fetch(world: ServiceWorld) -> None:
+    """A few rounds on a machine that is not quiet: the mixes' own chance is a tenth of a median."""
     async with world.open() as page:
         await page.register()
-        for count, rounds in ((1, 24), (30, 9)):
-            await page.run(BESIDE, round=0, count=count, timeout=120)
-            found = [await page.run(BESIDE, round=n, count=count, timeout=120) for n in range(1, rounds + 1)]
-            picture, fetched = (statistics.median(times[name] for times in found) for name in ("picture", "fetch"))
-            print(f"{count}: {picture:.0f} ms, mixFetch {fetched:.0f} ms: {picture / fetched:.3f}")
-            assert picture <= 1.1 * fetched, found
+        assert await beside(page, 1, 7) <= 1.5 and await beside(page, 30, 3) <= 1.5
+
+
+# In real time this measures the machine too: the network, the origin and the page share its cores.
+@pytest.mark.long
+@feature("a page's pictures take at most a tenth longer than `mixFetch` of the same files")
+@pytest.mark.timeout(600)
+async def test_as_fast_as_mix_fetch(world: ServiceWorld) -> None:
+    """One at a time, and 30 at once."""
+    async with world.open() as page:
+        await page.register()
+        assert await beside(page, 1, 60) <= 1.1 and await beside(page, 30, 9) <= 1.1
