@@ -259,6 +259,13 @@ class TunnelError(SmolmixError):
     default_code = "tunnel"
 
 
+def down(cause: SmolmixError, what: str) -> TunnelError:
+    """What operations are told once `what` has failed: `reason` is the code it failed with."""
+    error = TunnelError(f"{what} failed: {cause.message}", code="tunnel_down", reason=cause.code)
+    error.__cause__ = cause
+    return error
+
+
 # How JavaScript says it, where no MemoryError does: buffers of the browser, the memories of WebAssembly.
 _NO_MEMORY = ("allocation failed", "out of memory", "Unable to grow instance memory")
 

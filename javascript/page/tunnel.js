@@ -354,8 +354,8 @@ export class MixTunnel extends Target {
     if (this.#ready) return this.#ready;
     const { error: cause } = this.#snapshot;
     if (cause) {
-      const { phase, message } = cause;
-      return Promise.reject(new MixError({ name: "MixError", code: "tunnel_down", phase, message: `the tunnel failed: ${message}`, cause }));
+      const { phase, message, code: reason } = cause;
+      return Promise.reject(new MixError({ name: "MixError", code: "tunnel_down", phase, reason, message: `the tunnel failed: ${message}`, cause }));
     }
     return Promise.reject(mixError("tunnel_down", "the tunnel is not set up: call setupMixTunnel first", "setup"));
   }

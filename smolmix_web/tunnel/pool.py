@@ -22,7 +22,7 @@ from ..dial import Connected
 from ..dns import DnsAnswer
 from ..edge.deadline import Deadline
 from ..edge.sockets import Address, UdpSocket
-from ..errors import SmolmixError, StateError, TunnelError
+from ..errors import SmolmixError, StateError, TunnelError, down
 from ..host.base import Host
 from ..http import CookieJar, HttpRequest, HttpResponse
 from ..http.timeouts import Timeouts
@@ -242,7 +242,7 @@ class TunnelPool(AsyncioAccess):
         key = check_key(isolation)
         if self.state != "up":
             if self.error is not None:
-                raise TunnelError(f"the pool failed: {self.error.message}", code="tunnel_down") from self.error
+                raise down(self.error, "the pool")
             raise StateError(f"the pool is not ready but {self.state}", code="tunnel_down")
         return self._home(self._default if key is None else key).seat
 

@@ -35,6 +35,7 @@ from ..errors import (
     StorageError,
     TunnelError,
     UsageError,
+    down,
 )
 from ..host.base import Host, TimerHandle
 from ..http import CookieJar, HttpRequest, HttpResponse
@@ -451,7 +452,7 @@ class Tunnel(AsyncioAccess, PeerAccess):
         """For what goes to other clients."""
         if self.state not in _ALIVE[1:] or self._driver is None:
             if self.error is not None:
-                raise TunnelError(f"the tunnel failed: {self.error.message}", code="tunnel_down") from self.error
+                raise down(self.error, "the tunnel")
             raise StateError(f"the tunnel is not ready but {self.state}", code="tunnel_down")
         return self._driver
 

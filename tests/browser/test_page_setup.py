@@ -177,6 +177,8 @@ async def refused(page: ApiPage, **options: Any) -> PageFailure:
         await page.set_up(**options)
     state = await page.run("return api.getTunnelState()")
     assert (state["state"], state["error"]["code"]) == ("failed", failure.value.code)
+    later = await page.run("""return caught(() => api.mixFetch("http://http.test/text"));""")
+    assert (later["code"], later["reason"]) == ("tunnel_down", failure.value.code)
     return failure.value
 
 

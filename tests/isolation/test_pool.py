@@ -340,7 +340,7 @@ def test_a_network_that_is_not_there() -> None:
         assert pool.snapshot()["state"] == "failed" and pool.snapshot()["error"]["code"] == raised.value.code
         with pytest.raises(SmolmixError) as raised:
             await get(pool)
-        assert raised.value.code == "tunnel_down"
+        assert (raised.value.code, raised.value.reason) == ("tunnel_down", pool.snapshot()["error"]["code"])
         await pool.close()
         await asyncio.sleep(0.5)
         assert left_over(network, host) == {}
