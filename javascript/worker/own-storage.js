@@ -10,12 +10,12 @@
  */
 
 import { createLock } from "./locks.js";
+import { keyBeside } from "./storage.js";
 
 /** @typedef {import("../shared/messages.js").Keeping} Keeping */
 /** @typedef {import("../shared/messages.js").Kept} Kept */
 
 const PREFIX = "smolmix-web";
-const KEY_LENGTH = 32;
 const RETRY_MS = 50;
 
 /** @param {Uint8Array} bytes @returns {string} */
@@ -78,9 +78,6 @@ export function createOwnStorage({ passphraseKey, seal, open }, ask, takeOver = 
   /** @type {string | null} */
   let wanted = null;
 
-  /** @param {Uint8Array<ArrayBuffer>} raw @returns {Promise<CryptoKey>} */
-  const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
-
   function unlock() {
     origin?.unlock();
     if (wanted !== null) ask("let-go", wanted).catch(() => {});
@@ -129,12 +126,8 @@ export function createOwnStorage({ passphraseKey, seal, open }, ask, takeOver = 
 
     /** @param {string} clientId @param {boolean} create @returns {Promise<CryptoKey | undefined>} */
     async ownKey(clientId, create) {
-      const found = toBytes(await ask("get", nameOf(clientId, "key")));
-      if (found?.length === KEY_LENGTH) return importKey(found);
-      if (!create) return undefined;
-      const fresh = crypto.getRandomValues(new Uint8Array(KEY_LENGTH));
-      await ask("set", nameOf(clientId, "key"), toText(fresh));
-      return importKey(fresh);
+      const name = nameOf(clientId, "key");
+      return keyBeside(toBytes(await ask("get", name)), create, async (key) => void await ask("set", name, toText(key)));
     },
   };
 }

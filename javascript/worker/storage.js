@@ -15,6 +15,8 @@ import { createLock } from "./locks.js";
 
 const DATABASE = "smolmix-web";
 const STORES = ["records", "keys", "aside"];
+/** Bytes of a key that lies beside its record. */
+export const KEY_LENGTH = 32;
 
 /**
  * @template T
@@ -91,6 +93,21 @@ async function freshSodium() {
 const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
 
 /**
+ * The key of a record without passphrase, where the place keeps nothing but bytes.
+ * @param {Uint8Array<ArrayBuffer> | undefined} found
+ * @param {boolean} create
+ * @param {(key: Uint8Array<ArrayBuffer>) => Promise<void>} keep
+ * @returns {Promise<CryptoKey | undefined>}
+ */
+export async function keyBeside(found, create, keep) {
+  if (found?.length === KEY_LENGTH) return importKey(found);
+  if (!create) return undefined;
+  const fresh = crypto.getRandomValues(new Uint8Array(KEY_LENGTH));
+  await keep(fresh);
+  return importKey(fresh);
+}
+
+/**
  * The functions for Python. Each promise rejects with what the browser says.
  * @param {() => boolean} [takeOver] whoever holds the place of our client id is a tab that has stopped, and whose tunnel is ours now
  */
@@ -106,9 +123,7 @@ export function createStorage(takeOver = () => false) {
       return place.lock(clientId, patience);
     },
 
-    unlock() {
-      place.unlock();
-    },
+    unlock: place.unlock,
 
     /** @param {string} clientId @returns {Promise<Uint8Array | undefined>} */
     read(clientId) {

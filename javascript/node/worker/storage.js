@@ -20,10 +20,10 @@ import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { createStorage as createBrowserStorage } from "../../worker/storage.js";
+import { KEY_LENGTH, createStorage as createBrowserStorage, keyBeside } from "../../worker/storage.js";
 import { knock, listenOn } from "./wires.js";
 
-const RECORD = "identity", KEY = "key", KEY_LENGTH = 32;
+const RECORD = "identity", KEY = "key";
 /** As in storage/envelope.py, and one more byte. */
 const MAX_RECORD = (1 << 16) + 1;
 const MAX_NAME = 120;
@@ -129,9 +129,6 @@ async function syncFolder(folder) {
   }
 }
 
-/** @param {Uint8Array<ArrayBuffer>} raw @returns {Promise<CryptoKey>} */
-const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
-
 /** The functions for Python, as in a browser. */
 export function createStorage() {
   const { passphraseKey, seal, open: unseal } = createBrowserStorage();
@@ -197,12 +194,7 @@ export function createStorage() {
     /** @param {string} clientId @param {boolean} create @returns {Promise<CryptoKey | undefined>} */
     async ownKey(clientId, create) {
       const folder = folderOf(clientId);
-      const found = readWhole(join(folder, KEY), KEY_LENGTH + 1);
-      if (found?.length === KEY_LENGTH) return importKey(found);
-      if (!create) return undefined;
-      const fresh = new Uint8Array(randomBytes(KEY_LENGTH));
-      await writeWhole(folder, KEY, fresh);
-      return importKey(fresh);
+      return keyBeside(readWhole(join(folder, KEY), KEY_LENGTH + 1), create, (key) => writeWhole(folder, KEY, key));
     },
   };
 }

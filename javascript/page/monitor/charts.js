@@ -66,18 +66,19 @@ export class Charts {
 
   disconnect() {
     this.#watcher.disconnect();
-    for (const chart of this.#charts) {
-      chart.plot?.destroy();
-      chart.plot = null;
-    }
+    this.#clear();
   }
 
   /** All of them, anew: colours may be others now, or the tunnel. */
   redraw() {
+    this.#clear();
+    for (const chart of this.#charts) if (chart.width) this.#picture(chart);
+  }
+
+  #clear() {
     for (const chart of this.#charts) {
       chart.plot?.destroy();
       chart.plot = null;
-      if (chart.width) this.#picture(chart);
     }
   }
 
