@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import pickle
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -35,13 +34,19 @@ from bench.privacy_records import ACTIVITIES, Recorder, Recording
 from browserkit.official import HOST, directory_door
 from browserkit.server import StaticServer
 from buildtools.common import DIST
-from localnet import Network, NetworkConfig
+from localnet import Network, NetworkConfig, names
+from localnet.gateway import Gateway
+from localnet.observed import Seen
+from tests.browser.wire_tap import BINARY, WireTap
 
+LOOK = 3.0  # s of looking at what others do before anything runs
 WARM = 6.0  # s until the traffic's rate has settled
 IDLE = 6.0  # s
 BUSY = 5.0  # s of each activity
 LOST = 6.0  # s after the gateway has dropped the connection
 OFFLINE, ONLINE = 3.0, 6.0  # s
+UNANSWERED = 5.0  # s of asking a server from which nothing comes
+ROTATED = 20.0  # s after the mix nodes have other keys
 STEP = 25.0  # s for one step; the official client cannot do some, and gives up later than we wait
 DOWNLOAD, UPLOAD = 400_000, 100_000
 SETTLE = 1.0  # s for what is still on its way
@@ -52,8 +57,8 @@ DIRECTORY = f"https://{HOST}/api/"
 class User:
     """One fresh profile at one client; `recording` is filled as it goes."""
 
-    def __init__(self, network: Network, site: str, client: str) -> None:
-        self._network, self._client = network, client
+    def __init__(self, network: Network, site: str, client: str, taps: Sequence[WireTap]) -> None:
+        self._network, self._client, self._taps = network, client, taps
         self._site = site
         self._recorder = Recorder()
         self.recording = Recording(self._recorder.seen)
@@ -76,11 +81,18 @@ class User:
                     await self._step("again", self._open(page))
                     await self._step("unload", self._left(page))
                     await self._step("third", self._open(page))
+                    await self._tabs(page, context)
+                    await self._step("rotation", self._rotation())
                     await self._step("crash", self._dies(page, context))
+                # Two rotations give the next user the same kind of keys.
+                await self._network.rotate_keys()
                 if log.exists():
                     self.recording.asked = asked(log.read_text(errors="replace"))
         finally:
             self._network.watch(None)
+            for number, tap in enumerate(self._taps):
+                frames = [frame for frame in await tap.take() if frame.opcode == BINARY]
+                self.recording.seen += [Seen("line", "binary", str(number), frame.time, b"") for frame in frames]
 
     async def _first_visit(self, page: Page, context: BrowserContext) -> None:
         await self._step("ready", self._open(page))
@@ -92,6 +104,9 @@ class User:
         # It trusts no authority of a local network: its handshake is seen, and fails.
         for name in ("origin.test", "h2.test", "origin.test"):
             await self._step(f"tls {name}", page.evaluate("(n) => peer.get(`https://${n}/text`)", name))
+        for _ in range(2):  # it closes the connection
+            await self._step("tls again", page.evaluate("() => peer.get('https://origin.test/unsized/100')"))
+        await self._step("nobody", self._nobody(page))
         await self._step("websocket", page.evaluate("() => peer.echo('ws://ws.test/', 'text')"))
         await self._step("download", page.evaluate("(u) => peer.get(u)", f"http://origin.test/bytes/{DOWNLOAD}"))
         await self._step("upload", page.evaluate("(n) => peer.post('http://origin.test/upload', n)", UPLOAD))
@@ -103,8 +118,21 @@ class User:
         await self._step("end", page.evaluate("() => peer.disconnect()"))
         await asyncio.sleep(SETTLE)
 
+    async def _nobody(self, page: Page) -> None:
+        """A server from which nothing comes back; the page gives up, the connection goes on."""
+        holes = [host.service.faults.black_holes for host in self._network.exits]
+        addresses = {*names.CLOSED.ipv4, *names.CLOSED.ipv6}
+        for hole in holes:
+            hole |= addresses
+        try:
+            with suppress(PlaywrightError, TimeoutError):
+                await asyncio.wait_for(page.evaluate(f"() => peer.get('http://{names.CLOSED.name}/')"), UNANSWERED)
+        finally:
+            for hole in holes:
+                hole -= addresses
+
     async def _loss(self) -> None:
-        for gateway in (*self._network.gateways, *(host.gateway for host in self._network.exits)):
+        for gateway in _gateways(self._network):
             gateway.drop_clients()
         await asyncio.sleep(LOST)
 
@@ -118,6 +146,23 @@ class User:
         """The page goes away with a tunnel that is up."""
         await page.goto("about:blank")
         await asyncio.sleep(SETTLE)
+
+    async def _tabs(self, page: Page, context: BrowserContext) -> None:
+        """Another tab of the profile, in front of the first, with a tunnel of its own."""
+        await asyncio.sleep(WARM)
+        other = await context.new_page()
+        await self._step("tabs", self._both(page, other))
+        await self._step("behind", asyncio.sleep(IDLE))
+        await other.close()
+
+    async def _both(self, page: Page, other: Page) -> None:
+        await self._open(other)
+        for tab in (page, other):
+            await tab.evaluate("() => peer.get('http://origin.test/text')")
+
+    async def _rotation(self) -> None:
+        await self._network.rotate_keys()
+        await asyncio.sleep(ROTATED)
 
     async def _dies(self, page: Page, context: BrowserContext) -> None:
         """The process of page and worker is gone at once."""
@@ -142,6 +187,10 @@ class User:
         self.recording.phases[name] = (began, loop.time())
 
 
+def _gateways(network: Network) -> list[Gateway]:
+    return [*network.gateways, *(host.gateway for host in network.exits)]
+
+
 def asked(net_log: str) -> dict[str, int]:
     """The origins of all requests of a browser, WebSockets too, by its own log; one without an end is read as well.
     What no page and no worker has begun is the browser's own: `BROWSER`."""
@@ -161,19 +210,41 @@ def asked(net_log: str) -> dict[str, int]:
     return dict(found)
 
 
+async def others_load() -> float:
+    """Share of the cores' time that is taken now; the system's own averages remember what has ended."""
+
+    def read() -> tuple[int, int]:
+        times = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(times), times[3] + times[4]  # all, idle and waiting
+
+    whole, idle = read()
+    await asyncio.sleep(LOOK)
+    later, still = read()
+    return 1 - (still - idle) / max(1, later - whole)
+
+
 async def record(runs: int, keep: Path | None) -> dict[str, list[Recording]]:
     """All runs, the clients in turns; written to `keep` as they come."""
     recordings: dict[str, list[Recording]] = {client: [] for client in CLIENTS}
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    load = await others_load()
     config = NetworkConfig(seed="privacy", gateways=1, exits=1)
-    async with Network(config) as network, directory_door(network) as switches, async_playwright() as playwright:
+    async with (
+        Network(config) as network,
+        directory_door(network) as switches,
+        async_playwright() as playwright,
+        AsyncExitStack() as lines,
+    ):
         with StaticServer(FOLDERS, headers=CACHING) as site:
             own = {site.url: "own files", f"https://{HOST}": "directory"}
-            own |= {gateway.url: "gateway" for gateway in network.gateways}
-            own |= {host.gateway.url: "gateway" for host in network.exits}
+            taps = []
+            for gateway in _gateways(network):
+                tap = await lines.enter_async_context(WireTap(gateway.ws_port))
+                network.entry(gateway.name).ws_port = tap.port
+                own[f"ws://127.0.0.1:{tap.port}"] = "gateway"
+                taps.append(tap)
             for _ in range(runs):
                 for client in CLIENTS:
-                    user = User(network, site.url, client)
+                    user = User(network, site.url, client, taps)
                     await user.live(playwright, switches)
                     recording = user.recording
                     recording.load = load

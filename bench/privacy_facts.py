@@ -105,9 +105,28 @@ def _later_texts(recording: Recording) -> str:
     return _set(wire.shape(one.data.decode()) for one in texts).replace(NOTHING, "none")
 
 
+def _packet_kinds(phase: str) -> Callable[[Recording], str]:
+    return lambda recording: _set(f"{one.data[0]}/{one.data[1]}" for one in recording.of("gateway", "packet", phase))
+
+
 def _upgrade(recording: Recording) -> str:
     heads = [wire.http1_heads(data) for data in recording.by_connection("gateway", "upgrade")]
     return _set(wire.header_names(head[0]) for head in heads if head)
+
+
+def _tabs(recording: Recording) -> str:
+    """Of one profile at the same time, by what they tell the gateway in their first texts."""
+    keys = [_client_keys(recording, phase) for phase in ("third", "tabs")]
+    if not all(keys):
+        return NOTHING
+    return "one for both" if set(keys[0]) & set(keys[1]) else "one for each"
+
+
+def _exit_addresses(recording: Recording) -> str:
+    """Of two tabs, each of which has fetched something."""
+    low, high = recording.phases.get("tabs", (0.0, 0.0))
+    sources = {packet.source for at, packet in recording.timed_packets if low <= at < high and packet.version == 4}
+    return {0: NOTHING, 1: "one for both"}.get(len(sources), "one for each")
 
 
 def _close(phase: str) -> Callable[[Recording], str]:
@@ -123,15 +142,20 @@ def _close(phase: str) -> Callable[[Recording], str]:
     return read
 
 
-def _keys(recording: Recording) -> str:
-    """Of the client, as it tells them to the gateway: 32 bytes at the start of a handshake, or in an authentication."""
+def _client_keys(recording: Recording, phase: str | None = None) -> list[bytes]:
+    """As it tells them to the gateway: 32 bytes at the start of a handshake, or in an authentication."""
     found = []
-    for one in recording.of("gateway", "text"):
+    for one in recording.of("gateway", "text", phase):
         value = json.loads(one.data)
         if value.get("type") == "authenticateV2":
             found.append(bytes(value["clientIdentity"]))
         elif value.get("type") == "handshakePayload" and len(value["data"]) == FIRST_PAYLOAD:
             found.append(bytes(value["data"][:32]))
+    return found
+
+
+def _keys(recording: Recording) -> str:
+    found = _client_keys(recording)
     if len(found) < 2:
         return NOTHING
     return "one for all visits" if len(set(found)) == 1 else "others on another visit"
@@ -223,11 +247,11 @@ def _rough_offsets(recording: Recording) -> list[Hashable]:
 
 
 def _of_syn(read: Callable[[wire.Packet], object]) -> Callable[[Recording], str]:
-    return lambda recording: _set(read(packet) for packet in recording.syns)
+    return lambda recording: _set(read(packet) for packet in recording.syns if packet.version == 4)
 
 
 def _of_hello(read: Callable[[wire.ClientHello], object]) -> Callable[[Recording], str]:
-    return lambda recording: _set(read(hello) for hello in recording.hellos)
+    return lambda recording: _set(read(hello) for hello in recording.fresh_hellos)
 
 
 def _number(body: bytes | None) -> str:
@@ -235,10 +259,18 @@ def _number(body: bytes | None) -> str:
 
 
 def _extension_order(recording: Recording) -> str:
-    orders = {hello.extension_names for hello in recording.hellos}
-    if len(recording.hellos) < 2:
+    orders = {hello.extension_names for hello in recording.fresh_hellos}
+    if len(recording.fresh_hellos) < 2:
         return NOTHING
     return "fixed" if len(orders) == 1 else "drawn for each connection"
+
+
+def _again(recording: Recording) -> str:
+    """A second connection to a server."""
+    names = [hello.server_name for hello in recording.hellos]
+    if len(set(names)) == len(names):
+        return NOTHING
+    return "goes on with the session" if any(hello.resumes for hello in recording.hellos) else "as the first"
 
 
 def _hello_size(hello: wire.ClientHello) -> str:
@@ -343,6 +375,7 @@ EXACT: dict[str, Fact[str]] = {
     "directory.requests": Fact("directory", "documents of a first visit", _asked("ready")),
     "directory.first": Fact("directory", "the first document", _asked_first),
     "directory.requests.later": Fact("directory", "documents of a later visit", _asked("again")),
+    "directory.requests.rotation": Fact("directory", "documents when keys have rotated", _asked("rotation")),
     "directory.headers": Fact("directory", "headers in their order", _directory_headers),
     "gateway.upgrade": Fact("gateway", "headers of the WebSocket's handshake in their order", _upgrade),
     "gateway.connections": Fact("gateway", "connections until a first tunnel is ready", _connections),
@@ -356,10 +389,12 @@ EXACT: dict[str, Fact[str]] = {
     "gateway.packets": Fact(
         "gateway",
         "packet type and key rotation",
-        lambda r: _set(f"{one.data[0]}/{one.data[1]}" for one in r.of("gateway", "packet")),
+        _packet_kinds("ready"),
     ),
     "gateway.texts.loss": Fact("gateway", "texts after it has dropped the connection", _texts("loss")),
     "gateway.texts.offline": Fact("gateway", "texts when the browser is offline and back", _texts("offline", "none")),
+    "gateway.packets.rotation": Fact("gateway", "the same, after keys have rotated", _packet_kinds("rotation")),
+    "gateway.tabs": Fact("gateway", "keys of two tabs", _tabs),
     "gateway.close": Fact("gateway", "code of the close frame", _close("end")),
     "gateway.close.left": Fact("gateway", "the same when the page is left", _close("unload")),
     "gateway.close.crash": Fact("gateway", "the same when its process dies", _close("crash")),
@@ -374,6 +409,7 @@ EXACT: dict[str, Fact[str]] = {
         "hop limit, DF, type of service",
         lambda r: _set(f"{p.ttl} {'DF' if p.dont_fragment else '-'} {p.tos}" for p in _tcp(r)),
     ),
+    "exit.tabs": Fact("exit", "addresses of two tabs", _exit_addresses),
     "exit.ip.id": Fact("exit", "identification", _ip_ids),
     "tcp.syn.options": Fact("server", "options of a SYN in their order", _of_syn(wire.option_names)),
     "tcp.syn.window": Fact("server", "window of a SYN", _of_syn(lambda p: p.window)),
@@ -392,6 +428,7 @@ EXACT: dict[str, Fact[str]] = {
     "tls.shares": Fact(
         "server", "key shares", _of_hello(lambda h: " ".join(f"{g:04x}:{len(key)}" for g, key in h.key_shares))
     ),
+    "tls.again": Fact("server", "a second connection to a server", _again),
     "tls.size": Fact("server", "size of the ClientHello", _of_hello(_hello_size)),
     "http1.request": Fact("server", "a request, whole", _http1),
     "http1.upload": Fact("server", "headers of an upload in their order", _upload),
@@ -460,6 +497,24 @@ def _rate(phase: str) -> Callable[[Recording], float | None]:
     return read
 
 
+def _behind(recording: Recording) -> float | None:
+    """Of the connections that were there before another tab was opened in front of theirs."""
+    low, high = recording.phases.get("behind", (0.0, 0.0))
+    before = {one.who for one in recording.of("gateway", "binary", "third")}
+    count = sum(one.who in before for one in recording.of("gateway", "binary", "behind"))
+    return count / (high - low) if before and high - low > 0.5 else None
+
+
+def _syn_repeated(recording: Recording) -> float | None:
+    """From the first SYN to its first repetition, where nobody answers."""
+    low, high = recording.phases.get("nobody", (0.0, 0.0))
+    times: dict[object, list[float]] = {}
+    for at, packet in recording.timed_packets:
+        if low <= at < high and packet.protocol == wire.TCP and packet.flags & wire.SYN:
+            times.setdefault(packet.flow, []).append(at)
+    return middle((found[1] - found[0]) * 1000 for found in times.values() if len(found) > 1)
+
+
 def _unevenness(recording: Recording) -> float | None:
     """Deviation of the gaps by their mean: 1 where they are exponential."""
     gaps = [after - before for before, after in pairwise(_times(recording, "idle"))]
@@ -486,10 +541,12 @@ RATES: dict[str, Fact[float | None]] = {
     "rate.idle": Fact("gateway", "packets a second, idle", _rate("idle")),
     "rate.download": Fact("gateway", "packets a second, downloading", _rate("download")),
     "rate.upload": Fact("gateway", "packets a second, uploading", _rate("upload")),
+    "rate.behind": Fact("gateway", "packets a second, of a tab behind another", _behind),
     "rate.gaps": Fact("gateway", "deviation of gaps by their mean, idle", _unevenness),
     "rate.directory": Fact("gateway", "from the directory's first request to the connection, ms", _to_gateway),
     "rate.reconnect": Fact("gateway", "from a lost connection to the next one, ms", _to_reconnect),
     "rate.delay": Fact("mix node", "mean delay, ms", _delay),
+    "rate.syn": Fact("server", "until a SYN is sent again, ms", _syn_repeated),
     "rate.timestamps": Fact("server", "ticks of timestamps a second", _stamp_rate),
 }
 

@@ -56,9 +56,23 @@ REASONS: dict[str, tuple[str, str]] = {
         "where there is none. The official one had no connection any more.",
         "gateway",
     ),
+    "gateway.tabs": (
+        "The official one has one key for all tabs of an origin: its gateway knows them for one user's, and refuses "
+        "the second while the first is up. Ours has one for each tab, unless tabs share a tunnel (`shared`).",
+        "gateway",
+    ),
+    "gateway.close.left": (
+        "The browser says it for both; whether the official one's frame still gets out differs from visit to visit.",
+        "gateway",
+    ),
     "gateway.close": (
         "Neither gives a code; in the bench the official one has not come back from the loss before, and has nothing "
         "to close.",
+        "gateway",
+    ),
+    "rate.behind": (
+        "What another tab takes of the machine lets the rate follow: ours goes down the ladder for a while, and the "
+        "official one's packets come late.",
         "gateway",
     ),
     "rate.reconnect": ("Ours comes back at once where the connection was closed under it.", "gateway"),
@@ -73,6 +87,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "mix node",
     ),
     # -- the exit and behind it
+    "exit.tabs": (
+        "Each tab of ours has a tunnel, and so an address, of its own; the official one's second tab has no tunnel.",
+        "exit",
+    ),
     "exit.ip.id": (
         "The official one's stack sends 0. Ours counts in each connection from a drawn number, as a Linux kernel does.",
         _SERVER,
@@ -107,6 +125,7 @@ REASONS: dict[str, tuple[str, str]] = {
         _SERVER,
     ),
     "once.timestamps": ("The official one sends none.", _SERVER),
+    "rate.syn": ("Ours waits a second (RFC 6298 2.1), as a Linux kernel does; the official one's longer.", _SERVER),
     "rate.timestamps": ("The official one sends none; 1000 a second is a Linux kernel's.", _SERVER),
     "tls.ciphers": (
         "Both are rustls with different libraries for its ciphers, each with an order of its own, which `rtls` has no "
@@ -186,11 +205,10 @@ Against the last one the option `topology` takes a list from elsewhere. The dire
 none says which nodes were drawn.
 """
 
-NOT_MEASURED = """* Retransmissions and TCP's behaviour over a long connection; their forms: `tests/linux`.
-* Keys of gateways beyond three visits, and what changes when the directory's keys rotate.
-* TLS on a second connection to the same server (resumption), and encrypted DNS.
-* A page in the background, and many tabs: a headless browser hides none. With `shared` all tabs have one tunnel.
-* What two tunnels of one user at the same time share: they have no state in common, unless they have a `clientId`.
+NOT_MEASURED = """* Retransmissions within a connection, and TCP over a long one; their forms: `tests/linux`.
+* Keys of gateways beyond three visits; of a rotation of the mix nodes' keys only the 20 s after it.
+* Encrypted DNS, which the official client does not have.
+* A page that is hidden: a headless browser shows the tab behind another one as well. More than two tabs.
 * Counters in headers of packets are looked for as values that come back, not as values that follow each other.
 """
 

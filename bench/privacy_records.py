@@ -28,9 +28,10 @@ class Recorder:
 
 @dataclass
 class Recording:
-    """One fresh profile. `phases`: from and to of what it did, by name, in the loop's time; `asked`: the origins that
-    the browser asked, by its own log, and how often; `load`: of the machine for each core, before anything ran. Not
-    changed any more once something was asked of it."""
+    """One fresh profile. `seen`: also "line", "binary": frames in front of a gateway, by a process of its own, which a
+    busy network does not delay. `phases`: from and to of what it did, by name, in the loop's time; `asked`: the origins
+    that the browser asked, by its own log, and how often; `load`: share of the cores that others took before anything
+    ran. Not changed any more once something was asked of it."""
 
     seen: list[Seen] = field(default_factory=list)
     phases: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -77,6 +78,11 @@ class Recording:
     @cached_property
     def hellos(self) -> list[wire.ClientHello]:
         return list(_readable(data for port, data in self.connections if port == 443 and data))
+
+    @cached_property
+    def fresh_hellos(self) -> list[wire.ClientHello]:
+        """Without those that go on where an earlier connection has ended."""
+        return [hello for hello in self.hellos if not hello.resumes]
 
     @cached_property
     def queries(self) -> list[tuple[float, wire.Packet, wire.Query]]:

@@ -16,7 +16,7 @@ from buildtools.common import NODE_MODULES, ROOT
 
 PAGE = ROOT / "docs" / "privacy.md"
 NOT_LOOKED_INTO = "not looked into"
-QUIET = 0.5  # load of the machine for each core, before anything ran, beyond which times and rates prove nothing
+QUIET = 0.25  # share of the cores that others took before anything ran, beyond which times and rates prove nothing
 BUSY = "the machine had other things to do: to be measured again"
 LONGEST = 150  # characters of a value on the page
 SHOWS = ("rate.download", "rate.upload")  # of ours these have to be alike with `rate.idle`: else activity shows
@@ -104,7 +104,7 @@ def text(found: Mapping[str, Any]) -> str:
     if found["missing"]:
         lines.append(f"nothing seen of ours: {', '.join(found['missing'])}")
     if found["load"] > QUIET:
-        lines.append(f"the machine was busy (load {found['load']:.1f} for each core): its rates prove nothing")
+        lines.append(f"the machine was busy ({found['load']:.0%} of its cores): its rates prove nothing")
     if stale := set(REASONS) - {difference["fact"] for difference in found["differences"]}:
         lines.append(f"reasons without a difference: {', '.join(sorted(stale))}")
     for client in CLIENTS:
@@ -162,8 +162,8 @@ def write(found: Mapping[str, Any]) -> None:
 
 
 UNDER_LOAD = """
-**This run was on a busy machine** (load {load:.1f} for each core before it began). Everything is as exact as ever but
-times and rates: ours goes down [the ladder](traffic.md#the-ladder) when others take the machine's time, and up when
+**This run was on a busy machine** ({load:.0%} of its cores were taken before it began). Everything is as exact as ever
+but times and rates: ours goes down [the ladder](traffic.md#the-ladder) when others take the machine's time, and up when
 they stop, so rates of different minutes differ; the official client's packets come late and in bursts. Rows that begin
 with `rate.` and the activities below are of that, and wait for a quiet machine.
 """

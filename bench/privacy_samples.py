@@ -15,7 +15,7 @@ PAIRS = list(combinations(ACTIVITIES, 2))
 
 
 def gaps(recording: Recording, activity: str) -> list[float]:
-    times = [one.at for one in recording.of("gateway", "binary", activity)]
+    times = [one.at for one in recording.of("line", "binary", activity)]
     return [after - before for before, after in pairwise(times)]
 
 
@@ -35,7 +35,7 @@ def told_apart(recordings: Sequence[Recording]) -> list[str]:
 def summary(recordings: Sequence[Recording]) -> dict[str, Any]:
     """For JSON and the page."""
     found = [pairs(one) for one in recordings]
-    packets = {activity: [len(one.of("gateway", "binary", activity)) for one in recordings] for activity in ACTIVITIES}
+    packets = {activity: [len(one.of("line", "binary", activity)) for one in recordings] for activity in ACTIVITIES}
     values = [p for one in found for p in one.values()]
     return {
         "packets": packets,

@@ -170,6 +170,11 @@ class ClientHello:
         )
 
     @property
+    def resumes(self) -> bool:
+        """It shows what an earlier connection was given."""
+        return self.extension(41) is not None or bool(self.extension(35))
+
+    @property
     def server_name(self) -> str:
         body = self.extension(0)
         return body[5:].decode() if body else ""

@@ -17,7 +17,7 @@ from tests.integration.tunnels import get, open_tunnel
 
 pytestmark = pytest.mark.timeout(90)
 
-# Of a browser's log, of a second visit, and of what is not done here.
+# Of a browser's log, of a second visit or tab, and of what is not done here.
 NOT_HERE = {
     "page.asked",
     "directory.requests.later",
@@ -27,6 +27,10 @@ NOT_HERE = {
     "gateway.texts.offline",
     "gateway.close.left",
     "gateway.close.crash",
+    "gateway.packets.rotation",
+    "gateway.tabs",
+    "directory.requests.rotation",
+    "exit.tabs",
     "http1.upload",
 }
 
