@@ -14,11 +14,14 @@ gc.disable()
 with compiled_classes():
     from .. import tunnel
     from ..crypto import browser
+    from ..dns import message
     from . import bridge
+
+    message.prepare()
 gc.freeze()
 gc.enable()
 for finder in sys.meta_path:
     if hasattr(finder, "rest"):
         finder.rest()  # the pack's (buildtools/pack_importer.py)
 
-__all__ = ["bridge", "browser", "tunnel"]
+__all__ = ["bridge", "browser", "message", "tunnel"]

@@ -57,6 +57,14 @@ class Reply:
         return replace(self, records=records, ttl=max(0, self.ttl - seconds))
 
 
+def prepare() -> None:
+    """Load the library and the commonest records now, so that the first question need not: about 0.1 s in a browser."""
+    import dns.message
+    import dns.rdtypes.ANY.OPT
+    import dns.rdtypes.IN.A
+    import dns.rdtypes.IN.AAAA  # noqa: F401
+
+
 def mixed_case(name: str, rng: RandomSource) -> str:
     """`name` with each letter in random case: bits that whoever forges an answer has to guess."""
     coins = int.from_bytes(rng.bytes(len(name) // 8 + 1), "big")

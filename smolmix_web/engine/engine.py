@@ -37,6 +37,7 @@ from .hearing import Hearing
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
 QUEUE_LEAST = 4  # and at least so many where slots are rare
+DATA_LEAST = 2
 LOOK = 0.1  # s between looks at the rate
 POLL_LEAST = 0.25  # s between polls while packets leave
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame
@@ -347,9 +348,9 @@ class Engine:
 
     @property
     def _queue_room(self) -> int:
-        """Packets that the short queue takes."""
+        """Packets that the short queue takes. However many SURBs wait in it, some data may, and passes them."""
         target = max(QUEUE_LEAST, QUEUE_TARGET // self.ladder.slower)
-        return max(0, target - self.mixnet.queue_length)
+        return max(0, target - self.mixnet.queue_length, DATA_LEAST - self.mixnet.data_waiting)
 
     @property
     def _room(self) -> int:

@@ -136,6 +136,11 @@ class MixnetClient:
         return len(self._outbox) + len(self._ahead)
 
     @property
+    def data_waiting(self) -> int:
+        """The same without those that carry SURBs alone."""
+        return self.queue_length - self._outbox.length(Lane.SURBS) - self._ahead.surbs
+
+    @property
     def in_flight(self) -> int:
         """Fragments sent and not acknowledged yet."""
         return len(self._outbox.acks) - len(self._ahead)

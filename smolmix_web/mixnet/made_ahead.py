@@ -2,7 +2,8 @@
 it carries (docs/traffic.md).
 
 A packet of a message may carry SURBs and take ten times as long as cover. So some cover lies ready first, then packets
-of messages, then single SURBs for the messages to come; each turn makes one of them.
+of messages, then single SURBs for the messages to come; each turn makes one of them. Data passes packets of SURBs that
+lie ready, or whoever asks for something would wait for as many ticks more; some of them go all the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from .preparer import PreparedPacket
 from .streams import Streams
 from .topology import Topology
 
-READY, READY_COVER = 3, 4  # packets of messages and of cover
+READY, READY_COVER = 3, 4  # packets of data, and of SURBs as many; and of cover
+IN_A_ROW = 3  # packets of data that pass SURBs
 READY_SURBS = 12  # SURBs for the messages to come
 FIRST_READY, FIRST_WAIT = 8, 2.0  # packets of messages made before the first of all ticks, and s that it waits for them
 QUIET = 0.004  # s before a tick in which nothing is made: more than one packet takes in a browser
@@ -39,7 +41,9 @@ class MadeAhead:
         self._streams = streams
         self._give = fill_turn
         self._main_stream = main_stream
-        self._messages: deque[OutgoingPacket] = deque()
+        self._data: deque[OutgoingPacket] = deque()
+        self._surbs: deque[OutgoingPacket] = deque()  # nothing else in them
+        self._in_a_row = 0  # packets of data since one of SURBs has left
         self._cover: deque[PreparedPacket] = deque()
         self._used = False  # somebody makes packets ahead
         self._begins = False  # the streams wait for the first messages
@@ -47,7 +51,12 @@ class MadeAhead:
 
     def __len__(self) -> int:
         """Packets of messages."""
-        return len(self._messages)
+        return len(self._data) + len(self._surbs)
+
+    @property
+    def surbs(self) -> int:
+        """Those of them that carry SURBs alone."""
+        return len(self._surbs)
 
     @property
     def cover(self) -> int:
@@ -70,8 +79,12 @@ class MadeAhead:
 
     def take_message(self, topology: Topology, now: float) -> OutgoingPacket | None:
         """The next packet of a message; None: this tick is cover's."""
-        if self._messages:
-            return self._messages.popleft()
+        if self._surbs and (not self._data or self._in_a_row >= IN_A_ROW):
+            self._in_a_row = 0
+            return self._surbs.popleft()
+        if self._data:
+            self._in_a_row += 1
+            return self._data.popleft()
         # A tick does not wait for a packet that may carry SURBs and be long in making: cover takes it, and the next one
         # if cover lies ready then.
         if self._used and self._main_stream and (self._cover or not self._passed_over):
@@ -86,7 +99,7 @@ class MadeAhead:
 
     def _fill_turn(self) -> None:
         """Nobody can tell SURBs from the dummy that would leave otherwise, and a full pile is a fast start."""
-        if self._main_stream and not self._messages and not self._outbox.has_packets:
+        if self._main_stream and not len(self) and not self._outbox.has_packets:
             self._give()
 
     # -- between ticks ------------------------------------------------------------------------------------
@@ -103,7 +116,7 @@ class MadeAhead:
                     return True
                 outgoing = self._outbox.next_packet(topology, now)
             if outgoing is not None:
-                self._messages.append(outgoing)
+                (self._surbs if outgoing.kind == "surb" else self._data).append(outgoing)
             elif len(self._cover) < READY_COVER:
                 self._cover.append(self._factory.cover(topology))
             elif self._outbox.lacks_spare_surb(READY_SURBS):
@@ -123,14 +136,16 @@ class MadeAhead:
     @property
     def lacks_packet(self) -> bool:
         """Nothing lies ready for the next tick, or cover alone while a message waits."""
-        return not self._cover or (not self._messages and self._wants_message())
+        return not self._cover or (not self._ready_of_next and self._wants_message())
 
     def drop(self, *, outdated: bool) -> None:
         """Another topology or address: what lies ready has the old routes, and SURBs that may be `outdated`."""
         self._cover.clear()
         self._outbox.drop_spare_surbs()
-        kept = [packet for packet in reversed(self._messages) if not self._outbox.remake(packet, outdated=outdated)]
-        self._messages = deque(reversed(kept))
+        for ready in (self._data, self._surbs):
+            kept = [packet for packet in reversed(ready) if not self._outbox.remake(packet, outdated=outdated)]
+            ready.clear()
+            ready.extend(reversed(kept))
 
     def _may_prepare(self, now: float, making: float) -> bool:
         if not self.lacks_anything:
@@ -139,5 +154,11 @@ class MadeAhead:
         return not self._cover or self._streams.deadline - now >= max(QUIET, making)
 
     def _wants_message(self) -> bool:
-        most = FIRST_READY if self._begins else READY
-        return self._main_stream and len(self._messages) < most and self._outbox.has_packets
+        if not self._main_stream or not self._outbox.has_packets:
+            return False
+        return len(self._ready_of_next) < (FIRST_READY if self._begins else READY)
+
+    @property
+    def _ready_of_next(self) -> deque[OutgoingPacket]:
+        """Where the next packet of a message will lie."""
+        return self._surbs if self._outbox.gives_surbs_next else self._data

@@ -41,7 +41,11 @@ class OutgoingPacket(NamedTuple):
         """As the statistics count it."""
         if self.pending.retransmissions:
             return "retransmitted"
-        return "surb" if getattr(self.pending.owner, "kind", None) is ContentKind.ADDITIONAL_SURBS else "real"
+        return "surb" if _is_of_surbs(self.pending.owner) else "real"
+
+
+def _is_of_surbs(job: OutgoingJob | Owner | None) -> bool:
+    return isinstance(job, OutgoingMessage) and job.kind is ContentKind.ADDITIONAL_SURBS
 
 
 def unknown_gateway(identity: bytes) -> DirectoryError:
@@ -79,10 +83,13 @@ class Outbox:
 
     def lengths(self) -> dict[str, int]:
         """Packets queued, by lane."""
-        return {lane.value: self._lanes.length(lane) for lane in Lane}
+        return {lane.value: self.length(lane) for lane in Lane}
+
+    def length(self, lane: Lane) -> int:
+        return self._lanes.length(lane)
 
     def room(self, lane: Lane) -> int:
-        return max(0, self._config.lane_limit - self._lanes.length(lane))
+        return max(0, self._config.lane_limit - self.length(lane))
 
     def push(self, message: OutgoingMessage) -> None:
         """Queue a message. `StateError` `queue_full` when its lane has no room."""
@@ -160,6 +167,11 @@ class Outbox:
             self._statistics.bytes_sent -= len(owner.data)
             self._lanes.restore(owner.lane, owner, owner.packets)
         return True
+
+    @property
+    def gives_surbs_next(self) -> bool:
+        """What `next_packet` makes carries SURBs alone."""
+        return _is_of_surbs(self._lanes.peek(self._open_lanes()))
 
     def lacks_spare_surb(self, limit: int) -> bool:
         return self._surbs_seen and len(self._spare_surbs) < limit

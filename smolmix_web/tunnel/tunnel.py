@@ -20,6 +20,7 @@ from ..crypto import load_crypto
 from ..crypto.provider import Crypto
 from ..dial import Connected
 from ..dns import Answer, DnsAnswer
+from ..dns.message import prepare as prepare_dns
 from ..dns.names import parse_address
 from ..edge.deadline import Deadline
 from ..edge.driver import Driver
@@ -63,7 +64,7 @@ REPEATS = 2  # times that the opening of a connection is begun anew because our 
 CLOSE_TIMEOUT = 2.0  # s for saying goodbye to the exit,
 FAREWELL = 0.15  # and before that for the ends of open connections, which would come too late behind it
 MAX_ECHO = 65_536  # bytes; more fits no packet
-TLS_AFTER = 0.1  # s after the gateway's welcome: what asks the exit has left, and its answer is on the way
+WARM_UP_PAUSE = 0.02  # s in which what has come meanwhile is served
 FLUSH_TIMEOUT = 1.0  # s for writing down what was learnt last
 
 _ALIVE = ("connecting", "ready", "reconnecting", "suspended")
@@ -142,7 +143,7 @@ class Tunnel(AsyncioAccess, PeerAccess):
         self._traffic: dict[str, str | None] | None = None  # rate and reason, as told last
         self._waiters: set[asyncio.Future[None]] = set()
         self._suspended = False  # what was asked for last
-        self._tls_timer: TimerHandle | None = None
+        self._warming: TimerHandle | None = None
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -220,6 +221,7 @@ class Tunnel(AsyncioAccess, PeerAccess):
             self._troubles = troubles
             self._directory.trouble()
         self._follow_traffic(engine)
+        self._warm_up(engine)
         state, step = engine.state
         if state not in _WAITED_FOR:
             self._release()
@@ -238,11 +240,21 @@ class Tunnel(AsyncioAccess, PeerAccess):
             if state == "ready":
                 settled.set_result(None)
             else:
-                if step == "exit" and self._tls_timer is None:
-                    self._tls_timer = self._host.call_later(TLS_AFTER, self._prepare_tls)
                 self._change(state, step)
         elif self.state in _ALIVE:
             self._change(state, step)
+
+    def _warm_up(self, engine: Engine) -> None:
+        """What connects to the exit has left: while its answer is on the way, load what the first uses need. In every
+        start alike: a hole in the traffic at the first use would tell of it."""
+        mixnet = engine.mixnet
+        has_left = mixnet.statistics.packets_sent > 0 and mixnet.queue_length == 0
+        if has_left and self._warming is None and self._options.exit != "none":
+            self._warming = self._host.call_later(0.0, self._prepare_dns)
+
+    def _prepare_dns(self) -> None:
+        prepare_dns()
+        self._warming = self._host.call_later(WARM_UP_PAUSE, self._prepare_tls)
 
     def _prepare_tls(self) -> None:
         try:
@@ -352,8 +364,8 @@ class Tunnel(AsyncioAccess, PeerAccess):
             self._driver.close()
         if self._engine is not None:
             self._engine.fail(error, self._host.now())  # whoever waits for a socket hears of it
-        if self._tls_timer is not None:
-            self._tls_timer.cancel()
+        if self._warming is not None:
+            self._warming.cancel()
         if self._store is not None:
             self._store.close()
         if self._settled is not None and not self._settled.done():

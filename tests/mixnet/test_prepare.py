@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from smolmix_web.mixnet.client import MixnetClient, TrafficConfig
-from smolmix_web.mixnet.made_ahead import FIRST_WAIT, READY, READY_COVER, READY_SURBS
+from smolmix_web.mixnet.lanes import Lane
+from smolmix_web.mixnet.made_ahead import FIRST_WAIT, IN_A_ROW, READY, READY_COVER, READY_SURBS
 from smolmix_web.rand import SeededRandom
 
 
@@ -47,6 +48,40 @@ def test_a_bounded_stock_waits(network: Any) -> None:
     assert len(client._ahead) == READY and client.queue_length == queued and client.in_flight == 0
     assert not client._outbox.lacks_spare_surb(READY_SURBS)
     assert not client.prepare(now)
+
+
+def left(client: MixnetClient, ticks: int, now: float) -> list[str]:
+    """What kinds of packets the next ticks send."""
+    kinds = []
+    for _ in range(ticks):
+        client.poll(client.next_deadline())
+        kinds.append(client._newest[-1][1])
+        prepared(client, now)
+    return kinds
+
+
+def test_data_passes_surbs_that_lie_ready(network: Any) -> None:
+    """A question does not wait for the ticks of an answer to a SURB request."""
+    client = network.station("a", TrafficConfig(cover_stream=False)).client
+    now = network.now - 1.0
+    client.keep_stock(client.address, 60, 100, now)
+    prepared(client, now)
+    assert len(client._ahead) == READY
+    client.send(client.address, b"question", lane=Lane.SMALL, now=now)
+    prepared(client, now)
+    assert len(client._ahead) == READY + 1
+    assert left(client, 4, now) == ["real", "surb", "surb", "surb"]
+
+
+def test_an_upload_does_not_starve_a_peer_of_surbs(network: Any) -> None:
+    client = network.station("a", TrafficConfig(cover_stream=False)).client
+    now = network.now - 1.0
+    client.keep_stock(client.address, 6, 6, now)
+    prepared(client, now)
+    assert len(client._ahead) == 2
+    client.send(client.address, bytes(50_000), lane=Lane.BULK, now=now)
+    prepared(client, now)
+    assert left(client, 10, now) == [*["real"] * IN_A_ROW, "surb", *["real"] * IN_A_ROW, "surb", "real", "real"]
 
 
 def test_a_tick_sends_what_lies_ready_and_cover_rather_than_wait(network: Any) -> None:
@@ -152,7 +187,7 @@ def test_what_is_given_up_while_it_lies_ready_is_not_waited_for(network: Any) ->
     now = network.now - 1.0
     client.send(client.address, b"gone", now=now)
     prepared(client, now)
-    (outgoing,) = client._ahead._messages
+    (outgoing,) = client._ahead._data
     client._outbox.abandon([outgoing.pending], "not_acknowledged")
     client.poll(client.next_deadline())
     assert client.in_flight == 0 and client._outbox.acks.next_deadline() is None
