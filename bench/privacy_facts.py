@@ -49,7 +49,7 @@ def habit(values: Sequence[int]) -> str:
     steps = {after - before for before, after in pairwise(values)}
     if steps == {0}:
         return f"always {values[0]}"
-    if len(steps) <= 2 and max(map(abs, steps)) <= 16:
+    if max(map(abs, steps)) <= 16:
         return "counts"
     return "drawn"
 
@@ -365,8 +365,10 @@ def _query_ports(recording: Recording) -> str:
 
 
 def _asked_again(recording: Recording) -> str:
-    """Three fetches from one server by its name, one after the other."""
-    found = Counter(q.kind for _, _, q in recording.queries if q.name.lower() == "origin.test" and q.kind == 1)
+    """Three fetches from one server by its name, one after the other, and no more of them."""
+    until = recording.phases.get("tls again", (float("inf"),))[0]
+    asked = [query for at, _, query in recording.queries if at < until and query.name.lower() == "origin.test"]
+    found = Counter(query.kind for query in asked if query.kind == 1)
     return {0: NOTHING, 1: "once"}.get(found[1], "again and again")
 
 

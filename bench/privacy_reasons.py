@@ -61,10 +61,6 @@ REASONS: dict[str, tuple[str, str]] = {
         "the second while the first is up. Ours has one for each tab, unless tabs share a tunnel (`shared`).",
         "gateway",
     ),
-    "gateway.close.left": (
-        "The browser says it for both; whether the official one's frame still gets out differs from visit to visit.",
-        "gateway",
-    ),
     "gateway.close": (
         "Neither gives a code; in the bench the official one has not come back from the loss before, and has nothing "
         "to close.",
@@ -158,6 +154,10 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     # -- DNS
     "dns.kinds": ("Ours asks for IPv6 addresses too, and so reaches servers that have no others.", _RESOLVER),
+    "dns.ports": (
+        "The official one counts upwards, so whoever forges answers knows the port. Ours are drawn (RFC 5452).",
+        _RESOLVER,
+    ),
     "dns.form": (
         "EDNS: answers of up to 1232 bytes need no second question over TCP. AD: an answer says whether signatures "
         "were checked.",

@@ -34,6 +34,15 @@ def busy(rate: int) -> Recording:
     return Recording(seen, phases)
 
 
+def activities(gap: float, other: float) -> Recording:
+    """Nothing and chatter, with gaps of about so many seconds."""
+    phases, seen = {"nothing": (0.0, 20.0), "chatter": (20.0, 40.0)}, []
+    for start, step in ((0.0, gap), (20.0, other)):
+        times = [start + number * step * (1 + number % 3) / 3 for number in range(200)]
+        seen += [Seen("line", "binary", "1", at, b"") for at in sorted(times)]
+    return Recording(seen, phases)
+
+
 def names(found: list[privacy_report.Difference]) -> set[tuple[str, str]]:
     return {(one.fact, one.between) for one in found}
 
@@ -98,18 +107,22 @@ def test_times_of_a_busy_machine_prove_nothing_and_are_no_success_either() -> No
 
 
 def test_activities_that_can_be_told_apart_by_their_gaps_are_a_difference() -> None:
-    def two(gap: float, other: float) -> Recording:
-        phases, seen = {"nothing": (0.0, 20.0), "chatter": (20.0, 40.0)}, []
-        for start, step in ((0.0, gap), (20.0, other)):
-            times = [start + number * step * (1 + number % 3) / 3 for number in range(200)]
-            seen += [Seen("line", "binary", "1", at, b"") for at in sorted(times)]
-        return Recording(seen, phases)
-
-    alike = {"ours": [two(0.02, 0.02), two(0.02, 0.02)], "official": [two(0.02, 0.02), two(0.02, 0.02)]}
+    alike = {
+        "ours": [activities(0.02, 0.02), activities(0.02, 0.02)],
+        "official": [activities(0.02, 0.02), activities(0.02, 0.02)],
+    }
     assert ("gaps", "activities") not in names(privacy_report.differences(alike))
-    apart = {**alike, "ours": [two(0.02, 0.04), two(0.02, 0.04)]}
+    apart = {**alike, "ours": [activities(0.02, 0.04), activities(0.02, 0.04)]}
     assert ("gaps", "activities") in names(privacy_report.differences(apart))
     assert "nothing, chatter" in privacy_report.page(privacy_report.report(apart))
+    gaps = [one.reason for one in privacy_report.differences(apart) if one.fact == "gaps"]
+    assert gaps == [privacy_report.NOT_LOOKED_INTO]
+
+
+def test_a_machine_that_is_late_is_known_by_the_control_group() -> None:
+    """Where the official client's are told apart as often, although it sends by its clock alone, the machine did it."""
+    apart = {client: [activities(0.02, 0.04), activities(0.02, 0.04)] for client in ("ours", "official")}
+    assert {one.reason for one in privacy_report.differences(apart) if one.fact == "gaps"} == {privacy_report.BLURRED}
 
 
 def test_the_page_has_exactly_the_facts_and_differences_that_the_report_has(monkeypatch: pytest.MonkeyPatch) -> None:

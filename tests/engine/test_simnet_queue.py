@@ -44,3 +44,16 @@ def test_small_fetches_beside_downloads(downloads: int) -> None:
     assert sum(alone) / FETCHES < 1.0
     assert sum(beside) / FETCHES < 2.5 and max(beside) < 4.0
     assert rate > 150_000
+
+
+def test_the_first_request_does_not_wait_for_the_surbs_that_the_exit_asks_for() -> None:
+    """They are 17 packets, a third of a second of ticks."""
+    first, later = [], []
+    for seed in range(8):
+        tunnel = SimTunnel(SimNetwork(f"first {seed}"))
+        tunnel.start()
+        times = fetch_times(tunnel)
+        first.append(times[0])
+        later += times[1:]
+    print(sum(first) / len(first), sum(later) / len(later))
+    assert sum(first) / len(first) < 1.2 * sum(later) / len(later)
