@@ -138,7 +138,7 @@ def test_a_thin_line_is_ready_and_useful(
     rate: int, ready: float, small: float, down: float, up: float, buffer: int
 ) -> None:
     """Without the ladder a line of 100 kB/s has 4 s of queue after 15 s, and the exit seems dead."""
-    network = SimNetwork(f"thin {rate} {buffer}")
+    network = SimNetwork(f"a thin line {rate} {buffer}")
     thin_line(network, rate, buffer=buffer)
     tunnel = SimTunnel(network)
     assert started(tunnel) < ready

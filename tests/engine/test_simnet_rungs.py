@@ -52,7 +52,8 @@ def gaps_under(tunnel: SimTunnel, load: Load, packets: int = PACKETS) -> list[fl
 
 @pytest.mark.parametrize("rate", RATES)
 def test_gaps_on_each_rung_are_exponential_and_alike(rate: str) -> None:
-    runs = {load.__name__: gaps_under(tunnel_of(f"{rate} {load.__name__}", trafficRate=rate), load) for load in LOADS}
+    tunnels = {load: tunnel_of(f"rung {rate} {load.__name__}", trafficRate=rate) for load in LOADS}
+    runs = {load.__name__: gaps_under(tunnel, load) for load, tunnel in tunnels.items()}
     for gaps in runs.values():
         assert exponential(gaps, RATE / RATES[rate]).p > ONE_PERCENT
     for name in ("downloads", "uploads"):
@@ -67,7 +68,7 @@ def test_a_slow_machine_shows_no_more(load: float, rate: str) -> None:
     """It sends late by what it is doing, less than the rung's mean gap, and the rung is that of the machine."""
     runs = []
     for what in LOADS:
-        tunnel = tunnel_of(f"slow {load} {what.__name__}", load)
+        tunnel = tunnel_of(f"a slow machine {load} {what.__name__}", load)
         tunnel.run(3.0)
         runs.append(gaps_under(tunnel, what, 400))
         assert tunnel.engine.traffic["rate"] == rate
