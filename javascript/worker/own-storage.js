@@ -9,8 +9,8 @@
  * @module
  */
 
+import { keyBeside } from "./keys.js";
 import { createLock } from "./locks.js";
-import { keyBeside } from "./storage.js";
 
 /** @typedef {import("../shared/messages.js").Keeping} Keeping */
 /** @typedef {import("../shared/messages.js").Kept} Kept */

@@ -11,12 +11,11 @@
  */
 
 import libsodium from "libsodium-sumo";
+import { importKey } from "./keys.js";
 import { createLock } from "./locks.js";
 
 const DATABASE = "smolmix-web";
 const STORES = ["records", "keys", "aside"];
-/** Bytes of a key that lies beside its record. */
-export const KEY_LENGTH = 32;
 
 /**
  * @template T
@@ -87,24 +86,6 @@ async function freshSodium() {
   const sodium = await libsodium({ getRandomValue: () => crypto.getRandomValues(new Uint32Array(1))[0] });
   if (sodium._sodium_init() < 0) throw new Error("libsodium did not initialise");
   return sodium;
-}
-
-/** @param {Uint8Array<ArrayBuffer>} raw @returns {Promise<CryptoKey>} */
-const importKey = (raw) => crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
-
-/**
- * The key of a record without passphrase, where the place keeps nothing but bytes.
- * @param {Uint8Array<ArrayBuffer> | undefined} found
- * @param {boolean} create
- * @param {(key: Uint8Array<ArrayBuffer>) => Promise<void>} keep
- * @returns {Promise<CryptoKey | undefined>}
- */
-export async function keyBeside(found, create, keep) {
-  if (found?.length === KEY_LENGTH) return importKey(found);
-  if (!create) return undefined;
-  const fresh = crypto.getRandomValues(new Uint8Array(KEY_LENGTH));
-  await keep(fresh);
-  return importKey(fresh);
 }
 
 /**

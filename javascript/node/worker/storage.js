@@ -20,7 +20,8 @@ import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { KEY_LENGTH, createStorage as createBrowserStorage, keyBeside } from "../../worker/storage.js";
+import { KEY_LENGTH, keyBeside } from "../../worker/keys.js";
+import { createStorage as createBrowserStorage } from "../../worker/storage.js";
 import { knock, listenOn } from "./wires.js";
 
 const RECORD = "identity", KEY = "key";
