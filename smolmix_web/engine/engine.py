@@ -37,7 +37,7 @@ from .hearing import Hearing
 
 QUEUE_TARGET = 12  # packets waiting for their sending slot before IP packets are held back: about 240 ms,
 QUEUE_LEAST = 4  # and at least so many where slots are rare
-DATA_LEAST = 2
+DATA_LEAST = 2  # that may wait however many SURBs do
 LOOK = 0.1  # s between looks at the rate
 POLL_LEAST = 0.25  # s between polls while packets leave
 FRAME_SIZE = 2452  # bytes of a regular packet as a gateway frame

@@ -247,9 +247,10 @@ class Tunnel(AsyncioAccess, PeerAccess):
     def _warm_up(self, engine: Engine) -> None:
         """What connects to the exit has left: while its answer is on the way, load what the first uses need. In every
         start alike: a hole in the traffic at the first use would tell of it."""
+        if self._warming is not None or self._options.exit == "none":
+            return
         mixnet = engine.mixnet
-        has_left = mixnet.statistics.packets_sent > 0 and mixnet.queue_length == 0
-        if has_left and self._warming is None and self._options.exit != "none":
+        if mixnet.statistics.packets_sent > 0 and mixnet.queue_length == 0:
             self._warming = self._host.call_later(0.0, self._prepare_dns)
 
     def _prepare_dns(self) -> None:

@@ -55,5 +55,4 @@ def test_the_first_request_does_not_wait_for_the_surbs_that_the_exit_asks_for() 
         times = fetch_times(tunnel)
         first.append(times[0])
         later += times[1:]
-    print(sum(first) / len(first), sum(later) / len(later))
     assert sum(first) / len(first) < 1.2 * sum(later) / len(later)
