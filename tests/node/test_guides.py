@@ -21,7 +21,7 @@ HERE = (
     (r"configure\(\{", "configure({ ...options,"),
     (r'checkout: "\.\./smolmix-web"', "checkout"),
 )
-SLOW = "this machine is too slow for the usual traffic"  # where an example has it; true while others work here
+SLOW = "warning: traffic_slowed"  # where an example has the usual traffic; true while others work here
 PRELUDE = """const { options, args: checkout } = JSON.parse(process.env.SMOLMIX_TEST);
 """
 
