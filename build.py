@@ -53,10 +53,11 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser(
         "bench",
         help="measure; `packets`: the cost of one; `netstack`: TCP; `peer`: beside the official client;\n"
-        "`start`: where its time goes; `soak`: faults; `privacy`: what others see; more: `bench peer --help`",
+        "`start`: where its time goes; `runtimes`: Node.js and others; `soak`: faults; `privacy`: what others see;\n"
+        "more: `bench peer --help`",
         add_help=False,
     )
-    bench.add_argument("what", choices=["packets", "netstack", "peer", "start", "soak", "privacy"])
+    bench.add_argument("what", choices=["packets", "netstack", "peer", "start", "runtimes", "soak", "privacy"])
     bench.add_argument("--no-chromium", action="store_true", help="CPython only")
 
     commands.add_parser("conformance", help="write docs/conformance.md from the marks of the tests")

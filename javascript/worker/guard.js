@@ -23,6 +23,9 @@ const METHODS = [
   ["Navigator", "sendBeacon"], ["WorkerNavigator", "sendBeacon"],
 ];
 
+/** Addresses that never leave the machine. */
+const LOCAL = /^(blob|data):/;
+
 /** Code in the worker asked for something that it may not ask for. */
 export class BlockedRequest extends Error {
   /** @param {string} api @param {string} what */
@@ -132,9 +135,8 @@ function shut(scope, files, refuse, replace) {
   /** @param {string | URL | Request} input @param {RequestInit} [init] @returns {Promise<Response>} */
   async function guardedFetch(input, init) {
     const request = new scope.Request(input, init);
-    // blob: and data: never leave the machine.
     if (own(request.url)) return nativeFetch(new scope.Request(request, { redirect: "error" }));
-    if (/^(blob|data):/.test(request.url)) return nativeFetch(request);
+    if (LOCAL.test(request.url)) return nativeFetch(request);
     const { origin } = new URL(request.url);
     throw refuse("fetch", files.length === 0 ? "nothing here may use it" : `${origin} is not a place of the worker's own files`);
   }
@@ -164,7 +166,11 @@ function shut(scope, files, refuse, replace) {
   // A classic worker, as some bundlers make it, loads scripts with it. In a module worker it throws by itself.
   try {
     scope.importScripts();
-    everywhere(scope, "importScripts", () => { throw refuse("importScripts", "nothing here may use it"); });
+    everywhere(scope, "importScripts", (/** @type {unknown[]} */ ...urls) => {
+      // By this error Pyodide knows a module worker: in Firefox those come here too.
+      if (urls.every((url) => LOCAL.test(`${url}`))) throw new TypeError("importScripts: no scripts are loaded here");
+      throw refuse("importScripts", "nothing here may use it");
+    });
   } catch {
     // no classic worker
   }

@@ -7,13 +7,14 @@ returns comes back as JSON, what it throws as `PageFailure`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Error, Page
 
 from browserkit.server import StaticServer
 from demo.recorder import Allowed, Recorder
@@ -39,6 +40,10 @@ WRAPPER = """async (args) => {
   };
   try { return { value: await (async () => { %s })() }; } catch (error) { return { error: describe(error) }; }
 }"""
+
+# What Firefox tells of its own accord, as name and message: of a body whose reader has got the error, and of a worker
+# that was ended in the middle of its work.
+FIREFOX_NOTES = re.compile(r"Failed to read data from the ReadableStream: .*|uncaught exception: undefined")
 
 
 async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
@@ -71,6 +76,15 @@ class ApiPage:
     options: dict[str, Any]
     recorder: Recorder
     console: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """From here on the console is noted."""
+        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", self._note_error)
+
+    def _note_error(self, error: Error) -> None:
+        if not FIREFOX_NOTES.fullmatch(f"{error.name}: {error.message}"):
+            self.console.append(f"uncaught: {error}")
 
     async def run(self, body: str, *, timeout: float = SCRIPT_TIMEOUT, **args: Any) -> Any:
         """The value that `body` returns."""
@@ -107,8 +121,7 @@ class Session:
         recorder.attach(context)
         page = await context.new_page()
         opened = ApiPage(page, self.options, recorder)
-        page.on("console", lambda message: opened.console.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: opened.console.append(f"uncaught: {error}"))
+        opened.listen()
         await page.goto(f"{self.site.url}/index.html")
         return opened
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from localnet import Network, NetworkConfig
-from tests.browser.page_session import ApiPage
+from tests.browser.page_session import ApiPage, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(150)]
 
@@ -119,7 +119,7 @@ async def test_a_pool(fresh: ApiPage, exits: Network) -> None:
     assert got["rotated"][1] == got["found"][1]
     assert got["statistics"]["replaced"] == {"asked": 1} and len(got["statistics"]["tunnels"]) == 3
     assert got["peers"]["code"] == "no_peers"
-    assert len(fresh.page.workers) == 0
+    await until(lambda: not fresh.page.workers)
 
 
 @pytest.mark.feature("Isolation", "In a page: a pool rotates when a server answers 429, and repeats the request once")

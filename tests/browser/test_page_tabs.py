@@ -67,8 +67,7 @@ async def tabs(session: Session, gateway: Gateway) -> AsyncIterator[list[ApiPage
         await page.page.goto(f"{session.site.url}/index.html")
         opened.append(page)
     for page in opened:
-        page.page.on("pageerror", lambda error, page=page: page.console.append(f"uncaught: {error}"))
-        page.page.on("console", lambda message, page=page: page.console.append(f"{message.type}: {message.text}"))
+        page.listen()
     yield opened
     await context.close()
     await until(lambda: not gateway.active)
