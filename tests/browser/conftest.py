@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Error as PlaywrightError
 
 from browserkit.engines import launch
 from browserkit.pyodide_page import PyodidePage
@@ -37,21 +39,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="about Chromium itself"))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+@contextlib.contextmanager
+def beyond_the_driver(config: pytest.Config) -> Iterator[None]:
     """What an engine's driver cannot do is no failure of ours."""
     try:
-        return (yield)
+        yield
     except NotInWebKit as error:
         pytest.skip(str(error))
+    except PlaywrightError as error:
+        if config.getoption("--engine") == "firefox" and error.message.startswith("Worker.evaluate: Target"):
+            pytest.skip("WebDriver BiDi does not look into the workers of Firefox")
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    with beyond_the_driver(item.config):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: object, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
-    try:
+    with beyond_the_driver(request.config):
         return (yield)
-    except NotInWebKit as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
