@@ -208,7 +208,8 @@ none says which nodes were drawn.
 NOT_MEASURED = """* Retransmissions within a connection, and TCP over a long one; their forms: `tests/linux`.
 * Keys of gateways beyond three visits; of a rotation of the mix nodes' keys only the 20 s after it.
 * Encrypted DNS, which the official client does not have.
-* A page that is hidden: a headless browser shows the tab behind another one as well. More than two tabs.
+* A page that is hidden, beside the official client: this browser shows the tab behind another one as well. Of ours
+  alone it is measured in `tests/browser/test_page_shape.py`. More than two tabs.
 * Counters in headers of packets are looked for as values that come back, not as values that follow each other.
 """
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildtools.chromium import ensure_chromium
 
 if TYPE_CHECKING:
+    from playwright import async_api
     from playwright.sync_api import Browser, Playwright
+
+STARTS_WITHIN = 20.0  # s
 
 QUIET = (
     "--disable-background-networking",
@@ -36,3 +43,24 @@ def launch_chromium(playwright: Playwright, *, arguments: Sequence[str] = (), he
     return playwright.chromium.launch(
         executable_path=ensure_chromium(), args=launch_arguments(arguments), headless=headless
     )
+
+
+@contextlib.asynccontextmanager
+async def chromium_of_a_user(playwright: async_api.Playwright, profile: Path) -> AsyncIterator[async_api.Browser]:
+    """One in which tabs can be hidden and frozen: those that Playwright launches itself always have the focus."""
+    switches = launch_arguments(["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"])
+    process = await asyncio.create_subprocess_exec(
+        ensure_chromium(), *switches, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(STARTS_WITHIN):
+            while (found := re.search(rb"listening on (ws://\S+)", await process.stderr.readline())) is None:
+                pass
+        browser = await playwright.chromium.connect_over_cdp(found[1].decode(), no_defaults=True)
+        yield browser
+        await browser.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.communicate()

@@ -50,9 +50,9 @@ class Recorder:
         context.on("page", self._watch)
 
     def _note(self, request: Request) -> None:
-        # Firefox's driver tells of a WebSocket as of a request of no known type, whose URL has `http:`.
+        # Firefox's driver tells of a WebSocket as of a document or a request of no known type, whose URL has `http:`.
         socket = f"ws{request.url.removeprefix('http')}"
-        known = request.resource_type == "other" and self.allowed.kind(socket) == "gateway"
+        known = request.resource_type in ("document", "other") and self.allowed.kind(socket) == "gateway"
         self.urls.append(socket if known else request.url)
 
     def _watch(self, page: Page) -> None:

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { bootError } from "./connection.js";
+
 /** Name of the Trusted Types policy, for `Content-Security-Policy: trusted-types smolmix-web`. */
 const POLICY = "smolmix-web";
 
@@ -12,6 +14,7 @@ export const NOWHERE = "smolmix-web runs where there are Web Workers: pages, ext
 
 /** @type {{createScriptURL: (url: string) => any} | null} */
 let policy = null;
+let forbidden = false; // there may be no policy of our name
 
 /** @param {string} url of our own making @returns {any} */
 export function scriptUrl(url) {
@@ -20,7 +23,14 @@ export function scriptUrl(url) {
   try {
     policy ??= types.createPolicy(POLICY, { createScriptURL: (/** @type {string} */ known) => known });
   } catch {
-    return url; // nobody demands them, or it fails with the browser's words
+    forbidden = true; // which matters only where the page demands them
+    return url;
   }
   return policy?.createScriptURL(url) ?? url;
+}
+
+/** `Worker` has refused such an address. @param {unknown} error @returns {Error} */
+export function notMade(error) {
+  const remedy = forbidden ? `; where the page demands Trusted Types, its policy needs "trusted-types ${POLICY}"` : "";
+  return bootError(`the worker cannot be made: ${error}${remedy}`, "blocked");
 }

@@ -14,7 +14,7 @@ import { bootError } from "./connection.js";
 import { optionError } from "./errors.js";
 import { checkedScript, hashesFor } from "./integrity.js";
 import { PartError } from "../shared/parts.js";
-import { NOWHERE, scriptUrl } from "./script-url.js";
+import { NOWHERE, notMade, scriptUrl } from "./script-url.js";
 
 /** @typedef {{type?: WorkerType, name?: string}} Manner */
 /** @typedef {{url: string, manner: Manner}} Place */
@@ -123,7 +123,7 @@ async function startChecked(url, hashes) {
     return { worker: workerOf(await checkedScript(url, hashes), MANNER), script: () => "blob:worker.js" };
   } catch (error) {
     if (error instanceof PartError) throw bootError(`the tunnel's code did not start: ${error.message}`, error.reason);
-    throw bootError(`the worker cannot be made: ${error}`, "blocked");
+    throw notMade(error);
   }
 }
 
@@ -150,7 +150,7 @@ export function startWorker(folder, integrity) {
       if (known) throw error;
       worker = workerFrom(place());
     } catch (last) {
-      throw bootError(`the worker cannot be made: ${last}`, "blocked");
+      throw notMade(last);
     }
   }
   return { worker, script };

@@ -178,7 +178,7 @@ FORBIDDEN = {
     "fetch": ("script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; connect-src 'none'", "connect-src"),
     "blob": ("script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; connect-src *", "blob:"),
     "workers": ("script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'none'", "worker-src"),
-    "untyped scripts": ("require-trusted-types-for 'script'; trusted-types none", "TrustedScriptURL"),
+    "untyped scripts": ("require-trusted-types-for 'script'; trusted-types none", "trusted-types smolmix-web"),
 }
 
 

@@ -1,4 +1,5 @@
-"""What an observer on the wire between Chromium and its gateway sees, with default settings and under three loads.
+"""What an observer on the wire between Chromium and its gateway sees, with default settings and under four loads, of
+which one is a page that its user does not look at.
 
 Sizes are exact. Times are those of a browser on a machine that also runs the whole network: what else runs there makes
 the worker send late, and that shows more than any load. So the loads take turns, the numbers are printed (`-s`), and
@@ -18,9 +19,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from browserkit.chromium import launch_arguments
+from browserkit.chromium import chromium_of_a_user
 from browserkit.server import StaticServer
-from buildtools.chromium import ensure_chromium
 from buildtools.common import DIST
 from localnet import Network, NetworkConfig
 from tests.browser.page_session import ApiPage, Session, write_blank_page
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module"), py
 
 RATE = 55.0  # packets per second: main stream 50, cover stream 5
 FORWARD_FRAME = 2452
-LOADS = ("idle", "download", "upload")
+LOADS = ("idle", "hidden", "download", "upload")
 ROUNDS, SECONDS = 4, 5.0  # 1,100 packets of each load
 SETTLE = 0.8  # s between loads
 ONE_PERCENT = 0.01
@@ -66,9 +66,9 @@ async def tapped(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         Network(NetworkConfig(seed="page shape", gateways=1, processes=2)) as net,
         WireTap(net.gateways[0].ws_port) as tap,
         async_playwright() as playwright,
+        chromium_of_a_user(playwright, tmp_path_factory.mktemp("profile")) as browser,
     ):
         net.entry(net.gateways[0].name).ws_port = tap.port
-        browser = await playwright.chromium.launch(executable_path=ensure_chromium(), args=launch_arguments())
         options: dict[str, Any] = {
             "directoryUrls": [net.directory_url],
             "forceTls": False,
@@ -80,7 +80,6 @@ async def tapped(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
             await page.set_up()
             yield page, tap
             await page.page.context.close()
-        await browser.close()
         assert net.violations() == {}
 
 
@@ -92,15 +91,19 @@ async def seen(tapped: tuple[ApiPage, WireTap]) -> dict[str, list[list[SeenFrame
     moved = dict.fromkeys(LOADS, 0)
     real = dict.fromkeys(LOADS, 0)
     for _, load in itertools.product(range(ROUNDS), LOADS):
+        front = await page.page.context.new_page() if load == "hidden" else None
         await page.run(BEGIN, load=load)
         await asyncio.sleep(SETTLE)
+        assert await page.run("return document.visibilityState") == ("visible" if front is None else "hidden")
         before = await page.run(COUNTERS)
         await tap.take()
         await asyncio.sleep(SECONDS)
         rounds[load].append([frame for frame in await tap.take() if frame.opcode == BINARY])
         real[load] += (await page.run(COUNTERS))["real_sent"] - before["real_sent"]
         moved[load] += await page.run(END)
-    assert moved["idle"] == 0 and moved["download"] > 400_000 and moved["upload"] > 40_000
+        if front is not None:
+            await front.close()
+    assert moved["idle"] == moved["hidden"] == 0 and moved["download"] > 400_000 and moved["upload"] > 40_000
     assert real["download"] > 10 * max(real["idle"], 5) and real["upload"] > 10 * max(real["idle"], 5)
     return rounds
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -15,8 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from browserkit.chromium import launch_arguments
-from buildtools.chromium import ensure_chromium
+from browserkit.chromium import chromium_of_a_user
 from demo.recorder import Recorder
 from localnet.gateway import Gateway
 from localnet.origin import body_sha256
@@ -285,35 +283,13 @@ async def test_the_browser_freezes_the_tab_that_leads(tabs: list[ApiPage], gatew
     assert await tabs[0].run(GET) == body_sha256(5_000) and len(gateway.active) == 1
 
 
-@contextlib.asynccontextmanager
-async def as_users_have_it(session: Session, folder: Path) -> AsyncIterator[Session]:
-    """A Chromium in which tabs can be hidden: those that Playwright opens itself always have the focus."""
-    switches = launch_arguments(["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={folder}"])
-    process = await asyncio.create_subprocess_exec(
-        ensure_chromium(), *switches, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    try:
-        async with async_playwright() as playwright:
-            async with asyncio.timeout(20):
-                while (found := re.search(rb"listening on (ws://\S+)", await process.stderr.readline())) is None:
-                    pass
-            browser = await playwright.chromium.connect_over_cdp(found[1].decode(), no_defaults=True)
-            yield Session(session.net, session.site, browser, session.options)
-            await browser.close()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.communicate()
-
-
 @FEATURE
 @pytest.mark.chromium
 async def test_a_tab_that_is_really_frozen(session: Session, gateway: Gateway, tmp_path: Path) -> None:
     """As Chromium freezes tabs in the background: it has its event, and no task of it runs any more."""
-    async with as_users_have_it(session, tmp_path) as own:
+    async with async_playwright() as playwright, chromium_of_a_user(playwright, tmp_path) as browser:
         recorder = Recorder(session.allowed)
-        context = own.browser.contexts[0]
+        context = browser.contexts[0]
         recorder.attach(context)
         options = {**session.options, "shared": True, "preferredGateway": gateway.identity_text}
         tabs = [ApiPage(await context.new_page(), options, recorder) for _ in range(3)]

@@ -7,7 +7,7 @@
 
 import { bootError } from "../connection.js";
 import { optionError } from "../errors.js";
-import { NOWHERE, scriptUrl } from "../script-url.js";
+import { NOWHERE, notMade, scriptUrl } from "../script-url.js";
 import { parts, script } from "./contents.js";
 
 /** @param {unknown} assetsUrl @returns {null} */
@@ -28,7 +28,7 @@ export function startWorker() {
     worker.postMessage({ type: "parts", parts });
     return { worker, script: () => url };
   } catch (error) {
-    throw bootError(`the worker cannot be made: ${error}`, "blocked");
+    throw notMade(error);
   } finally {
     // The worker reads it in its own time.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
