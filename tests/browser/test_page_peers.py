@@ -461,10 +461,11 @@ async def test_the_chat_page(session: Session, tmp_path: Path) -> None:
         shots = Path(os.environ.get("SMOLMIX_SHOTS") or tempfile.mkdtemp(dir=tmp_path))
         await ada.screenshot(path=shots / "chat-ada.png", full_page=True)
         await bob.screenshot(path=shots / "chat-bob.png", full_page=True)
-        async with ada.expect_download() as download:
-            await ada.click("#log a")
-        path = await (await download.value).path()
-        assert path.read_bytes() == data["bob"]
+        if session.engine != "firefox":  # whose driver tells of no download
+            async with ada.expect_download() as download:
+                await ada.click("#log a")
+            path = await (await download.value).path()
+            assert path.read_bytes() == data["bob"]
         await bob.click("#hang-up")
         for page in (ada, bob):
             await page.wait_for_function("!chat.talking && chat.error === null", timeout=60_000)

@@ -324,6 +324,7 @@ async def process_of(tab: ApiPage, session: Session) -> int:
 
 
 @FEATURE
+@pytest.mark.chromium
 async def test_the_tab_that_leads_stands_still(tabs: list[ApiPage], session: Session, gateway: Gateway) -> None:
     """Its process is stopped, and nobody says so: another tab takes the lead. Going on, it is one of the others."""
     await busy(tabs)
@@ -342,6 +343,7 @@ async def test_the_tab_that_leads_stands_still(tabs: list[ApiPage], session: Ses
 
 
 @FEATURE
+@pytest.mark.chromium
 async def test_a_tab_is_opened_while_the_one_that_leads_stands_still(
     tabs: list[ApiPage], session: Session, gateway: Gateway
 ) -> None:
@@ -380,6 +382,7 @@ SOON = """const real = window.asItWas = window.setTimeout;
 
 
 @FEATURE
+@pytest.mark.chromium
 async def test_a_stored_identity_is_in_use_while_its_tab_stands_still(
     tabs: list[ApiPage], session: Session, gateway: Gateway
 ) -> None:
