@@ -11,7 +11,7 @@
 
 import { baseUrl } from "./base-url.js";
 import { bodyOf } from "./body.js";
-import { isObject, isRequest, isStream, sequenceOf } from "./brands.js";
+import { isObject, isRequest, isSignal, isStream, sequenceOf } from "./brands.js";
 import { checkIsolation } from "./isolation.js";
 
 /** @typedef {import("./body.js").RequestBody} RequestBody */
@@ -89,6 +89,8 @@ function recorded(init, read) {
       let value = Reflect.get(init, name);
       if (name === "headers") value = pairsOf(value);
       if (name === "duplex" && value === undefined && isStream(read.body)) value = "half";
+      // WebKit takes anything for one.
+      if (name === "signal" && value != null && !isSignal(value)) throw refused("signal must be an AbortSignal");
       read[String(name)] = value;
       return name === "body" && isStream(value) && !SENDS_STREAMS ? null : value;
     },

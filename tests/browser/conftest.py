@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
@@ -121,11 +122,21 @@ async def shared(session: Session) -> AsyncIterator[ApiPage]:
     await page.page.context.close()
 
 
+@pytest.fixture(scope="session")
+def scripted_session(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """The same with another worker: a file of the site, as not every driver can answer in a server's place."""
+    folder = tmp_path_factory.mktemp("scripted")
+    write_blank_page(folder)
+    script = tmp_path_factory.mktemp("script") / "worker.js"
+    script.write_text(SCRIPTED)
+    with StaticServer({"/": folder, "/smolmix/": DIST, "/smolmix/worker.js": script}) as site:
+        yield dataclasses.replace(session, site=site)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def scripted(session: Session) -> AsyncIterator[ApiPage]:
+async def scripted(scripted_session: Session) -> AsyncIterator[ApiPage]:
     """A page whose worker is scripted by the test itself."""
-    opened = await session.open()
-    await opened.page.route("**/smolmix/worker.js", lambda r: r.fulfill(body=SCRIPTED, content_type="text/javascript"))
+    opened = await scripted_session.open()
     yield opened
     await opened.page.context.close()
 

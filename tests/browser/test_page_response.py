@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.page_session import ApiPage
+from tests.browser.page_session import ApiPage, needs_byte_streams
 from tests.browser.scripted_worker import HEAD
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
@@ -114,7 +114,8 @@ async def test_no_body(scripted: ApiPage) -> None:
 
 
 @pytest.mark.feature("Fetch", "the body is a byte stream: a reader may bring its own buffer")
-async def test_bring_your_own_buffer(scripted: ApiPage) -> None:
+async def test_bring_your_own_buffer(scripted: ApiPage, engine: str) -> None:
+    await needs_byte_streams(scripted, engine)
     got = await scripted.run(
         RESPOND
         + """const response = await respond([[1, 2, 3, 4, 5], [6]]);

@@ -135,7 +135,8 @@ async def test_from_the_disk(session: Session, folder: Path) -> None:
     address = (folder / "classic.html").as_uri()
     page, recorder = await opened(session, address)
     found = await use(session, page)
-    check(found, recorder, [address, (folder / CLASSIC).as_uri()])
+    files = [address, (folder / CLASSIC).as_uri()]
+    check(found, recorder, [] if session.engine == "firefox" else files)  # its driver tells of no file
     assert found["origin"] == "null"
     await page.context.close()
 
