@@ -10,12 +10,15 @@
 
 import { createCrypto } from "./crypto/index.js";
 import { createDirectory } from "./directory.js";
+import { giveErrorsStacks } from "./error-stacks.js";
 import { createDoors, createGuard, shutForAWhile } from "./guard.js";
 import { createAlarm, listen } from "./host.js";
 import { createStorage } from "./storage.js";
 
 const scope = globalThis;
 const natives = { fetch: scope.fetch.bind(scope), WebSocket: scope.WebSocket };
+
+giveErrorsStacks();
 
 /** @type {ReturnType<typeof createGuard> | null} */
 let guard = null;

@@ -7,6 +7,7 @@
 
 import { createCrypto } from "./crypto/index.js";
 import { createDirectory } from "./directory.js";
+import { giveErrorsStacks } from "./error-stacks.js";
 import { createGuard } from "./guard.js";
 import { createAlarm, listen } from "./host.js";
 import { watchLoading } from "./loading.js";
@@ -25,6 +26,7 @@ import { TabClients } from "./tab-clients.js";
 /** After set-up the first requests of the page come first: so long, or half as long as the start took. */
 const KEEP_AFTER_MS = 3_000;
 
+giveErrorsStacks();
 const { base } = distribution;
 const parts = watchLoading(distribution, (loading) => self.postMessage({ type: "loading", loading }));
 const guard = createGuard(self, distribution.files, (text) => self.postMessage({ type: "log", level: "error", code: "blocked_request", text }));

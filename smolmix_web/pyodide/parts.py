@@ -21,6 +21,8 @@ from ..errors import MissingLibrary, StateError
 from ..host.browser import Parts
 
 FILE = "guest.js"
+# Pyodide knows an error by its stack, and WebKit's has none.
+_IMPORT = "(url) => import(url).catch((error) => { throw new Error(`${error}`); })"
 
 _loading: asyncio.Future[Any] | None = None
 _crypto: asyncio.Future[None] | None = None
@@ -69,7 +71,7 @@ async def _import() -> Any:
     options = to_js({"type": "text/javascript"}, dict_converter=js.Object.fromEntries)
     url = js.URL.createObjectURL(js.Blob.new(to_js([to_js(source)]), options))
     try:
-        return await run_js("(url) => import(url)")(url)
+        return await run_js(_IMPORT)(url)
     except JsException as error:
         raise StateError(
             f"the page does not load the tunnel's JavaScript: {error}", code="boot_failed", phase="boot"

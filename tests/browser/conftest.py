@@ -18,7 +18,7 @@ from playwright.async_api import Error as PlaywrightError
 from browserkit.engines import launch
 from browserkit.pyodide_page import PyodidePage
 from browserkit.server import StaticServer
-from browserkit.webkit import NotInWebKit
+from browserkit.webkit import NotInWebKit, WebKitError
 from buildtools.common import DIST
 from buildtools.engines import ENGINES, missing
 from localnet import Network, NetworkConfig
@@ -47,6 +47,10 @@ def beyond_the_driver(config: pytest.Config) -> Iterator[None]:
         yield
     except NotInWebKit as error:
         pytest.skip(str(error))
+    except WebKitError as error:
+        if "Refused to evaluate" not in str(error):
+            raise
+        pytest.skip("WebKitGTK's driver runs nothing where the page's policy forbids eval")
     except PlaywrightError as error:
         if config.getoption("--engine") == "firefox" and error.message.startswith("Worker.evaluate: Target"):
             pytest.skip("WebDriver BiDi does not look into the workers of Firefox")

@@ -35,7 +35,8 @@ PENDING = (
   const silent = new ReadableStream({ cancel(reason) { cancelled = reason; } });
   wait("upload of a stream", () => api.mixFetch("http://o/", {method: "POST", body: silent}));
   await heard("fetch");
-  for (const way of ["text", "reader", "byob", "clone"]) {
+  const own = typeof ReadableByteStreamController === "undefined" ? [] : ["byob"]; // not in WebKitGTK (docs/engines.md)
+  for (const way of ["text", "reader", ...own, "clone"]) {
     const fetching = api.mixFetch("http://o/");
     answer((await heard("fetch")).id);
     const response = await fetching;
@@ -113,7 +114,7 @@ async def test_a_crash_reaches_everything(scripted: ApiPage, how: str) -> None:
         const after = await (await fetching).text();
         return [failures, cancelled?.code, left.code, await closed, [state, error.code], after];"""
     )
-    assert len(failures) >= 17 and all(error == ["worker_crashed", True, True] for error in failures.values()), failures
+    assert len(failures) >= 16 and all(error == ["worker_crashed", True, True] for error in failures.values()), failures
     assert (cancelled, unread, closed) == ("worker_crashed", "worker_crashed", [1006, False])
     assert (state, after) == (["failed", "worker_crashed"], "")
 
