@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Error, Page
+from playwright.async_api import Browser, BrowserContext, Error, Page
 
 from browserkit.server import StaticServer
 from demo.recorder import Allowed, Recorder
@@ -114,9 +114,9 @@ class Session:
         gateways = [*self.net.gateways, *(host.gateway for host in self.net.exits)]
         return Allowed(self.site.url, (self.net.directory_url,), tuple(gateway.url for gateway in gateways))
 
-    async def open(self) -> ApiPage:
-        """A new page in a context of its own; close it with `page.context.close()`."""
-        context = await self.browser.new_context()
+    async def open(self, context: BrowserContext | None = None) -> ApiPage:
+        """A new page, in a context of its own unless one is given; close it with `page.context.close()`."""
+        context = context or await self.browser.new_context()
         recorder = Recorder(self.allowed)
         recorder.attach(context)
         page = await context.new_page()

@@ -76,10 +76,11 @@ async def tapped(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
             "preferredGateway": net.gateways[0].identity_text,
         }
         with StaticServer({"/": folder, "/smolmix/": DIST}) as site:
-            page = await Session(net, site, browser, options).open()
+            # Only the tabs of one window hide each other.
+            page = await Session(net, site, browser, options).open(browser.contexts[0])
             await page.set_up()
             yield page, tap
-            await page.page.context.close()
+            await page.page.close()
         assert net.violations() == {}
 
 
