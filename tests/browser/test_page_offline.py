@@ -9,7 +9,8 @@ import pytest
 from localnet.origin import body_sha256
 from tests.browser.page_session import ApiPage, Session
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+# Of the three drivers only its own takes the network away.
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 WATCH = """window.states = [];
   (await api.getMixTunnel()).addEventListener("state", ({detail: {state}}) => {
