@@ -245,7 +245,7 @@ async def test_a_failure_is_that_of_all_tabs(tabs: list[ApiPage], session: Sessi
             host.service.faults.mute = False
     assert [failure.code for failure in failures if isinstance(failure, PageFailure)] == ["exit_timeout"] * 3
     assert [await state(tab) for tab in tabs] == ["failed"] * 3
-    assert sum(len(tab.page.workers) for tab in tabs) == 0
+    await until(lambda: not any(tab.page.workers for tab in tabs))
     await tabs[1].set_up()
     assert await tabs[1].run(GET) == body_sha256(5_000)
 
