@@ -49,6 +49,7 @@ def launch_chromium(playwright: Playwright, *, arguments: Sequence[str] = (), he
 async def chromium_of_a_user(playwright: async_api.Playwright, profile: Path) -> AsyncIterator[async_api.Browser]:
     """One in which tabs can be hidden and frozen: those that Playwright launches itself always have the focus."""
     switches = launch_arguments(["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"])
+    switches.append("about:blank")  # instead of a page of its own, which loads much
     process = await asyncio.create_subprocess_exec(
         ensure_chromium(), *switches, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
