@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildtools.chromium import ensure_chromium
+from buildtools.common import TaskError
 
 if TYPE_CHECKING:
     from playwright import async_api
@@ -56,8 +57,11 @@ async def chromium_of_a_user(playwright: async_api.Playwright, profile: Path) ->
     assert process.stderr is not None
     try:
         async with asyncio.timeout(STARTS_WITHIN):
-            while (found := re.search(rb"listening on (ws://\S+)", await process.stderr.readline())) is None:
-                pass
+            async for line in process.stderr:
+                if found := re.search(rb"listening on (ws://\S+)", line):
+                    break
+            else:
+                raise TaskError("Chromium ended before anybody could talk to it")
         browser = await playwright.chromium.connect_over_cdp(found[1].decode(), no_defaults=True)
         yield browser
         await browser.close()
