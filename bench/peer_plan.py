@@ -138,7 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say what is measured; `plan_from` reads them. `build.py bench` has the same."""
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="how often each client runs in each mode (default: 3)")
-    add("--modes", type=_modes, default=tuple(MODES), metavar="defaults,off", help="as it is; both switches off")
+    add("--modes", type=modes_of, default=tuple(MODES), metavar="defaults,off", help="as it is; both switches off")
     add(
         "--figures", type=_groups, default=frozenset(GROUPS), metavar=",".join(GROUPS), help="only these (default: all)"
     )
@@ -203,15 +203,15 @@ def _numbers(low: float, high: float) -> Any:
     return parse
 
 
-def _modes(text: str) -> tuple[str, ...]:
-    return tuple(SHORT_MODES[name] for name in _names(text, tuple(SHORT_MODES)))
+def modes_of(text: str) -> tuple[str, ...]:
+    return tuple(SHORT_MODES[name] for name in names_of(text, tuple(SHORT_MODES)))
 
 
 def _groups(text: str) -> frozenset[str]:
-    return frozenset(_names(text, GROUPS))
+    return frozenset(names_of(text, GROUPS))
 
 
-def _names(text: str, known: tuple[str, ...]) -> list[str]:
+def names_of(text: str, known: tuple[str, ...]) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in known:

@@ -27,17 +27,17 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
-from bench.peer_plan import MODES, SHORT_MODES
+from bench.peer_plan import MODES, modes_of, names_of
 from browserkit.engines import launch
 from browserkit.server import StaticServer
 from buildtools.common import DIST
-from buildtools.npm import ensure_package
 from localnet import Network, NetworkConfig
 from localnet.origin import body_sha256
-from tests.consumers.consumer import unpack
-from tests.node.programs import RUNTIMES, Programs
+from tests.browser.page_session import write_blank_page
+from tests.node.programs import RUNTIMES, Programs, write_project
 
 LIMIT = 300.0  # s for one run
+NAMES = (*RUNTIMES, "CPython", "Chromium")
 FIGURES = {"setup": "set-up, s", "speed": "download, kB/s", "whole": "whole program, s"}
 
 # In every runtime of JavaScript: `api`, `options` and `args` are there.
@@ -138,7 +138,9 @@ async def figures(run: Run, size: int) -> dict[str, float]:
     return {"setup": (found["ready"] - found["began"]) / 1000, "speed": size / 1000 / download, "whole": seconds}
 
 
-async def measure(rounds: int, size: int, mode: str, only: Sequence[str], log: Callable[[str], None]) -> dict[str, Any]:
+async def measure(
+    rounds: int, size: int, mode: str, names: Sequence[str], log: Callable[[str], None]
+) -> dict[str, Any]:
     found: dict[str, list[dict[str, float]]] = {}
     failures: list[str] = []
     async with AsyncExitStack() as stack:
@@ -150,9 +152,8 @@ async def measure(rounds: int, size: int, mode: str, only: Sequence[str], log: C
             "caCertificates": network.ca_pem,
             **MODES[mode],
         }
-        (folder / "index.html").write_text("<!doctype html><title>runtimes</title>")
-        (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
-        unpack(ensure_package(), folder / "node_modules" / "smolmix-web")
+        write_blank_page(folder)
+        write_project(folder)
         programs = Programs(folder, options, folder / "data")
         site = stack.enter_context(StaticServer({"/": folder, "/smolmix/": DIST}))
         browser = await stack.enter_async_context(launch("chromium"))
@@ -162,11 +163,9 @@ async def measure(rounds: int, size: int, mode: str, only: Sequence[str], log: C
             "Chromium": in_chromium(browser, site.url, options),
         }
         for number in range(rounds):
-            for name, run in runs.items():
-                if only and name not in only:
-                    continue
+            for name in names:
                 try:
-                    found.setdefault(name, []).append(await figures(run, size))
+                    found.setdefault(name, []).append(await figures(runs[name], size))
                 except (RunFailed, TimeoutError, pytest.skip.Exception) as error:
                     failures.append(f"{name}: {error}")
                     log(failures[-1])
@@ -191,14 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")
     parser.add_argument("--size", type=int, default=3_000_000, metavar="BYTES", help="of the download (3000000)")
-    parser.add_argument("--modes", default="off", metavar="defaults,off", help="traffic (default: off)")
-    parser.add_argument("--only", default="", metavar="NAME[,...]", help="only these runtimes")
+    parser.add_argument("--modes", type=modes_of, default="off", metavar="defaults,off", help="traffic (default: off)")
+    only = functools.partial(names_of, known=NAMES)
+    parser.add_argument("--only", type=only, default=NAMES, metavar="NAME[,...]", help="only these runtimes")
     options = parser.parse_args(arguments)
-    only = [name for name in options.only.split(",") if name]
     log = functools.partial(print, file=sys.stderr, flush=True)
     found = []
-    for mode in options.modes.split(","):
-        found.append(asyncio.run(measure(options.rounds, options.size, SHORT_MODES[mode], only, log)))
+    for mode in options.modes:
+        found.append(asyncio.run(measure(options.rounds, options.size, mode, options.only, log)))
         print(table(found[-1]), flush=True)
     if options.json:
         print(json.dumps({"rounds": options.rounds, "size": options.size, "modes": found}))

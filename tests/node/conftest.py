@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from buildtools.npm import ensure_package
 from localnet import Network, NetworkConfig
-from tests.consumers.consumer import unpack
-from tests.node.programs import Programs, modules
+from tests.node.programs import Programs, modules, write_project
 
 QUICK = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
 
@@ -24,10 +22,8 @@ async def network() -> AsyncIterator[Network]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program's folder, with the package installed."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
-    unpack(ensure_package(), folder / "node_modules" / "smolmix-web")
+    write_project(folder)
     return folder
 
 

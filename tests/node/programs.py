@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from buildtools.common import BUILD, build_lock
+from buildtools.npm import ensure_package
 from buildtools.stamps import Stamp
 from localnet import Network
+from tests.consumers.consumer import unpack
 
 HERE = Path(__file__).parent
 FOLDER = BUILD / "node"
@@ -75,6 +77,12 @@ def install(source: Path, folder: Path, stamp: Stamp) -> None:
         shutil.rmtree(folder)
         pytest.skip(f"npm does not give what tests/node/{source.name} names: {done.stderr.strip().splitlines()[-1:]}")
     stamp.write()
+
+
+def write_project(folder: Path) -> None:
+    """A program's folder, with the package installed."""
+    (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
+    unpack(ensure_package(), folder / "node_modules" / "smolmix-web")
 
 
 def hosts_of(network: Network) -> set[str]:
